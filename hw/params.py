@@ -1,0 +1,153 @@
+"""Elaboration parameters of the hardware: one frozen object that the RTL, the planner and the tests share."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+
+from qblif.host import abi
+
+FANOUTS = ("double", "unary")
+
+
+def _bits(depth: int) -> int:
+    return max(1, (depth - 1).bit_length())
+
+
+@dataclasses.dataclass(frozen=True)
+class CoreParams:
+    """Size of one core.
+
+    Parameters
+    ----------
+    lanes: accumulators of a cluster (P); a power of two, 4 to 256
+    word_bits: width of a feature-map word (W); lanes times a power of two, a multiple of 32
+    neuron_lanes: neurons updated per cycle (NL); a power of two that divides lanes
+    clusters: scan-accumulate-update pipelines of the core, each with copies of the map and its own weights
+    weight_bits: width of a stored weight, 2 to 8
+    acc_bits: width of accumulators, currents and membranes, two's complement
+    level_bits: widest burst level that the neuron unit can emit, in bits
+    map_depth: words of feature-map memory
+    weight_depth: weight rows (of `lanes` weights)
+    layer_depth, source_depth, channel_depth: rows of the layer, source and channel tables
+    contexts: most sources of one layer
+    fanout: "double" (bit planes, accumulators double between planes) or "unary" (equation (10): plane p is
+        scanned 2**p times)
+    trace: adds the trace ports (simulation only)
+    """
+
+    lanes: int = 16
+    word_bits: int = 64
+    neuron_lanes: int = 4
+    clusters: int = 1
+    weight_bits: int = 8
+    acc_bits: int = 24
+    level_bits: int = 5
+    map_depth: int = 1024
+    weight_depth: int = 1024
+    layer_depth: int = 32
+    source_depth: int = 128
+    channel_depth: int = 128
+    contexts: int = 32
+    fanout: str = "double"
+    trace: bool = False
+
+    def __post_init__(self):
+        def check(name, ok, allowed):
+            if not ok:
+                raise ValueError(f"core parameter {name} is {getattr(self, name)!r}, allowed is {allowed}")
+
+        def power(n):
+            return isinstance(n, int) and n > 0 and n & (n - 1) == 0
+
+        check("lanes", power(self.lanes) and 4 <= self.lanes <= 256, "a power of two, 4 to 256")
+        check("word_bits", power(self.word_bits) and self.word_bits >= max(32, self.lanes)
+              and self.word_bits <= 512, "a power of two, at least 32 and at least `lanes`, at most 512")
+        check("neuron_lanes", power(self.neuron_lanes) and self.neuron_lanes <= self.lanes,
+              f"a power of two up to lanes = {self.lanes}")
+        check("clusters", 1 <= self.clusters <= 16, "1 to 16")
+        check("weight_bits", 2 <= self.weight_bits <= 8, "2 to 8")
+        check("acc_bits", 12 <= self.acc_bits <= 32, "12 to 32")
+        check("level_bits", 1 <= self.level_bits <= 8, "1 to 8")
+        for name, most in (("map_depth", 1 << 20), ("weight_depth", 1 << 20), ("layer_depth", 1 << 12),
+                           ("source_depth", 1 << 14), ("channel_depth", 1 << 16), ("contexts", 128)):
+            check(name, power(getattr(self, name)) and 2 <= getattr(self, name) <= most,
+                  f"a power of two, 2 to {most}")
+        check("fanout", self.fanout in FANOUTS, f"one of {FANOUTS}")
+
+    # Derived sizes ------------------------------------------------------------------------------------------
+
+    @property
+    def chunks(self) -> int:
+        """Neuron-unit cycles per lane group: lanes / neuron_lanes."""
+        return self.lanes // self.neuron_lanes
+
+    @property
+    def banks(self) -> int:
+        """Chunks of `lanes` bits in a feature-map word."""
+        return self.word_bits // self.lanes
+
+    @property
+    def map_bits(self) -> int:
+        """Address width of the feature-map memory."""
+        return _bits(self.map_depth)
+
+    @property
+    def weight_address_bits(self) -> int:
+        """Address width of the weight memory."""
+        return _bits(self.weight_depth)
+
+    def memory_rows(self, memory: abi.MemoryId) -> int:
+        """Return the depth of a loadable memory in rows."""
+        return {abi.MemoryId.CONFIG: 1, abi.MemoryId.LAYERS: self.layer_depth,
+                abi.MemoryId.SOURCES: self.source_depth, abi.MemoryId.CHANNELS: self.channel_depth,
+                abi.MemoryId.WEIGHTS: self.weight_depth}[memory]
+
+    def memory_bits(self, memory: abi.MemoryId) -> int:
+        """Return the width of a row of a loadable memory in bits."""
+        return {abi.MemoryId.CONFIG: abi.field_bits(abi.CONFIG_FIELDS),
+                abi.MemoryId.LAYERS: abi.field_bits(abi.LAYER_FIELDS),
+                abi.MemoryId.SOURCES: abi.field_bits(abi.SOURCE_FIELDS),
+                abi.MemoryId.CHANNELS: abi.field_bits(abi.CHANNEL_FIELDS) * self.neuron_lanes,
+                abi.MemoryId.WEIGHTS: self.lanes * self.weight_bits}[memory]
+
+
+@dataclasses.dataclass(frozen=True)
+class DesignParams:
+    """A chain of cores behind one register block and three streams.
+
+    Cores of a chain share `lanes` and `word_bits`, since they hand over feature-map words."""
+
+    cores: tuple[CoreParams, ...] = (CoreParams(),)
+
+    def __post_init__(self):
+        if not 1 <= len(self.cores) <= 64:
+            raise ValueError(f"a design has {len(self.cores)} cores, allowed is 1 to 64")
+        first = self.cores[0]
+        for index, core in enumerate(self.cores):
+            if (core.lanes, core.word_bits) != (first.lanes, first.word_bits):
+                raise ValueError(f"core {index} has lanes={core.lanes}, word_bits={core.word_bits}; all cores of a "
+                                 f"chain need those of core 0: {first.lanes}, {first.word_bits}")
+
+    def to_dict(self) -> dict:
+        """Return a JSON-able description, the inverse of `from_dict`."""
+        return {"abi": abi.ABI_VERSION, "cores": [dataclasses.asdict(core) for core in self.cores]}
+
+    @classmethod
+    def from_dict(cls, data: dict) -> DesignParams:
+        """Rebuild parameters from `to_dict`'s output; raises ValueError on unknown or bad values."""
+        known = {field.name for field in dataclasses.fields(CoreParams)}
+        for core in data["cores"]:
+            if set(core) - known:
+                raise ValueError(f"unknown core parameter(s) {sorted(set(core) - known)}")
+        return cls(tuple(CoreParams(**core) for core in data["cores"]))
+
+    @property
+    def build_hash(self) -> int:
+        """64-bit hash that ties programs to hardware: what makes an image loadable, so without `trace`."""
+        data = self.to_dict()
+        for core in data["cores"]:
+            del core["trace"]
+        text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
