@@ -54,7 +54,7 @@ distclean: clean  ## remove .venv too
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1 || echo missing); 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
-	@for tool in g++ perl; do command -v $$tool >/dev/null || { echo "$$tool is missing: Verilator needs it"; exit 1; }; done
+	@command -v g++ >/dev/null || { echo "g++ is missing: the simulated hardware is compiled with it (Debian: apt install g++)"; exit 1; }
 	@echo "setting up $(VENV) (once; two to three minutes with a CPU torch)"
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --no-compile -r requirements.txt
