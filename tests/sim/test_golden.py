@@ -24,7 +24,8 @@ def test_every_integer_of_a_random_network_equals_the_reference(seed):
         assert result.logits[index].tolist() == logits
         for layer, record in zip(layers, result.records, strict=True):
             for kind, expected in layer.items():
-                np.testing.assert_array_equal(getattr(record, kind)[:, index], expected, err_msg=f"{record.name} {kind}")
+                found = getattr(record, kind)[:, index]
+                np.testing.assert_array_equal(found, expected, err_msg=f"{record.name} {kind}")
 
 
 @pytest.mark.parametrize("seed", range(60))
