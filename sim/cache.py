@@ -50,15 +50,15 @@ def explained(where: Path):
 def entry(kind: str, name: str, make: Callable[[Path], None]) -> Path:
     """Return the folder of entry `name` of a `kind` ("emit", "verilator" ...), made by `make` where it is missing.
 
-    make(folder) fills an empty folder; what it leaves when it fails or is killed is never taken for an entry. Of several
-    processes that want the same entry one makes it and the others wait. Raises CacheError."""
+    make(folder) fills an empty folder; what it leaves when it fails or is killed is never taken for an entry. Of
+    several processes that want the same entry one makes it and the others wait. Raises CacheError."""
     base = folder() / kind
     done = base / name
     if done.is_dir():
         return done
     with explained(folder()):
         base.mkdir(parents=True, exist_ok=True)
-        lock = open(base / f"{name}.lock", "w")  # noqa: SIM115 (held over the whole block below)
+        lock = (base / f"{name}.lock").open("w")
     with lock:
         with explained(folder()):
             fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the process, however that ends

@@ -13,6 +13,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import json
+import math
 import os
 import threading
 import time
@@ -29,7 +30,7 @@ from qblif.hw.params import DesignParams
 
 from . import cache, verilator
 from .model import Model, SimulationError, Stalls, load
-from .trace import record_dtype, unpack_records
+from .trace import unpack_records
 
 BLOCK = 12
 """Images that an instance works on in one go. A block begins and ends with an empty pipeline, so the cycles of
@@ -152,6 +153,8 @@ class Simulation:
         """Write `value` (32 bits) to the register at byte `offset` of every instance. Raises Timeout."""
         for model in self._models:
             model.access(offset, value)
+        if offset == REGISTER["CONTROL"] and value & 1:
+            self._image, self._interrupted = None, False
 
     def counters(self, core: int = 0) -> dict[str, int]:
         """Return the performance counters of a core by name (abi.COUNTERS), summed over the instances."""
@@ -216,11 +219,11 @@ class Simulation:
         self._image = image
 
     def infer(self, frames: np.ndarray, classes: int, timeout_cycles: int = 50_000_000, stalls: Stalls | None = None,
-              progress: Callable[[int], None] | None = None) -> Result:
+              progress: Callable[[int], None] | None = None, timeout: float | None = None) -> Result:
         """Run images through the device.
 
         frames: uint32 (B, beats), as InputLayout.pack makes them; classes: K, logits per image
-        timeout_cycles: clock cycles without any logit until Timeout is raised
+        timeout_cycles, timeout: clock cycles and seconds without any logit until Timeout is raised
         progress: called with the number of images that are done, now and then, from this thread
 
         Raises DeviceError, Timeout; SimulationError where the output breaks the protocol. After an interrupt or
@@ -230,6 +233,8 @@ class Simulation:
             raise ValueError(f"frames have shape {frames.shape}, needed is (images, beats)")
         if self._interrupted:
             self._recover()
+        for model in self._models:
+            self._raise_error(model)
         count, started = len(frames), time.perf_counter()
         logits = np.zeros((count, classes), np.int64)
         cycles, latency = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -244,8 +249,8 @@ class Simulation:
             with lock:
                 model = idle.pop()
             try:
-                values, starts, ends = self._block(model, frames[block.start:block.stop], classes, timeout_cycles,
-                                                   stalls, index)
+                values, starts, ends = self._block(model, frames[block.start:block.stop], classes, stalls, index,
+                                                   timeout_cycles, timeout)
                 logits[block.start:block.stop] = values
                 latency[block.start:block.stop] = ends - starts + 1
                 previous = np.concatenate(([np.int64(-1)], ends[:-1]))
@@ -278,34 +283,35 @@ class Simulation:
 
     # Inside -------------------------------------------------------------------------------------------------
 
-    def _block(self, model: Model, frames: np.ndarray, classes: int, timeout: int, stalls: Stalls | None, salt: int):
+    def _block(self, model: Model, frames: np.ndarray, classes: int, stalls: Stalls | None, salt: int,
+               timeout_cycles: int, timeout: float | None):
         """Run a block of images through one instance; return logits, start and end cycles."""
         count, beats = frames.shape
         model.clear()
         model.stalls(stalls, salt)
         model.tracing(self._tracing)
         model.send("input", frames.ravel(), np.tile(np.arange(beats) == beats - 1, count))
-        seen, end = 0, model.now + timeout
+        seen, end, stop = 0, model.now + timeout_cycles, _deadline(timeout)
         while not model.run(CHUNK, count * classes):
             if model.collected > seen:
-                seen, end = model.collected, model.now + timeout
-                continue
+                seen, end, stop = model.collected, model.now + timeout_cycles, _deadline(timeout)
             self._raise_error(model)
             _check_frames(model.output()[1], classes)
             self._look(model, end, f"logits ({seen // classes} of {count} images of this block are done, "
-                                   f"{model.unsent('input')} input beats were not taken)")
+                                   f"{model.unsent('input')} input beats were not taken)", stop)
         model.stalls(None)
         self._raise_error(model)  # also gives a beat too many the time to come
         data, last, cycles = model.output()
         _check_frames(last, classes)
         return data.view(np.int32).reshape(count, classes), model.starts(), cycles[classes - 1::classes]
 
-    def _look(self, model: Model, end: int, what: str) -> None:
+    def _look(self, model: Model, end: int, what: str, stop: float = math.inf) -> None:
         if self._abort.is_set():
             raise concurrent.futures.CancelledError
-        if model.now >= end:
-            raise Timeout(f"the simulated device made no progress for too many clock cycles (now at cycle {model.now}) "
-                          f"while waiting for {what}; give waves=... to see why, or a larger timeout_cycles")
+        if model.now >= end or time.monotonic() >= stop:
+            limit = "clock cycles" if model.now >= end else "seconds"
+            raise Timeout(f"the simulated device took too many {limit} (it is in cycle {model.now}) over {what}; "
+                          f"give waves=... to see why, or a larger timeout")
 
     def _each(self, work: Callable[[int], None], items: range, report: Callable[[int], None] = lambda index: None):
         """Call work(item) for all items over the threads, report(item) here. The first error ends all."""
@@ -315,6 +321,8 @@ class Simulation:
             for future in concurrent.futures.as_completed(futures):
                 future.result()
                 report(futures[future])
+        except DeviceError:  # stays until the caller resets the device
+            raise
         except BaseException:
             self._interrupted = True
             raise
@@ -327,10 +335,10 @@ class Simulation:
 
     def _recover(self) -> None:
         """After an aborted batch: frames may be cut in the middle, so reset and load the program again."""
+        image = self._image
         self.write(REGISTER["CONTROL"], 1)
-        self._interrupted = False
-        if self._image is not None:
-            self.program(self._image)
+        if image is not None:
+            self.program(image)
 
     def _take_trace(self, model: Model, port: int, images: int) -> np.ndarray | None:
         if not self._tracing:
@@ -339,7 +347,11 @@ class Simulation:
         if len(words) % images:
             raise SimulationError(f"{len(words)} trace records for {images} images")
         core = self._ports[port].core
-        return unpack_records(words, record_dtype(self.design.cores[core])).reshape(images, -1)
+        return unpack_records(words, self.design.cores[core]).reshape(images, -1)
+
+
+def _deadline(timeout: float | None) -> float:
+    return math.inf if timeout is None else time.monotonic() + timeout
 
 
 def _check_frames(last: np.ndarray, classes: int) -> None:

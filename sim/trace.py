@@ -7,24 +7,16 @@ import numpy as np
 from qblif.hw import layouts
 from qblif.hw.params import CoreParams
 
-ARRAYS = ("current", "membrane", "level")
+ARRAYS = {"current": np.int32, "membrane": np.int32, "level": np.uint8}
+"""Fields that hold one signed (level: unsigned) value per neuron lane; the others are one unsigned value."""
 
 
 def record_dtype(params: CoreParams) -> np.dtype:
-    """Return the dtype of a record of a core's trace: the fields of hw.layouts.trace.
+    """Return the dtype of an unpacked record of a core's trace: the fields of hw.layouts.trace.
 
-    layer, step, row, col, chunk: int32; current, membrane: int32 (neuron_lanes,); level: uint8 (neuron_lanes,).
-    The dtype's metadata holds each field's first bit, bits per element and sign."""
-    fields, metadata = [], {}
-    for name, field in layouts.trace(params):
-        if name in ARRAYS:
-            bits = field.width // params.neuron_lanes
-            fields.append((name, np.uint8 if name == "level" else np.int32, (params.neuron_lanes,)))
-        else:
-            bits = field.width
-            fields.append((name, np.int32))
-        metadata[name] = (field.offset, bits, name in ("current", "membrane"))
-    return np.dtype(fields, metadata=metadata)
+    layer, step, row, col, chunk: int32; current, membrane: int32 (neuron_lanes,); level: uint8 (neuron_lanes,)."""
+    return np.dtype([(name, ARRAYS[name], (params.neuron_lanes,)) if name in ARRAYS else (name, np.int32)
+                     for name, _ in layouts.trace(params)])
 
 
 def _bits(words: np.ndarray, offset: int, bits: int, signed: bool) -> np.ndarray:
@@ -37,13 +29,14 @@ def _bits(words: np.ndarray, offset: int, bits: int, signed: bool) -> np.ndarray
     return value - ((value >> bits - 1) << bits) if signed else value
 
 
-def unpack_records(words: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return captured records (uint32 [records, words]) as a structured array of `dtype` (see `record_dtype`)."""
-    records = np.empty(len(words), dtype)
-    for name, (offset, bits, signed) in dtype.metadata.items():
+def unpack_records(words: np.ndarray, params: CoreParams) -> np.ndarray:
+    """Return captured records of a core (uint32 [records, words]) as a structured array (see `record_dtype`)."""
+    records = np.empty(len(words), record_dtype(params))
+    for name, field in layouts.trace(params):
         if name in ARRAYS:
-            for lane in range(dtype[name].shape[0]):
-                records[name][:, lane] = _bits(words, offset + lane * bits, bits, signed)
+            bits = field.width // params.neuron_lanes
+            for lane in range(params.neuron_lanes):
+                records[name][:, lane] = _bits(words, field.offset + lane * bits, bits, name != "level")
         else:
-            records[name] = _bits(words, offset, bits, signed)
+            records[name] = _bits(words, field.offset, field.width, False)
     return records

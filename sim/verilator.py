@@ -11,6 +11,7 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -75,7 +76,7 @@ class Tools:
 
 
 def _output(command: list[str], env: dict | None = None) -> str:
-    return subprocess.run(command, capture_output=True, text=True, env=env).stdout.strip()
+    return subprocess.run(command, capture_output=True, text=True, env=env, check=False).stdout.strip()
 
 
 def find_tools() -> Tools:
@@ -112,7 +113,8 @@ def find_tools() -> Tools:
 
 def _run(command: list[str], where: Path, env: dict | None = None) -> None:
     """Run a tool in folder `where`; raises CacheError when the disk is full, else RuntimeError with its messages."""
-    run = subprocess.run(command, cwd=where, capture_output=True, text=True, env=env, stdin=subprocess.DEVNULL)
+    run = subprocess.run(command, cwd=where, capture_output=True, text=True, env=env, stdin=subprocess.DEVNULL,
+                         check=False)
     if run.returncode:
         text = (run.stdout + run.stderr).strip()
         if "No space left on device" in text or "Disk quota exceeded" in text:
@@ -135,7 +137,7 @@ def _runtime(tools: Tools, waves: bool) -> Path:
             list(pool.map(lambda name: _compile(tools, FAST, waves, tools.include / f"{name}.cpp", f"{name}.o", where),
                           names))
 
-    return cache.entry("verilated", cache.key(tools.version, repr((COMMON, FAST, waves))), make)
+    return cache.entry("verilated", cache.key(tools.version, platform.machine(), repr((COMMON, FAST, waves))), make)
 
 
 def build(verilog: str, *, top: str = "qblif_top", waves: bool = False) -> Path:
@@ -146,7 +148,8 @@ def build(verilog: str, *, top: str = "qblif_top", waves: bool = False) -> Path:
     tools = find_tools()
     ports = trace_ports(verilog)
     harness = HARNESS.read_text()
-    name = cache.key(verilog, harness, top, tools.version, repr((VERILATE, COMMON, FAST, SLOW, waves)))
+    name = cache.key(verilog, harness, top, tools.version, platform.machine(),
+                     repr((VERILATE, COMMON, FAST, SLOW, waves)))
 
     def make(where: Path) -> None:
         with cache.explained(cache.folder()):
