@@ -63,8 +63,8 @@ class Stats:
         return max(core.counters["cycles"] for core in self.cores) / self.images if self.images else 0.0
 
     def __str__(self) -> str:
-        lines = [f"{self.images} image(s), {self.cycles_per_image:.0f} cycles each, "
-                 f"scan efficiency {self.scan_efficiency:.3f}"]
+        rate = f"{self.cycles_per_image:.0f} cycles each, scan efficiency {self.scan_efficiency:.3f}"
+        lines = [f"{self.images} image(s), {rate}"]
         for index, core in enumerate(self.cores):
             counts = ", ".join(f"{name}={value}" for name, value in core.counters.items())
             lines.append(f"core {index}: {counts}")

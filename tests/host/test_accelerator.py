@@ -5,13 +5,27 @@ import threading
 import numpy as np
 import pytest
 
-from qblif.host import (Accelerator, BuildMismatch, ClosedError, DeviceError, InputError, SelfTestFailed, Timeout,
-                        TransportError, abi, accelerator)
+from qblif.host import (
+    Accelerator,
+    BuildMismatch,
+    ClosedError,
+    DeviceError,
+    InputError,
+    SelfTestFailed,
+    Timeout,
+    TransportError,
+    abi,
+    accelerator,
+)
 
 
 def opened(fakes, *script, **registers):
     transport = fakes.transport(fakes.bundle, script, **registers)
     return Accelerator(fakes.bundle, transport, timeout=0.5), transport
+
+
+def images_at_once(fakes, monkeypatch, count):
+    monkeypatch.setattr(accelerator, "FRAME_BYTES", 4 * count * fakes.bundle.input_layout.beats)
 
 
 def expected(fakes, x):
@@ -78,7 +92,7 @@ def test_one_image_gives_its_logits(fakes):
 
 
 def test_a_batch_goes_out_in_parts_and_comes_back_in_order(fakes, monkeypatch):
-    monkeypatch.setattr(accelerator, "CHUNK", 3)
+    images_at_once(fakes, monkeypatch, 3)
     acc, transport = opened(fakes)
     x = np.random.default_rng(1).integers(0, 16, (8, 2, 3, 5))
     assert np.array_equal(acc.run_batch(x), expected(fakes, x))
@@ -103,7 +117,7 @@ def test_ties_go_to_the_lowest_class(fakes, monkeypatch):
 
 
 def test_progress_counts_every_image_once_and_ends_at_all(fakes, monkeypatch, capsys):
-    monkeypatch.setattr(accelerator, "CHUNK", 2)
+    images_at_once(fakes, monkeypatch, 2)
     acc, _ = opened(fakes)
     x = np.zeros((5, 2, 3, 5), np.uint8)
     seen = []
@@ -114,7 +128,7 @@ def test_progress_counts_every_image_once_and_ends_at_all(fakes, monkeypatch, ca
 
 
 def test_bad_data_is_refused_before_anything_is_sent(fakes, monkeypatch):
-    monkeypatch.setattr(accelerator, "CHUNK", 2)
+    images_at_once(fakes, monkeypatch, 2)
     acc, transport = opened(fakes)
     x = np.zeros((5, 2, 3, 5), np.int64)
     x[4, 1, 2, 3] = 16
@@ -154,7 +168,7 @@ def test_the_self_test_counts_the_golden_vectors_and_names_the_first_difference(
 def test_a_timeout_tells_the_registers_and_leaves_the_accelerator_usable(fakes):
     acc, transport = opened(fakes, "hang")
     x = fakes.bundle.golden_inputs
-    with pytest.raises(Timeout, match="no image was finished for 0.5 s") as caught:
+    with pytest.raises(Timeout, match="no image was finished for 0.5 s: nothing came") as caught:
         acc.run_batch(x)
     assert caught.value.snapshot["ID"] == abi.MAGIC and "STATUS=0x1" in str(caught.value)
     assert isinstance(caught.value, TimeoutError)
