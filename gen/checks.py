@@ -123,7 +123,7 @@ def _pool(pool) -> Iterator[str]:
 
 
 def _neuron(neuron) -> Iterator[str]:
-    gamma = float(neuron.gamma)
+    gamma = float(neuron.gamma.detach())
     if not gamma > 0:
         yield f"gamma is {gamma:g}, it has to be positive"
     if neuron.step_mode != "m":

@@ -217,4 +217,4 @@ def neurons(module: nn.Module) -> dict[str, QBLIF]:
 
 def gammas(module: nn.Module) -> dict[str, float]:
     """Return gamma of every neuron layer."""
-    return {name: float(m.gamma) for name, m in neurons(module).items()}
+    return {name: float(m.gamma.detach()) for name, m in neurons(module).items()}

@@ -16,7 +16,7 @@ from torch import fx, nn
 from qblif.gen import checks
 from qblif.gen.errors import ModelError
 from qblif.gen.graph import Branch, Graph, MaxGroup, NeuronGroup, ReadoutGroup, Ref, Shape, branches_of, reads, window
-from qblif.gen.layers import Add, Flatten, InputScale, MeanOverTime, Repeat, SeqToBatch
+from qblif.gen.layers import Add, InputScale, MeanOverTime, Repeat, SeqToBatch
 from qblif.gen.network import Pair
 from qblif.gen.neuron import QBLIF
 
@@ -220,7 +220,7 @@ class _Builder:
         where = node.target if node.op == "call_module" else _function_name(node)
         try:
             if node.op == "call_module":
-                result = self._module(node.target, self.module.get_submodule(node.target), args, unknown)
+                result = self._module(node, self.module.get_submodule(node.target), args, unknown)
             elif node.op == "get_attr":
                 raise Problem("a tensor of the module is used directly; put it into a layer")
             else:
@@ -257,7 +257,8 @@ class _Builder:
 
     # --- modules -------------------------------------------------------------------------------------------------
 
-    def _module(self, name, m, args, unknown):
+    def _module(self, node, m, args, unknown):
+        name = node.target
         if unknown or any(True for _ in checks.module_problems(m)):
             return UNKNOWN  # reported already
         if isinstance(m, Add):
@@ -274,7 +275,7 @@ class _Builder:
         if isinstance(m, MeanOverTime):
             return self._reduce(x, "mean")
         if isinstance(m, checks.FLATTENS):
-            return self._flatten(x, None if isinstance(m, Flatten) else (m.start_dim, m.end_dim))
+            return self._flatten(node, x)
         if x.reduced and not isinstance(m, (*checks.CONVOLUTIONS, nn.Linear, *checks.AVERAGE_POOLS,
                                             *checks.ADAPTIVE_POOLS, *checks.NORMS)):
             raise Problem("stands behind the mean over time; only the linear read-out may")
@@ -425,6 +426,14 @@ class _Builder:
         kernel = tuple(n // t for n, t in zip(x.shape[1:], target, strict=True))
         return self._average(x, kernel, kernel)
 
+    def _flatten(self, node, x):
+        before, after = self.shapes[node.args[0]], self.shapes[node]
+        lead = len(before) - x.features
+        if after == (*before[:lead], math.prod(before[lead:])):
+            return x.replace(features=1)
+        raise Problem(f"changes shape {before} to {after}; allowed is to merge all axes behind "
+                      f"{'T and N' if x.timed else 'N'}, as Flatten() does")
+
     # --- functions -----------------------------------------------------------------------------------------------
 
     def _function(self, node, args, kwargs):
@@ -436,12 +445,8 @@ class _Builder:
         if not isinstance(x, Value):
             raise Problem(f"this function is not understood: {checks.advice(name)}")
         before, after = self.shapes[node.args[0]], self.shapes[node]
-        lead = len(before) - x.features
         if name in ("flatten", "reshape", "view"):
-            if after == (*before[:lead], math.prod(before[lead:])):
-                return x if x.features == 1 else x.replace(features=1)
-            raise Problem(f"changes shape {before} to {after}; allowed is to merge all axes behind "
-                          f"{'T and N' if x.timed else 'N'}, as Flatten() does")
+            return self._flatten(node, x)
         if name in ("mean", "sum"):
             return self._mean(name, x, before, _argument(node, 1, "dim"), kwargs.get("keepdim", False) or args[2:3] == [True])
         if name == "unsqueeze" and after == (1, *before) and not x.timed:
