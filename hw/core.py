@@ -111,7 +111,7 @@ class Core(wiring.Component):
             self.i_map.ready.eq(self.enable & ~own & (full <= double)),
             write.eq(self.i_map.p), write_valid.eq(self.i_map.valid & self.i_map.ready),
             write.address.eq(self.i_map.p.address + config.input_base + Mux(fill, config.buffer_step, 0)),
-            committed.eq(write_valid & self.i_map.p.commit),
+            committed.eq(self.i_map.valid & self.i_map.ready & self.i_map.p.commit),
         ]
         with m.If(committed):
             m.d.sync += fill.eq(double & ~fill)
