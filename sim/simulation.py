@@ -39,9 +39,6 @@ an image depend on its place in its block, not on the number of threads."""
 CHUNK = 20_000
 """Clock cycles between looks at interrupts, time-outs and the error register."""
 
-DRAIN = 1_000
-"""Clock cycles in which trace records of channels without a logit (padding) may follow the last logit."""
-
 REGISTER = {name: offset for name, offset, _, _ in abi.REGISTERS}
 COUNTER_END = abi.COUNTER_BASE + 8 * len(abi.COUNTERS)
 
@@ -303,9 +300,8 @@ class Simulation:
             self._look(model, end, f"logits ({seen // classes} of {count} images of this block are done, "
                                    f"{model.unsent('input')} input beats were not taken)", stop)
         model.stalls(None)
-        if self._tracing:
-            model.run(DRAIN)
-        self._raise_error(model)  # also gives a beat too many the time to come
+        while self._raise_error(model)["busy"]:  # work goes on a little after the last logit
+            self._look(model, end, "the pipeline to run empty", stop)
         data, last, cycles = model.output()
         _check_frames(last, classes)
         return data.view(np.int32).reshape(count, classes), model.starts(), cycles[classes - 1::classes]
