@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 
 import pytest
+
 from qblif.host import abi
 from qblif.hw.params import CoreParams, DesignParams
 from qblif.hw.top import Top
 
 from .bench import Port, Registers, get_frame, pause, program, put_frame, section, simulate, stability
-from .stand_in import CLASSES, HANG, StandIn, config, expected
+from .stand_in import StandIn, config, expected
 
 CORE = CoreParams(lanes=4, word_bits=32, neuron_lanes=1, weight_depth=4, source_depth=4, layer_depth=4,
                   channel_depth=4, map_depth=16)
