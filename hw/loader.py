@@ -67,7 +67,7 @@ class Loader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         cores, build_hash = self._design.cores, self._design.build_hash
-        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=abi.LINK_BITS).create()
+        m.submodules.checksum = checksum = CRC32_ISO_HDLC(data_width=abi.LINK_BITS).create()
 
         word, last = self.i.p.data, self.i.p.last
         step = Signal()                   # a beat of a frame is taken
@@ -102,7 +102,7 @@ class Loader(wiring.Component):
         m.d.comb += [
             step.eq(self.i.valid & self.i.ready & ~self.halted),
             self.program_hash.eq(Mux(self.loaded, program_hash, 0)),
-            crc.data.eq(word),
+            checksum.data.eq(word),
             self.fault.info.eq(index),
         ]
         with m.If(step):
@@ -126,14 +126,14 @@ class Loader(wiring.Component):
             with m.If(sections != 0):
                 m.next = State.TARGET
 
-        m.d.comb += [self.i.ready.eq(1), self.loading.eq(~self.halted), crc.valid.eq(step)]
+        m.d.comb += [self.i.ready.eq(1), self.loading.eq(~self.halted), checksum.valid.eq(step)]
         # A row is written while the next beat comes in; a header takes three beats, so it is not too early then.
         m.d.sync += write.eq(0)
         with m.If(write):
             m.d.sync += address.eq(address + 1)
         with m.FSM(init=State.MAGIC):
             with m.State(State.MAGIC):
-                m.d.comb += [self.i.ready.eq(~self.hold | self.halted), self.loading.eq(0), crc.start.eq(step)]
+                m.d.comb += [self.i.ready.eq(~self.hold | self.halted), self.loading.eq(0), checksum.start.eq(step)]
                 with m.If(step):
                     m.d.sync += self.loaded.eq(0)
                     expect(word == abi.MAGIC, abi.Error.BAD_MAGIC, State.VERSION)
@@ -190,7 +190,7 @@ class Loader(wiring.Component):
                 m.next = State.MAGIC
                 with m.If(~last):
                     fail(abi.Error.LONG_PROGRAM)
-                with m.Elif(word != crc.crc):
+                with m.Elif(word != checksum.crc):
                     fail(abi.Error.BAD_CRC)
                 with m.Else():
                     m.d.sync += self.loaded.eq(1)
