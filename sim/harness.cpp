@@ -297,8 +297,9 @@ uint64_t sim_unsent(Simulator *sim, int which) {
     return source.data.size() - source.at;
 }
 
-// Forget what is queued and what was collected. A beat that is offered at this moment is withdrawn.
+// Forget what is queued and what was collected, traces too. A beat that is offered at this moment is withdrawn.
 void sim_clear(Simulator *sim) {
+    for (auto &trace : sim->traces) trace.clear();
     sim->program.clear();
     sim->input.clear();
     sim->output.clear();

@@ -300,7 +300,8 @@ class Simulation:
             self._look(model, end, f"logits ({seen // classes} of {count} images of this block are done, "
                                    f"{model.unsent('input')} input beats were not taken)", stop)
         model.stalls(None)
-        self._raise_error(model)  # also gives a beat too many the time to come
+        while self._raise_error(model)["busy"]:  # work goes on a little after the last logit
+            self._look(model, end, "the pipeline to run empty", stop)
         data, last, cycles = model.output()
         _check_frames(last, classes)
         return data.view(np.int32).reshape(count, classes), model.starts(), cycles[classes - 1::classes]
