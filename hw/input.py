@@ -1,0 +1,126 @@
+"""Input feeder: one frame per image becomes map writes and a commit for the first core."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.lib import enum, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from qblif.host import abi
+
+from .layouts import map_stream
+from .link import Fault, beat
+from .params import CoreParams
+
+
+class State(enum.Enum):
+    """States of the feeder."""
+
+    IDLE = 0
+    WORDS = 1
+    COMMIT = 2
+    HAND_OVER = 3
+
+
+class Input(wiring.Component):
+    """Input frame to map writes: word_bits / 32 beats make a word, low beat first; one beat per cycle.
+
+    Words go to addresses 0, 1 …; after a frame of exactly `words` words a commit follows. A frame that is
+    shorter, longer, or comes before a program is reported as a fault in the cycle in which its wrong beat is
+    accepted, and never committed. A last expected beat without TLAST is LONG_INPUT, reported at once.
+
+    Parameters
+    ----------
+    params: of the first core
+
+    Members
+    -------
+    i: In (stream of link.beat)
+    o: Out (layouts.map_stream)
+    words: In(32), words of a frame (CONFIG.input_words)
+    loaded: In(1), a program is in place
+    hold: In(1), no frame may begin (a program is being loaded or waits to be)
+    halted: In(1), accept and discard everything
+    fault: Out(Fault)
+    busy: Out(1), amid a frame, until its commit has been taken
+    done: Out(1), a commit is taken in this cycle
+    """
+
+    def __init__(self, params: CoreParams):
+        self._params = params
+        super().__init__({
+            "i": In(stream.Signature(beat)), "o": Out(map_stream(params)),
+            "words": In(32), "loaded": In(1), "hold": In(1), "halted": In(1),
+            "fault": Out(Fault()), "busy": Out(1), "done": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        o, last = self.o, self.i.p.last
+        parts = self._params.word_bits // abi.LINK_BITS
+        step, free = Signal(), Signal()
+        index, part = Signal(32), Signal(range(parts))    # beat of the frame, beat of the word
+        address, final = Signal.like(o.p.address), Signal(32)
+
+        m.d.comb += [
+            free.eq(~o.valid | o.ready),
+            step.eq(self.i.valid & self.i.ready & ~self.halted),
+            self.fault.info.eq(index),
+            self.busy.eq(1),
+            o.p.enable.eq(Mux(o.p.commit, 0, Const(-1, self._params.banks))),
+        ]
+        # One cycle old, which no frame notices: the program that sets `words` ends with a checksum beat.
+        m.d.sync += final.eq(self.words - 1)
+        with m.If(o.ready):
+            m.d.sync += o.valid.eq(0)
+
+        def fail(code):
+            m.d.comb += [self.fault.valid.eq(1), self.fault.code.eq(code)]
+            m.next = State.IDLE
+
+        def take():
+            """Put the beat in its place; send the word that it completes."""
+            m.next = State.WORDS
+            m.d.sync += [index.eq(index + 1), part.eq(part + 1)]
+            with m.Switch(part):
+                for place in range(parts):
+                    with m.Case(place):
+                        m.d.sync += o.p.data[32 * place:32 * place + 32].eq(self.i.p.data)
+            with m.If(part == parts - 1):
+                m.d.sync += [o.valid.eq(1), o.p.commit.eq(0), o.p.address.eq(address), address.eq(address + 1),
+                             part.eq(0)]
+            with m.If((part == parts - 1) & (address == final)):
+                m.next = State.COMMIT
+                with m.If(~last):
+                    fail(abi.Error.LONG_INPUT)
+            with m.Elif(last):
+                fail(abi.Error.SHORT_INPUT)
+
+        with m.FSM(init=State.IDLE):
+            # IDLE -- waits for a frame
+            with m.State(State.IDLE):
+                m.d.comb += [self.i.ready.eq(~self.hold | self.halted), self.busy.eq(0)]
+                with m.If(step):
+                    with m.If(self.loaded):
+                        take()
+                    with m.Else():
+                        fail(abi.Error.NO_PROGRAM)
+            # WORDS -- collects the beats of a frame
+            with m.State(State.WORDS):
+                m.d.comb += self.i.ready.eq(free | self.halted)
+                with m.If(step):
+                    take()
+            # COMMIT -- the last word is on its way
+            with m.State(State.COMMIT):
+                m.d.comb += self.i.ready.eq(self.halted)
+                m.d.sync += [index.eq(0), address.eq(0)]
+                with m.If(free):
+                    m.d.sync += [o.valid.eq(1), o.p.commit.eq(1), o.p.address.eq(0)]
+                    m.next = State.HAND_OVER
+            # HAND_OVER -- until the core has taken the commit
+            with m.State(State.HAND_OVER):
+                m.d.comb += self.i.ready.eq(self.halted)
+                with m.If(o.ready):
+                    m.d.comb += self.done.eq(1)
+                    m.next = State.IDLE
+        return m

@@ -1,0 +1,53 @@
+"""Payloads at the design's borders, and the registered stage that separates parts of it."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from qblif.host import abi
+
+beat = data.StructLayout({"data": abi.LINK_BITS, "last": 1})
+"""One beat of an AXI4-Stream link; last: TLAST, the frame's end."""
+
+
+class Fault(wiring.Signature):
+    """Report of malformed traffic, one cycle long.
+
+    valid: the beat accepted in this cycle is wrong. code: abi.Error. info: index of the beat in its frame.
+    """
+
+    def __init__(self):
+        super().__init__({"valid": Out(1), "code": Out(8), "info": Out(32)})
+
+
+class Stage(wiring.Component):
+    """Stream register: one item of storage, latency one cycle, one item per cycle.
+
+    ``o.valid`` and ``o.payload`` come from flip-flops; ``i.ready`` follows ``o.ready`` in the same cycle.
+
+    Parameters
+    ----------
+    shape: payload of both streams
+
+    Members
+    -------
+    i, o: In, Out (stream of shape)
+    moved: Out(1), an item goes in or out in this cycle
+    """
+
+    def __init__(self, shape):
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape)), "moved": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += [
+            self.i.ready.eq(~self.o.valid | self.o.ready),
+            self.moved.eq(self.i.valid & self.i.ready | self.o.valid & self.o.ready),
+        ]
+        with m.If(self.i.ready):
+            m.d.sync += self.o.valid.eq(self.i.valid)
+            with m.If(self.i.valid):
+                m.d.sync += self.o.payload.eq(self.i.payload)
+        return m

@@ -1,0 +1,207 @@
+"""Program loader: checks a program image beat by beat and writes its rows into the cores' memories."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import enum, stream, wiring
+from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
+from amaranth.lib.wiring import In, Out
+
+from qblif.host import abi
+
+from .layouts import LoadBus, abi_row
+from .link import Fault, beat
+from .params import DesignParams
+
+
+class State(enum.Enum):
+    """The beat of the image (abi: program image) that is expected next."""
+
+    MAGIC = 0
+    VERSION = 1
+    BUILD_LO = 2
+    BUILD_HI = 3
+    HASH_LO = 4
+    HASH_HI = 5
+    SECTIONS = 6
+    TARGET = 7
+    FIRST = 8
+    ROWS = 9
+    DATA = 10
+    CRC = 11
+
+
+class Loader(wiring.Component):
+    """Program frame to memory rows, one beat per cycle.
+
+    The first beat is taken only while `hold` is low, and ends the validity of the program loaded before. The
+    image becomes valid with its last beat, if every beat before was as abi.py says, TLAST came with that beat
+    and no other, and the checksum matches. The first deviation is reported as a fault in the cycle its beat is
+    accepted; whoever collects faults then raises `halted`, which makes the loader discard all beats. A final
+    beat without TLAST is LONG_PROGRAM, reported at once, so that a host that sends nothing more learns of it.
+    Nothing in a row's padding bits is checked beyond the checksum. Rows of a bad image may have been written.
+
+    Parameters
+    ----------
+    design: which memories there are; a program for another build hash is refused
+
+    Members
+    -------
+    i: In (stream of link.beat)
+    hold: In(1), no frame may begin (images are in the chain)
+    halted: In(1), accept and discard everything
+    load_<core>: Out(LoadBus), the row goes to this core
+    fault: Out(Fault)
+    loading: Out(1), amid a frame
+    loaded: Out(1), a valid program is in place
+    program_hash: Out(64), its hash; 0 when none is loaded
+    """
+
+    def __init__(self, design: DesignParams):
+        self._design = design
+        super().__init__({
+            "i": In(stream.Signature(beat)), "hold": In(1), "halted": In(1),
+            "fault": Out(Fault()), "loading": Out(1), "loaded": Out(1), "program_hash": Out(64),
+        } | {f"load_{index}": Out(LoadBus(core)) for index, core in enumerate(design.cores)})
+
+    def elaborate(self, platform):
+        m = Module()
+        cores, build_hash = self._design.cores, self._design.build_hash
+        m.submodules.checksum = checksum = CRC32_ISO_HDLC(data_width=abi.LINK_BITS).create()
+
+        word, last = self.i.p.data, self.i.p.last
+        step = Signal()                   # a beat of a frame is taken
+        index = Signal(32)                # of this beat in the frame
+        program_hash = Signal(64)
+        sections = Signal(32)             # not begun
+        target, header = Signal(abi_row(abi.TARGET_FIELDS)), abi_row(abi.TARGET_FIELDS)(word)
+        depth_bits = max(core.memory_rows(memory) for core in cores for memory in abi.MemoryId).bit_length()
+        address = Signal(depth_bits)
+        room, rows = Signal(depth_bits), Signal(depth_bits)     # rows that the memory has left; not yet written
+        width = max(LoadBus(core).width for core in cores)
+        row = [Signal(abi.LINK_BITS, name=f"row_{i}") for i in range(abi.row_beats(width))]
+        at = Signal(range(len(row) + 1))  # place of this beat in the row
+        write = Signal()                  # the row is complete
+
+        # What the memory named by a section header is like: rows, beats per row; none of them if it is unknown.
+        depth, row_beats = Signal(depth_bits), Signal(range(len(row) + 1))
+        known, depth_now = Signal(), Signal(depth_bits)
+        row_beats_now = Signal.like(row_beats)
+        for params in dict.fromkeys(cores):
+            indices = [index for index, core in enumerate(cores) if core == params]
+            with m.Switch(header.core):
+                with m.Case(*indices):
+                    m.d.comb += known.eq(((header.cluster < params.clusters) | (header.cluster == abi.ALL_CLUSTERS))
+                                         & (header.memory < len(abi.MemoryId)) & (header.reserved == 0))
+                    with m.Switch(header.memory):
+                        for memory in abi.MemoryId:
+                            with m.Case(int(memory)):
+                                m.d.comb += [depth_now.eq(params.memory_rows(memory)),
+                                             row_beats_now.eq(abi.row_beats(params.memory_bits(memory)))]
+
+        m.d.comb += [
+            step.eq(self.i.valid & self.i.ready & ~self.halted),
+            self.program_hash.eq(Mux(self.loaded, program_hash, 0)),
+            checksum.data.eq(word),
+            self.fault.info.eq(index),
+        ]
+        with m.If(step):
+            m.d.sync += index.eq(Mux(last, 0, index + 1))
+
+        def fail(code):
+            m.d.comb += [self.fault.valid.eq(1), self.fault.code.eq(code)]
+            m.next = State.MAGIC
+
+        def expect(good, code, following):
+            """Go on to the `following` beat, unless this one is not `good` or is the frame's last."""
+            with m.If(~good):
+                fail(code)
+            with m.Elif(last):
+                fail(abi.Error.SHORT_PROGRAM)
+            with m.Else():
+                m.next = following
+
+        def next_section():
+            m.next = State.CRC
+            with m.If(sections != 0):
+                m.next = State.TARGET
+
+        m.d.comb += [self.i.ready.eq(1), self.loading.eq(~self.halted), checksum.valid.eq(step)]
+        # A row is written while the next beat comes in; a header takes three beats, so it is not too early then.
+        m.d.sync += write.eq(0)
+        with m.If(write):
+            m.d.sync += address.eq(address + 1)
+        with m.FSM(init=State.MAGIC):
+            with m.State(State.MAGIC):
+                m.d.comb += [self.i.ready.eq(~self.hold | self.halted), self.loading.eq(0), checksum.start.eq(step)]
+                with m.If(step):
+                    m.d.sync += self.loaded.eq(0)
+                    expect(word == abi.MAGIC, abi.Error.BAD_MAGIC, State.VERSION)
+            for state, value, code, following in (
+                    (State.VERSION, abi.ABI_VERSION, abi.Error.BAD_VERSION, State.BUILD_LO),
+                    (State.BUILD_LO, build_hash & 0xFFFF_FFFF, abi.Error.WRONG_BUILD, State.BUILD_HI),
+                    (State.BUILD_HI, build_hash >> 32, abi.Error.WRONG_BUILD, State.HASH_LO)):
+                with m.State(state), m.If(step):
+                    expect(word == value, code, following)
+            for state, register, following in (
+                    (State.HASH_LO, program_hash[:32], State.HASH_HI),
+                    (State.HASH_HI, program_hash[32:], State.SECTIONS)):
+                with m.State(state), m.If(step):
+                    m.d.sync += register.eq(word)
+                    expect(Const(1, 1), abi.Error.NONE, following)
+            with m.State(State.SECTIONS), m.If(step):
+                m.d.sync += sections.eq(word)
+                with m.If(last):
+                    fail(abi.Error.SHORT_PROGRAM)
+                with m.Elif(word == 0):
+                    m.next = State.CRC
+                with m.Else():
+                    m.next = State.TARGET
+            with m.State(State.TARGET), m.If(step):
+                m.d.sync += [target.eq(header), depth.eq(depth_now), row_beats.eq(row_beats_now),
+                             sections.eq(sections - 1)]
+                expect(known, abi.Error.BAD_SECTION, State.FIRST)
+            with m.State(State.FIRST), m.If(step):
+                m.d.sync += [address.eq(word), room.eq(depth - word)]
+                expect(word <= depth, abi.Error.BAD_SECTION, State.ROWS)
+            with m.State(State.ROWS), m.If(step):
+                m.d.sync += [rows.eq(word), at.eq(0)]
+                with m.If(word > room):
+                    fail(abi.Error.BAD_SECTION)
+                with m.Elif(last):
+                    fail(abi.Error.SHORT_PROGRAM)
+                with m.Elif(word == 0):
+                    next_section()
+                with m.Else():
+                    m.next = State.DATA
+            with m.State(State.DATA), m.If(step):
+                with m.Switch(at):
+                    for place, part in enumerate(row):
+                        with m.Case(place):
+                            m.d.sync += part.eq(word)
+                m.d.sync += at.eq(at + 1)
+                with m.If(at + 1 == row_beats):
+                    m.d.sync += [at.eq(0), write.eq(1), rows.eq(rows - 1)]
+                    with m.If(rows == 1):
+                        next_section()
+                with m.If(last):
+                    fail(abi.Error.SHORT_PROGRAM)
+            with m.State(State.CRC), m.If(step):
+                m.next = State.MAGIC
+                with m.If(~last):
+                    fail(abi.Error.LONG_PROGRAM)
+                with m.Elif(word != checksum.crc):
+                    fail(abi.Error.BAD_CRC)
+                with m.Else():
+                    m.d.sync += self.loaded.eq(1)
+
+        for core in range(len(cores)):
+            load = getattr(self, f"load_{core}")
+            m.d.comb += [
+                load.valid.eq(write & (target.core == core)),
+                load.memory.eq(target.memory),
+                load.cluster.eq(target.cluster),
+                load.address.eq(address),
+                load.data.eq(Cat(row)),
+            ]
+        return m

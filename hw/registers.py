@@ -1,0 +1,133 @@
+"""The register block of abi.REGISTERS and abi.COUNTERS."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Const, Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from qblif.host import abi
+
+from .axi_lite import RegisterBus
+from .params import DesignParams
+
+status = data.StructLayout(dict(abi.STATUS_FIELDS))
+"""The STATUS register."""
+
+OFFSETS = {name: offset for name, offset, *_ in abi.REGISTERS}
+
+
+class Registers(wiring.Component):
+    """Register file: identity, status, control and the 64-bit counters of the selected core.
+
+    A read is answered three cycles after `bus.read`, in which a 64-bit counter is taken in one cycle; reading
+    its low word keeps the high word for the next read of any counter's high word. Counters of a core that
+    does not exist, and unused addresses, read 0.
+
+    `clear` is high for the one cycle after a 1 was written to bit 0 of CONTROL; CORE_SELECT and the kept high
+    word are cleared by it too, WATCHDOG and SCRATCH are not.
+
+    Parameters
+    ----------
+    design: the design whose identity is shown
+
+    Members
+    -------
+    bus: In(RegisterBus), word addresses
+    clear: Out(1), reset everything else
+    watchdog: Out(32), cycles; 0 = never
+    status: In(status), its error field included
+    error_info, images_in, images_out: In(32)
+    program_hash: In(64)
+    counters: In(ArrayLayout(64, number of counters)), one per core
+    """
+
+    def __init__(self, design: DesignParams):
+        self._design = design
+        address_bits = (abi.REGISTER_SPACE - 1).bit_length() - 2
+        super().__init__({
+            "bus": In(RegisterBus(address_bits)),
+            "clear": Out(1),
+            "watchdog": Out(32),
+            "status": In(status),
+            "error_info": In(32),
+            "images_in": In(32),
+            "images_out": In(32),
+            "program_hash": In(64),
+            "counters": In(data.ArrayLayout(64, len(abi.COUNTERS))).array(len(design.cores)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        bus, design = self.bus, self._design
+        scratch, core_select = Signal(32), Signal(32)
+
+        values = {
+            "ID": Const(abi.MAGIC, 32),
+            "ABI": Const(abi.ABI_VERSION, 32),
+            "BUILD_LO": Const(design.build_hash & 0xFFFF_FFFF, 32),
+            "BUILD_HI": Const(design.build_hash >> 32, 32),
+            "PROGRAM_LO": self.program_hash[:32],
+            "PROGRAM_HI": self.program_hash[32:],
+            "SCRATCH": scratch,
+            "STATUS": self.status.as_value(),
+            "WATCHDOG": self.watchdog,
+            "ERROR_INFO": self.error_info,
+            "CORES": Const(len(design.cores), 32),
+            "CORE_SELECT": core_select,
+            "IMAGES_IN": self.images_in,
+            "IMAGES_OUT": self.images_out,
+        }
+
+        # Writes ---------------------------------------------------------------------------------------------
+        m.d.sync += self.clear.eq(0)
+        with m.If(self.clear):
+            m.d.sync += core_select.eq(0)
+        with m.If(bus.write):
+            with m.Switch(bus.write_address):
+                for name, register in (("SCRATCH", scratch), ("WATCHDOG", self.watchdog),
+                                       ("CORE_SELECT", core_select)):
+                    with m.Case(OFFSETS[name] >> 2):
+                        for lane in range(4):
+                            with m.If(bus.write_strobe[lane]):
+                                byte = slice(8 * lane, 8 * lane + 8)
+                                m.d.sync += register[byte].eq(bus.write_data[byte])
+                with m.Case(OFFSETS["CONTROL"] >> 2):
+                    m.d.sync += self.clear.eq(bus.write_data[0] & bus.write_strobe[0])
+
+        # Reads, in three steps: a counter per core and a register; the selected core; the half that is meant.
+        plain, is_counter, high = Signal(32), Signal(), Signal(32)
+        picked = [Signal(64, name=f"picked_{index}") for index in range(len(design.cores))]
+        chosen = Signal(64)
+        picked_now, chosen_now = Signal(), Signal()
+        m.d.sync += [picked_now.eq(bus.read), chosen_now.eq(picked_now)]
+
+        with m.If(bus.read):
+            m.d.sync += [plain.eq(0), is_counter.eq(0)]
+            with m.Switch(bus.read_address):
+                for name, value in values.items():
+                    with m.Case(OFFSETS[name] >> 2):
+                        m.d.sync += plain.eq(value)
+                for index in range(len(abi.COUNTERS)):
+                    first = (abi.COUNTER_BASE >> 2) + 2 * index
+                    with m.Case(first, first + 1):
+                        m.d.sync += is_counter.eq(1)
+                        m.d.sync += [target.eq(counters[index])
+                                     for target, counters in zip(picked, self.counters, strict=True)]
+        with m.If(picked_now):
+            m.d.sync += chosen.eq(0)
+            with m.Switch(core_select):
+                for index, value in enumerate(picked):
+                    with m.Case(index):
+                        m.d.sync += chosen.eq(value)
+        m.d.comb += [bus.read_done.eq(chosen_now), bus.read_data.eq(plain)]
+        with m.If(is_counter):
+            with m.If(bus.read_address[0]):
+                m.d.comb += bus.read_data.eq(high)
+            with m.Else():
+                m.d.comb += bus.read_data.eq(chosen[:32])
+                with m.If(chosen_now):
+                    m.d.sync += high.eq(chosen[32:])
+        with m.If(self.clear):
+            m.d.sync += high.eq(0)
+        return m

@@ -1,0 +1,73 @@
+"""What watches over the design: the first error, the watchdog and the image counters."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from qblif.host import abi
+
+from .link import Fault
+
+IN_FLIGHT_BITS = 16
+"""Enough to count the images in a chain: two per core, at most 64 cores."""
+
+
+class Supervisor(wiring.Component):
+    """Keeps the first error until reset, counts images, and reports work that has stopped moving.
+
+    An error shows one cycle after it was reported; `halted` is high from then on. With several reports in one
+    cycle the loader's counts, then the input's. The watchdog reports when for `watchdog` cycles
+    work has been under way without progress, and still is, unless `watchdog` is 0.
+
+    Members
+    -------
+    loader_fault, input_fault: In(Fault)
+    watchdog: In(32), cycles without progress that are too many; 0 = never
+    working: In(1), work is under way (besides images in flight)
+    progress: In(1), something moved in this cycle
+    image_in, image_out: In(1), an image was handed to the first core; its last logit was sent
+    error: Out(8), abi.Error of the first error; error_info: Out(32), its beat index (0 for the watchdog)
+    halted: Out(1), there is an error
+    in_flight: Out(1), more images went in than came out
+    images_in, images_out: Out(32), modulo 2**32
+    """
+
+    loader_fault: In(Fault())
+    input_fault: In(Fault())
+    watchdog: In(32)
+    working: In(1)
+    progress: In(1)
+    image_in: In(1)
+    image_out: In(1)
+    error: Out(8)
+    error_info: Out(32)
+    halted: Out(1)
+    in_flight: Out(1)
+    images_in: Out(32)
+    images_out: Out(32)
+
+    def elaborate(self, platform):
+        m = Module()
+        count, idle, stuck = Signal(IN_FLIGHT_BITS), Signal(32), Signal()
+
+        m.d.sync += [self.images_in.eq(self.images_in + self.image_in),
+                     self.images_out.eq(self.images_out + self.image_out),
+                     count.eq(count + self.image_in - self.image_out)]
+        m.d.comb += self.in_flight.eq(count != 0)
+
+        m.d.comb += stuck.eq((self.working | self.in_flight) & ~self.progress)
+        with m.If(stuck):
+            m.d.sync += idle.eq(idle + 1)
+        with m.Else():
+            m.d.sync += idle.eq(0)
+
+        with m.If(~self.halted):
+            with m.If(self.loader_fault.valid):
+                m.d.sync += [self.halted.eq(1), self.error.eq(self.loader_fault.code),
+                             self.error_info.eq(self.loader_fault.info)]
+            with m.Elif(self.input_fault.valid):
+                m.d.sync += [self.halted.eq(1), self.error.eq(self.input_fault.code),
+                             self.error_info.eq(self.input_fault.info)]
+            with m.Elif(stuck & (self.watchdog != 0) & (idle >= self.watchdog)):
+                m.d.sync += [self.halted.eq(1), self.error.eq(abi.Error.WATCHDOG), self.error_info.eq(0)]
+        return m
