@@ -54,15 +54,15 @@ def verify(network: Network) -> Network:
         raise VerifyError(str(getattr(network, "name", "?")), failures)
     failed: set[int] = set()        # layers with a broken rule: left out of the later stages
     unknown: set[int] = set()       # maps whose shape and peak cannot be told: their readers are left out as well
-    for stage in LAYER_RULES:
+    for number, stage in enumerate(LAYER_RULES):
         for index, layer in enumerate(network.layers):
-            if index in failed or _reads(layer) & unknown:
+            if index in failed or (number >= WIRED and _reads(layer) & unknown):
                 continue
             where = f"layer {index} ({getattr(layer, 'name', '?')!s})"
             for rule in stage:
                 if report(rule, where, rule.layer(network, index)):
                     failed.add(index)
-        if stage is LAYER_RULES[0]:
+        if number == 0:
             for index, layer in enumerate(network.layers):
                 if index in failed or (isinstance(layer, MaxPool) and layer.map in unknown):
                     unknown.add(index + 1)
@@ -380,3 +380,6 @@ LAYER_RULES = (
     (Rule("bounds", layer=_bounded),),
 )
 """Stages of rules about single layers."""
+
+WIRED = 2
+"""Index of the first stage whose rules look at the layers that a layer reads."""

@@ -20,6 +20,9 @@ from qblif.gen.verify import verify
 from . import golden
 from .counts import fan_out
 
+ATTEMPTS = 60
+"""Networks drawn for one seed until one is within the limits; with the default limits six in seven are at once."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
@@ -52,7 +55,7 @@ class Limits:
 def random_network(seed: int, limits: Limits | None = None) -> Network:
     """Return the network of a seed; the same one for the same seed and limits."""
     limits = limits or Limits()
-    for attempt in range(1000):
+    for attempt in range(ATTEMPTS):
         network = _Draw(np.random.default_rng([seed, attempt]), seed, limits).network()
         if _cost(network, limits) and all(layer_bounds(network, layer).bits <= limits.bits for layer in network.layers):
             return verify(network)
