@@ -187,5 +187,7 @@ class _Report:
 
 
 def _print_progress(done: int, total: int):
-    end = "\n" if done == total else ""
-    print(f"\r{done}/{total} images", end=end, file=sys.stderr, flush=True)
+    if done == total:
+        print(f"\r{total}/{total} images", file=sys.stderr)
+    elif sys.stderr.isatty():  # a log needs the last line alone
+        print(f"\r{done}/{total} images", end="", file=sys.stderr, flush=True)

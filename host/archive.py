@@ -6,6 +6,7 @@ claim to hold a huge one.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
@@ -88,7 +89,8 @@ def write(path: Path, members: dict[str, bytes]):
     except OSError as error:
         raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()
 
 
 def array_to_bytes(array: np.ndarray) -> bytes:

@@ -156,7 +156,7 @@ class Device:
 
     def _explain(self, error: Exception, late: str) -> Exception:
         """Return what to raise for `error`: an error code explains more than the time-out that it led to."""
-        if isinstance(error, DeviceError):
+        if isinstance(error, DeviceError) and error.snapshot is not None:
             return error
         snapshot = self.snapshot()
         if abi.unpack(abi.STATUS_FIELDS, snapshot.get("STATUS", 0))["error"]:

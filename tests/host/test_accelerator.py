@@ -124,7 +124,10 @@ def test_progress_counts_every_image_once_and_ends_at_all(fakes, monkeypatch, ca
     acc.run_batch(x, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
     acc.run_batch(x, progress=True)
-    assert capsys.readouterr().err.endswith("5/5 images\n")
+    assert capsys.readouterr().err == "\r5/5 images\n"
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    acc.run_batch(x, progress=True)
+    assert capsys.readouterr().err == "".join(f"\r{i}/5 images" for i in range(1, 6)) + "\n"
 
 
 def test_bad_data_is_refused_before_anything_is_sent(fakes, monkeypatch):
@@ -266,10 +269,19 @@ def test_statistics_show_64_bit_counters_of_every_core(fakes):
     assert counters["cycles"] == (1 << 33) + 4000 and counters["adds"] == (2 << 33) + 4000
     assert (stats.images, stats.host_images) == (4, 4) and stats.seconds > 0
     assert stats.cores[0].cluster_cycles == 2 * counters["cycles"]
-    assert stats.scan_efficiency == counters["set_bits"] / (2 * counters["cycles"])
+    assert stats.scan_efficiency == (counters["set_bits"] + counters["masks"]) / (2 * counters["cycles"])
     assert stats.cycles_per_image == counters["cycles"] / 4
-    assert sum(stats.cores[0].breakdown.values()) == pytest.approx(1)
     assert "core 0: cycles=" in str(stats)
+
+
+def test_the_breakdown_accounts_for_every_cycle_of_every_cluster():
+    from qblif.host import CoreStats
+    counters = {"cycles": 100, "adds": 120, "set_bits": 90, "masks": 30, "doublings": 10, "starved": 20,
+                "neuron_stalls": 6, "turnaround": 16, "output_stalls": 5}
+    core = CoreStats(2, counters)
+    assert core.scan_efficiency == 0.6
+    assert core.breakdown == pytest.approx({"adds": 0.6, "doublings": 0.05, "starved": 0.1, "neuron_stalls": 0.03,
+                                            "turnaround": 0.08, "other": 0.14, "output_stalls": 0.05})
 
 
 def test_statistics_before_any_work_are_zero_not_an_error(fakes, monkeypatch):

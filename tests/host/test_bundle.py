@@ -116,6 +116,11 @@ def test_a_bundle_that_cannot_be_written_leaves_the_old_one(bundle, parts, monke
     assert bundle.path.read_bytes() == before and os.listdir(bundle.path.parent) == [bundle.path.name]
 
 
+def test_a_path_below_a_file_is_a_clear_error(bundle, parts):
+    with pytest.raises(BundleError, match="cannot write the bundle"):
+        Bundle.write(bundle.path / "a.qblif", **parts)
+
+
 # --- damage ---------------------------------------------------------------------------------------------------
 
 def test_no_file_a_folder_and_other_files_are_no_bundles(tmp_path):
