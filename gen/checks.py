@@ -30,7 +30,6 @@ _SUPPORTED = ("supported are QConv1d/2d, QLinear, BatchNorm1d/2d, QBLIF, LIF, IL
 ADVICE = {
     "ConvTranspose": "use a QConv2d at the lower resolution; there is no upsampling",
     "Conv3d": "use QConv2d; time is the axis T, not part of the kernel",
-    "Lazy": "give the sizes: use QConv2d, QLinear or BatchNorm2d",
     "GroupNorm": "use BatchNorm2d, which folds into the weights",
     "LayerNorm": "use BatchNorm2d, which folds into the weights",
     "InstanceNorm": "use BatchNorm2d, which folds into the weights",
@@ -80,7 +79,9 @@ def module_problems(module: nn.Module) -> Iterator[str]:
 
 def _numbers(module) -> Iterator[str]:
     for name, value in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
-        if value.is_floating_point() and not torch.isfinite(value).all():
+        if nn.parameter.is_lazy(value):
+            yield f"{name} has no values yet: run the module once, or give the sizes"
+        elif value.is_floating_point() and not torch.isfinite(value).all():
             count = int((~torch.isfinite(value)).sum())
             yield f"{name} has {count} NaN or infinite value(s) of {value.numel()}: the training has diverged"
     if isinstance(module, _BatchNorm) and module.running_var is not None and (module.running_var < 0).any():

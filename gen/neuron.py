@@ -29,12 +29,10 @@ def power_of_two(value: float) -> int | None | float:
         k = round(-math.log2(value))
         if 0 <= k <= EXPONENT_MAX and abs(value * 2.0**k - 1) < 1e-9:  # 1 - 1/tau may be off by an ulp
             return k
-    raise ValueError(f"{value:.6g} is not 0, 1 or a power of two 2**-k; the nearest allowed is {_nearest(value):.6g}")
-
-
-def _nearest(value: float) -> float:
-    allowed = [0.0] + [2.0**-k for k in range(EXPONENT_MAX + 1)]
-    return min(allowed, key=lambda a: abs(a - value))
+    allowed = [0.0] + [2.0**-k for k in range(EXPONENT_MAX, -1, -1)]
+    nearest = [max((a for a in allowed if a < value), default=0.0), min((a for a in allowed if a > value), default=1.0)]
+    raise ValueError(f"{value:.6g} is not 0, 1 or a power of two 2**-k; the nearest allowed are {nearest[0]:.6g} and "
+                     f"{nearest[1]:.6g}")
 
 
 class QBLIF(nn.Module):
@@ -154,8 +152,7 @@ class QBLIF(nn.Module):
     def forward(self, x):
         """Return S of the shape of x: currents (T, N, ...), or (N, ...) in single-step mode."""
         if self.training:
-            with torch.no_grad():
-                self.gamma.clamp_(min=GAMMA_MIN)
+            self.gamma.data.clamp_(min=GAMMA_MIN)  # .data: the steps before may still need it for their backward pass
         if self.step_mode == "s":
             return self._step(x)
         self.reset()

@@ -258,10 +258,9 @@ class QuantisedNetwork(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             maps = [self._input(x)]
             if self.training:
-                with torch.no_grad():
-                    for group in self.graph.groups:
-                        if isinstance(group, NeuronGroup):
-                            group.neuron.gamma.clamp_(min=GAMMA_MIN)
+                for group in self.graph.groups:
+                    if isinstance(group, NeuronGroup):
+                        group.neuron.gamma.data.clamp_(min=GAMMA_MIN)
             for index, group in enumerate(self.graph.groups):
                 if isinstance(group, MaxGroup):
                     maps.append(_per_step(maps[group.map], F.max_pool2d, group.kernel, group.stride, group.padding))

@@ -192,7 +192,7 @@ class _Builder:
         return run.shapes
 
     def _check_modules(self, graph):
-        seen: dict[int, str] = {}
+        seen: set[int] = set()
         for node in graph.nodes:
             if node.op != "call_module":
                 continue
@@ -201,9 +201,8 @@ class _Builder:
             if not (list(m.parameters()) or isinstance(m, QBLIF)):
                 continue
             if id(m) in seen:
-                self.problems.append(f"{node.target}: used twice (also as {seen[id(m)]}); give each place a module of "
-                                     "its own")
-            seen.setdefault(id(m), node.target)
+                self.problems.append(f"{node.target}: used twice; give each place a module of its own")
+            seen.add(id(m))
 
     def _lookup(self, arg, values):
         return values.get(arg, arg) if isinstance(arg, fx.Node) else arg
@@ -233,10 +232,12 @@ class _Builder:
             expected = result.torch_shape(self.steps, batch)
             if self.shapes[node] != expected:
                 self.problems.append(f"{where}: gives shape {self.shapes[node]} where {expected} was expected; the input "
-                                     f"is read as {'(N, ...)' if self.static else '(T, N, ...)'}"
-                                     f"{'' if self.static else '; for still inputs put Repeat(T) into the module'}")
+                                     f"is read as {'(N, ...)' if self.static else '(T, N, ...)'}{self._hint()}")
                 return UNKNOWN
         return result
+
+    def _hint(self) -> str:
+        return "" if self.static else "; for still inputs, (N, ...), put Repeat(T) into the module"
 
     def _placeholder(self, node):
         if self.inputs:
@@ -290,7 +291,7 @@ class _Builder:
         if isinstance(m, nn.Linear):
             return self._linear(name, m, x)
         if x.features != (3 if isinstance(m, (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)) else 2):
-            raise Problem(f"{type(m).__name__} on a tensor of {x.features} feature axes")
+            raise Problem(f"{type(m).__name__} on a tensor of {x.features} feature axes{self._hint()}")
         if isinstance(m, checks.MAX_POOLS):
             return self._max_pool(name, m, x)
         if isinstance(m, checks.AVERAGE_POOLS):
@@ -371,7 +372,7 @@ class _Builder:
     def _convolution(self, name, m, x):
         two = isinstance(m, nn.Conv2d)
         if x.features != (3 if two else 2):
-            raise Problem(f"{'QConv2d' if two else 'QConv1d'} on a tensor of {x.features} feature axes")
+            raise Problem(f"{'QConv2d' if two else 'QConv1d'} on a tensor of {x.features} feature axes{self._hint()}")
         pads = checks.conv_padding(m)
         if two:
             return self._linear_op(name, m, x, tuple(m.kernel_size), tuple(m.stride), pads, 3)

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from qblif.gen.models import digits_net
-from qblif.gen.neuron import gammas
+from qblif.gen.neuron import gammas, neurons
 from qblif.gen.quantised import QuantisedNetwork, quantise
 
 Progress = Callable[[str, int, int, float], None]
@@ -25,6 +25,8 @@ class Recipe:
 
     epochs, quantised_epochs: of the two phases; batch: images per step
     rate, quantised_rate: highest learning rates (AdamW; a short warm-up, then cosine)
+    gamma_rate: factor on the learning rate for gamma. With 1, Adam drives gamma down to a few hundredths, which costs
+        twice the events and, once weights exceed what f = 0 can hold, accuracy
     decay: weight decay of convolutions and linear layers (none on gamma, biases and BatchNorm)
     smoothing: label smoothing, 0 to 1; clip: largest gradient norm
     seed: of the shuffling and the augmentation
@@ -35,6 +37,7 @@ class Recipe:
     batch: int = 64
     rate: float = 4e-3
     quantised_rate: float = 1e-3
+    gamma_rate: float = 0.1
     decay: float = 1e-2
     smoothing: float = 0.1
     clip: float = 5.0
@@ -105,10 +108,13 @@ def fit(module: nn.Module, data: Data, recipe: Recipe, epochs: int, rate: float,
         phase: str = "float"):
     """Train `module`, float or quantised, for a number of epochs: one phase of `train`."""
     generator = torch.Generator().manual_seed(recipe.seed * 2 + (phase != "float"))
-    decayed = [p for p in module.parameters() if p.requires_grad and p.dim() > 1]
-    free = [p for p in module.parameters() if p.requires_grad and p.dim() <= 1]
-    optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": recipe.decay},
-                                   {"params": free, "weight_decay": 0.0}], lr=rate)
+    scales = [m.gamma for m in neurons(module).values() if m.gamma.requires_grad]
+    own = {id(p) for p in scales}
+    others = [p for p in module.parameters() if p.requires_grad and id(p) not in own]
+    optimiser = torch.optim.AdamW([
+        {"params": [p for p in others if p.dim() > 1], "weight_decay": recipe.decay, "factor": 1.0},
+        {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0, "factor": 1.0},
+        {"params": scales, "weight_decay": 0.0, "factor": recipe.gamma_rate}], lr=rate)
     count = len(data.train_y)
     device = next(module.parameters()).device
     total = max(1, epochs * -(-count // recipe.batch))
@@ -125,7 +131,7 @@ def fit(module: nn.Module, data: Data, recipe: Recipe, epochs: int, rate: float,
             step += 1
             factor = step / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
             for group in optimiser.param_groups:
-                group["lr"] = rate * factor
+                group["lr"] = rate * factor * group["factor"]
             optimiser.zero_grad(set_to_none=True)
             loss = F.cross_entropy(module(x), y, label_smoothing=recipe.smoothing)
             loss.backward()

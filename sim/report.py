@@ -12,6 +12,7 @@ from qblif.host.stats import CoreStats
 from .console import table
 from .counts import LayerCounts
 from .stages import Done
+from .verdict import Verdict
 
 CAUSES = {
     "doublings": "doublings that no addition could carry",
@@ -25,28 +26,19 @@ CAUSES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison:
-    """Integers compared and found different. what: of which two; compared, different: how many."""
-
-    what: str
-    compared: int
-    different: int
-
-
-@dataclasses.dataclass(frozen=True)
 class Report:
     """What a run of the whole chain found out.
 
-    images: in the RTL simulation; accuracies: name -> share of right answers, or None where it was not measured;
-    gammas: layer -> learned scale; counts: of each layer, over the images; core: the hardware's counters for them;
-    lanes: of the core; cycles: int64 (images,); stages: all that was done, in order.
+    network: what ran; simulator: its name; accuracies: name -> share of right answers, "RTL" among them;
+    verdict: what was compared; gammas: layer -> learned scale; counts: work of each layer, over all images;
+    core: the hardware's counters for them, None where the simulator has none; lanes: of the core;
+    cycles: int64 (images,); stages: all that was done, in order.
     """
 
     network: Network
     simulator: str
-    images: int
     accuracies: dict[str, float]
-    comparisons: tuple[Comparison, ...]
+    verdict: Verdict
     gammas: dict[str, float]
     counts: tuple[LayerCounts, ...]
     core: CoreStats | None
@@ -55,25 +47,20 @@ class Report:
     stages: tuple[Done, ...]
 
     @property
-    def mismatches(self) -> int:
-        """Integers that differ, over all comparisons."""
-        return sum(comparison.different for comparison in self.comparisons)
-
-    @property
     def result(self) -> str:
         """The last line, for people and scripts: accuracy is the RTL's in percent, cycles the mean of an image."""
-        return (f"result: images={self.images} mismatches={self.mismatches} "
+        return (f"result: images={len(self.cycles)} mismatches={self.verdict.mismatches} "
                 f"accuracy={100 * self.accuracies['RTL']:.2f} cycles={round(float(self.cycles.mean()))}")
 
     def __str__(self) -> str:
         """Return the table, section by section."""
-        parts = [f"{self.network.name}: T={self.network.steps}, {self.images} test images, RTL on {self.simulator}",
+        parts = [f"{self.network.name}: T={self.network.steps}, {len(self.cycles)} test images, RTL on {self.simulator}",
                  self._accuracies(), self._layers(), self._hardware(), self._times()]
         return "\n\n".join(part for part in parts if part)
 
     def _accuracies(self) -> str:
         rows = [(name, f"{100 * value:.2f} %") for name, value in self.accuracies.items()]
-        same = [(c.what, f"{c.different} of {c.compared:,}") for c in self.comparisons]
+        same = [(c.what, f"{c.different} of {c.compared:,}") for c in self.verdict.comparisons]
         return table(rows, ("accuracy", "")) + "\n\n" + table(same, ("mismatches", ""))
 
     def _layers(self) -> str:

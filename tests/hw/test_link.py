@@ -29,6 +29,16 @@ def test_a_stage_keeps_items_and_order_under_random_stalls(seed):
     simulate(stage, send, receive, processes=[stability(stage.o)])
 
 
+def test_a_stage_takes_an_item_before_anybody_waits_for_it():
+    stage = Stage(8)
+
+    async def bench(ctx):
+        await put(ctx, stage.i, 3)
+        assert (ctx.get(stage.o.valid), ctx.get(stage.i.ready)) == (1, 0)
+
+    simulate(stage, bench, cycles=5)
+
+
 def test_a_stage_takes_an_item_every_cycle():
     stage = Stage(8)
 

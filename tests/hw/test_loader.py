@@ -198,7 +198,7 @@ def test_no_damaged_program_is_ever_loaded(seed):
         return bad or [0]
 
     async def bench(ctx):
-        for _ in range(60):
+        for _ in range(40):
             bad = damage()
             loaded, program_hash, error, info = await dut.load(ctx, bad)
             if bad != words:

@@ -15,7 +15,7 @@ from qblif.hw.layouts import trace
 from qblif.hw.params import CoreParams, DesignParams
 from qblif.hw.top import Top
 
-from .bench import Port, Registers, get_frame, pause, program, put_frame, section, simulate, stability
+from .bench import Port, Registers, get, get_frame, pause, program, put, put_frame, section, simulate, stability
 from .stand_in import CLASSES, HANG, StandIn, config, expected
 
 CORE = CoreParams(lanes=4, word_bits=32, neuron_lanes=1, weight_depth=4, source_depth=4, layer_depth=4,
@@ -150,6 +150,22 @@ def test_of_a_program_and_an_image_offered_at_once_the_program_comes_first():
 
     async def infer(ctx):
         await host.infer(ctx, image, [1])
+
+    host.run(load, infer)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 5), (5, 1)])
+def test_an_image_that_follows_its_program_at_once_is_measured_by_that_program(before, after):
+    host = Host()
+
+    async def load(ctx):
+        for words in (before, after):
+            await host.load(ctx, host.image([1], words=words))
+
+    async def infer(ctx):
+        await ctx.tick().repeat(len(host.image([1])) + 2)
+        await host.infer(ctx, list(range(after)), [1])
+        assert await host.error(ctx) == (Error.NONE, 0)
 
     host.run(load, infer)
 
@@ -296,6 +312,48 @@ def test_work_that_stands_still_trips_the_watchdog_and_only_then(trouble):
     host.run(bench)
 
 
+def test_a_slow_host_does_not_trip_the_watchdog_as_long_as_it_moves():
+    host = Host(2)
+
+    async def slowly(ctx, port, words):
+        for index, word in enumerate(words):
+            await ctx.tick().repeat(35)
+            await put(ctx, port, word | (index == len(words) - 1) << 32)
+
+    async def bench(ctx):
+        await host.registers.write(ctx, "WATCHDOG", 50)
+        await slowly(ctx, host.program, host.image([7, 8]))
+        await slowly(ctx, host.input, [1, 2, 3, 4, 5])
+        for value in expected([1, 2, 3, 4, 5], [7, 8]):
+            await ctx.tick().repeat(35)
+            assert await get(ctx, host.output) & 0xFFFF_FFFF == value
+        assert await host.error(ctx) == (Error.NONE, 0)
+
+    host.run(bench)
+
+
+def test_cores_are_enabled_while_a_program_is_in_place_and_there_is_no_error():
+    host = Host()
+
+    async def enabled(ctx):
+        before = await host.registers.read(ctx, abi.COUNTER_BASE + 16)
+        return await host.registers.read(ctx, abi.COUNTER_BASE + 16) != before
+
+    async def bench(ctx):
+        assert not await enabled(ctx)
+        await host.load(ctx, host.image([7]))
+        assert await enabled(ctx)
+        await put_frame(ctx, host.program, host.image([8])[:10], last=False)
+        assert not await enabled(ctx)
+        await put_frame(ctx, host.program, host.image([8])[10:])
+        assert await enabled(ctx)
+        await host.feed(ctx, [1])
+        assert not await enabled(ctx)
+        assert (await host.registers.status(ctx))["loaded"] == 1
+
+    host.run(bench)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_reset_at_any_time_is_answered_and_leaves_a_clean_design(seed):
     """Sends run when the reset comes; they are cut off at the beat they have come to."""
@@ -306,7 +364,7 @@ def test_a_reset_at_any_time_is_answered_and_leaves_a_clean_design(seed):
 
     async def bench(ctx):
         await registers.write(ctx, "SCRATCH", 0x5EED)
-        for _ in range(25):
+        for _ in range(12):
             # Some beats of a program; then, if it was whole, of some images; some logits are taken.
             good = host.image([3, 4])
             beats = rng.choice([len(good), rng.randrange(1, len(good))])
@@ -367,3 +425,60 @@ def test_the_emitted_design_has_flat_ports_no_multiplier_and_no_memory():
         "s_axi_rdata": 32, "s_axi_rresp": 2, "s_axi_rvalid": 1, "s_axi_rready": 1,
         "trace_0_0_valid": 1, "trace_0_0_data": record, "trace_0_1_valid": 1, "trace_0_1_data": record,
     }
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_traffic_on_all_ports_ends_in_right_answers_or_an_error_and_never_hangs(seed):
+    rng = random.Random(seed)
+    host = Host(2, rng)
+    programs = {tuple(rng.getrandbits(20) for _ in range(2)): None for _ in range(3)}
+    images = [frame_of(rng) for _ in range(8)]
+    right = [expected(image, weights) for image in images for weights in programs]
+    answers, finished = [], []
+
+    def spoil(words):
+        """Return the words and whether the frame ends; mostly as they should be."""
+        if rng.random() < 0.9:
+            return words, True
+        return rng.choice([(words[:rng.randrange(1, len(words))], True), ([*words, 1, 2], True), (words, False)])
+
+    async def load(ctx):
+        for weights in programs:
+            words, last = spoil(host.image(weights))
+            await put_frame(ctx, host.program, words, rng, last=last)
+            await pause(ctx, rng, 0.98)
+        finished.append("program")
+
+    async def feed(ctx):
+        await pause(ctx, rng, 0.95)
+        for image in images:
+            words, last = spoil(image)
+            await put_frame(ctx, host.input, words, rng, last=last)
+            await pause(ctx, rng, 0.9)
+        finished.append("input")
+
+    async def take(ctx):
+        while True:
+            await pause(ctx, rng, 0.7)
+            answers.append(await host.take(ctx))
+
+    async def control(ctx):
+        await host.registers.write(ctx, "WATCHDOG", 200)
+        while len(finished) < 2:
+            await ctx.tick()
+        await ctx.tick().repeat(250)
+        assert all(answer in right for answer in answers)
+        error, status = (await host.error(ctx))[0], await host.registers.status(ctx)
+        if error == Error.NONE:
+            assert len(answers) == len(images)
+            assert status["busy"] == status["loading"] == 0
+        await host.registers.write(ctx, "CONTROL", 1)
+        await ctx.tick().repeat(50)
+        answers.clear()
+        await host.load(ctx, host.image([1, 2]))
+        await host.feed(ctx, images[0])
+        while not answers:
+            await ctx.tick()
+        assert answers == [expected(images[0], [1, 2])]
+
+    simulate(host.top, load, feed, control, processes=[take, stability(host.output)])
