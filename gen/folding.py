@@ -11,7 +11,7 @@ from qblif.gen.graph import MaxGroup, NeuronGroup
 from qblif.gen.network import Input, MaxPool, Network, Neuron, NeuronLayer, Readout, Source
 from qblif.gen.neuron import power_of_two
 from qblif.gen.quantised import QuantisedNetwork, quantise
-from qblif.gen.trace import raise_problems
+from qblif.gen.capture import raise_problems
 
 
 def fold(module: nn.Module, example_input: torch.Tensor | None = None, *, name: str | None = None,

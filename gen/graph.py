@@ -28,10 +28,11 @@ def window(size: Pair, kernel: Pair, stride: Pair, padding: Pair = (0, 0)) -> Pa
 class Ref:
     """A feature map as a linear operation reads it: averaged over windows of `pool`, and scaled.
 
-    scale: the InputScale between the input and here, if any
+    size: height and width of the map; scale: the InputScale between the input and here, if any
     """
 
     map: int
+    size: Pair
     pool: Pair = (1, 1)
     pool_stride: Pair = (1, 1)
     scale: InputScale | None = None

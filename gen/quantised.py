@@ -21,7 +21,8 @@ from qblif.gen.graph import Branch, Graph, Group, MaxGroup, NeuronGroup, Readout
 from qblif.gen.layers import InputScale
 from qblif.gen.network import Reset
 from qblif.gen.neuron import GAMMA_MIN, power_of_two
-from qblif.gen.trace import raise_problems, trace
+from qblif.gen.capture import raise_problems
+from qblif.gen.trace import trace
 
 EXACT = {torch.float32: 1 << 24, torch.float64: 1 << 53}
 """Integers below are exact in the type."""
