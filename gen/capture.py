@@ -37,8 +37,8 @@ def capture(module: nn.Module, example: torch.Tensor, problems: list[str]) -> Ca
     except Exception as e:  # user code runs here
         leaves = {path: m for path, m in module.named_modules() if not list(m.children())}
         problems += [f"{path}: {p}" for path, m in leaves.items() for p in checks.module_problems(m)]
-        problems.append(f"torch.fx cannot follow forward ({type(e).__name__}: {e}): it must not branch or loop on values "
-                        "or shapes of tensors; put such code into the data loading")
+        problems.append(f"torch.fx cannot follow forward ({type(e).__name__}: {e}): it must not branch or loop on "
+                        "values or shapes of tensors; put such code into the data loading")
         raise_problems(name, problems)
     _check_modules(module, graph, tracer.batched, problems)
     run = _Run(fx.GraphModule(module, graph), tracer.batched)

@@ -55,8 +55,8 @@ class _Builder:
     def build(self) -> Graph:
         if not isinstance(self.example, torch.Tensor) or self.example.dim() < 2 or 0 in self.example.shape:
             found = tuple(self.example.shape) if isinstance(self.example, torch.Tensor) else type(self.example).__name__
-            self._stop(f"example_input is {found}, allowed is (N, C, H, W), (N, C, L) or (N, F), with T in front where the "
-                       "module contains no Repeat, none of them 0")
+            self._stop(f"example_input is {found}, allowed is (N, C, H, W), (N, C, L) or (N, F), with T in front "
+                       "where the module contains no Repeat, none of them 0")
         device = next((p.device for p in self.module.parameters()), None)
         captured = capture(self.module, self.example.detach().to(device, torch.float32), self.problems)
         self.shapes = captured.shapes
@@ -84,14 +84,14 @@ class _Builder:
         """Find T, and whether the module makes the time axis itself: with Repeat, or unsqueeze(0) and repeat."""
         repeats = [self.module.get_submodule(n.target) for n in graph.nodes if n.op == "call_module"]
         repeats = [m.steps for m in repeats if isinstance(m, Repeat)]
-        made = [n for n in graph.nodes if n.op == "call_method" and n.target == "unsqueeze"
-                and _argument(n, 1, "dim") == 0]
+        made = [n for n in graph.nodes
+                if n.op == "call_method" and n.target == "unsqueeze" and _argument(n, 1, "dim") == 0]
         self.static = bool(repeats or made)
         if repeats:
             self.steps = repeats[0]
         elif made:
-            self.steps = max([self.shapes[n][0] for n in graph.nodes
-                              if n.op == "call_method" and n.target in ("repeat", "expand") and n in self.shapes] or [1])
+            spread = [n for n in graph.nodes if n.op == "call_method" and n.target in ("repeat", "expand")]
+            self.steps = max([self.shapes[n][0] for n in spread if n in self.shapes], default=1)
         else:
             self.steps = self.example.shape[0]
 
@@ -120,8 +120,9 @@ class _Builder:
         if result is not UNKNOWN:
             expected = result.torch_shape(self.steps, self.example.shape[0 if self.static else 1])
             if self.shapes[node] != expected:
-                self.problems.append(f"{name}: gives shape {self.shapes[node]} where {expected} was expected; the input is "
-                                     f"read as {'(N, ...)' if self.static else '(T, N, ...)'}{result.hint}")
+                read = "(N, ...)" if self.static else "(T, N, ...)"
+                self.problems.append(f"{name}: gives shape {self.shapes[node]} where {expected} was expected; the "
+                                     f"input is read as {read}{result.hint}")
                 return UNKNOWN
         return result
 
@@ -199,8 +200,8 @@ class _Builder:
         shape = (x.shape[0], *window(x.shape[1:], kernel, stride, padding))
         if not x.pure or len(x.maps()) > 1:
             if (self.deployed_steps or self.steps) > 1:
-                raise Problem("max pooling of currents, before the neuron, with T > 1: put it after the neuron (at T = 1 "
-                              "both orders are the same, and this one is allowed)")
+                raise Problem("max pooling of currents, before the neuron, with T > 1: put it after the neuron (at "
+                              "T = 1 both orders are the same, and this one is allowed)")
             return x.replace(peak=(kernel, stride, padding, x.shape, name), shape=shape)
         ref = x.maps()[0]
         if ref.pool != (1, 1) or ref.pool_stride != (1, 1):
@@ -208,8 +209,9 @@ class _Builder:
         if ref.scale is not None and float(ref.scale.scale.min()) <= 0:
             raise Problem("max pooling of an input with a scale that is not positive")
         taken = {g.name for g in self.groups}
-        number = next((i for i in range(2, len(taken) + 3) if f"{name}#{i}" not in taken))
-        self.groups.append(MaxGroup(f"{name}#{number}" if name in taken else name, ref.map, kernel, stride, padding, shape))
+        number = next(i for i in range(2, len(taken) + 3) if f"{name}#{i}" not in taken)
+        name = f"{name}#{number}" if name in taken else name
+        self.groups.append(MaxGroup(name, ref.map, kernel, stride, padding, shape))
         return x.replace(branches=(Branch((Ref(len(self.groups), shape[1:], scale=ref.scale),)),), shape=shape)
 
     def _flatten(self, node, x):
@@ -253,11 +255,12 @@ class _Builder:
         space = set(range(axes - x.features + 1, axes))
         time = dims - space
         if time and (time != {0} or not x.timed or keep):
-            raise Problem(f"{name} over axes {sorted(dims)} is not understood; allowed are time (axis 0) and the mean over "
-                          "all positions")
+            raise Problem(f"{name} over axes {sorted(dims)} is not understood; allowed are time (axis 0) and the mean "
+                          "over all positions")
         if dims & space:
             if name != "mean" or dims & space != space:
-                raise Problem(f"{name} over axes {sorted(dims)} is not understood; allowed is the mean over all positions")
+                raise Problem(f"{name} over axes {sorted(dims)} is not understood; allowed is the mean over all "
+                              "positions")
             x = values.average(x, x.shape[1:], x.shape[1:])
             x = x if keep else x.replace(features=1)
         return self._reduce(x, name) if time else x
@@ -301,15 +304,17 @@ def _host_padding(groups, scale: InputScale | None, problems: list[str]) -> Pair
     for g in groups:
         if isinstance(g, MaxGroup):
             if g.map == 0 and (padding != (0, 0) or any(g.padding)):
-                problems.append(f"{g.name}: max pooling of an input that has a mean and is padded is not supported{advice}")
+                problems.append(f"{g.name}: max pooling of an input that has a mean and is padded is not "
+                                f"supported{advice}")
             continue
         for b in g.branches:
             for r in b.inputs:
                 if r.map and r.scale is not None and any(b.padding):
-                    problems.append(f"{b.name}: padding of a max-pooled input that has a mean is not supported{advice}")
+                    problems.append(f"{b.name}: padding of a max-pooled input that has a mean is not "
+                                    f"supported{advice}")
                 if r.map == 0 and padding != (0, 0) and (r.scale is None or r.pool != (1, 1) or b.op is None):
-                    problems.append(f"{b.name or g.name}: reads the input unscaled, pooled or as it is, while a layer pads "
-                                    f"it and it has a mean: not supported{advice}")
+                    problems.append(f"{b.name or g.name}: reads the input unscaled, pooled or as it is, while a layer "
+                                    f"pads it and it has a mean: not supported{advice}")
     return padding
 
 
