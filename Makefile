@@ -8,6 +8,7 @@ JOBS     ?= $(shell nproc 2>/dev/null || echo 2)
 # `make sim` and its variables
 SIM      ?= verilator
 IMAGES   ?= 360
+FIRST    ?= 0
 T        ?= 2
 N        ?= 20
 FRESH    ?=
@@ -26,13 +27,13 @@ help:             ## this list
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  make sim takes   SIM=verilator|icarus  IMAGES=1..360  T=1..8  N=1..31  FRESH=1 (start over)  WAVES=file.vcd"
+	@echo "  make sim takes   SIM=verilator|icarus  IMAGES=1..360  FIRST=0..359  T=1..8  N=1..31  FRESH=1 (start over)  WAVES=file.vcd"
 	@echo "  all take         PYTHON=python3.12 (the interpreter of .venv)  JOBS=2 (test processes)"
 
 setup: $(READY)   ## make .venv with everything in it; the other commands do so themselves
 
 sim: $(READY)     ## train on digits, fold, build, run the RTL, compare every integer, print one table
-	@$(RUN) qblif sim --simulator $(SIM) --images $(IMAGES) --steps $(T) --levels $(N) $(if $(FRESH),--fresh) \
+	@$(RUN) qblif sim --simulator $(SIM) --first $(FIRST) --images $(IMAGES) --steps $(T) --levels $(N) $(if $(FRESH),--fresh) \
 	  $(if $(WAVES),--waves $(WAVES))
 
 test: $(READY)    ## the tests that every change has to pass, a few minutes

@@ -414,14 +414,14 @@ class _Tables:
             weights = np.concatenate(self.weights) if self.weights else np.zeros((0, self.core.lanes), np.int8)
             bits = (weights[:, :, None] >> np.arange(self.core.weight_bits)) & 1
             flat = np.zeros((len(weights), count * 32), np.uint8)
-            flat[:, :self.core.lanes * self.core.weight_bits] = bits.reshape(len(weights), -1)
+            flat[:, :self.core.lanes * self.core.weight_bits] = bits.reshape(len(weights), self.core.lanes * self.core.weight_bits)
             return np.packbits(flat, axis=1, bitorder="little").view("<u4")
         if memory == abi.MemoryId.CHANNELS:
-            pairs = np.array(self.channels, np.int64).reshape(-1, self.core.neuron_lanes, 2)
+            pairs = np.array(self.channels, np.int64).reshape(self.rows(memory), self.core.neuron_lanes, 2)
             return ((pairs[..., 0] & (1 << 24) - 1) | pairs[..., 1] << 24).astype(np.uint32)
         fields, rows = ((abi.LAYER_FIELDS, self.layers) if memory == abi.MemoryId.LAYERS
                         else (abi.SOURCE_FIELDS, self.sources))
-        return np.array([abi.beats(abi.pack(fields, row), count) for row in rows], np.uint32).reshape(-1, count)
+        return np.array([abi.beats(abi.pack(fields, row), count) for row in rows], np.uint32).reshape(len(rows), count)
 
 
 def _section(memory, cluster: int, core: int, rows: np.ndarray) -> np.ndarray:

@@ -48,19 +48,21 @@ def verify(network: Network) -> Network:
         failures.extend(f"{where}: {text} [{rule.name}]" for text in texts)
         return bool(texts)
 
-    broken = [report(rule, "network", rule.network(network)) for rule in NETWORK_RULES]
-    if any(broken):
+    for rule in NETWORK_RULES:
+        report(rule, "network", rule.network(network))
+    if failures:
         raise VerifyError(str(getattr(network, "name", "?")), failures)
     failed: set[int] = set()        # layers with a broken rule: left out of the later stages
     unknown: set[int] = set()       # maps whose shape and peak cannot be told: their readers are left out as well
-    for stage in LAYER_RULES:
+    for number, stage in enumerate(LAYER_RULES):
         for index, layer in enumerate(network.layers):
-            if index in failed or _reads(layer) & unknown:
+            if index in failed or (number >= WIRED and _reads(layer) & unknown):
                 continue
             where = f"layer {index} ({getattr(layer, 'name', '?')!s})"
-            if any([report(rule, where, rule.layer(network, index)) for rule in stage]):
-                failed.add(index)
-        if stage is LAYER_RULES[0]:
+            for rule in stage:
+                if report(rule, where, rule.layer(network, index)):
+                    failed.add(index)
+        if number == 0:
             for index, layer in enumerate(network.layers):
                 if index in failed or (isinstance(layer, MaxPool) and layer.map in unknown):
                     unknown.add(index + 1)
@@ -122,7 +124,8 @@ def _array(what: str, value, dtype, dims: tuple[int, ...]) -> Iterator[str]:
 def _within(what: str, value: np.ndarray, bits: int) -> Iterator[str]:
     low, high = int(value.min()), int(value.max())
     if signed_bits(low, high) > bits:
-        yield f"{what} range from {low} to {high}, allowed with {bits} bits is {-1 << bits - 1} to {(1 << bits - 1) - 1}"
+        half = 1 << bits - 1
+        yield f"{what} range from {low} to {high}, allowed with {bits} bits is {-half} to {half - 1}"
 
 
 def _reads(layer) -> set[int]:
@@ -180,9 +183,9 @@ def _input(network) -> Iterator[str]:
         return
     yield from _shape("padded input shape", given.map_shape)
     count, most = given.shape[0], (1 << given.bits) - 1
-    if given.zero_point != () and not (_ints(given.zero_point, count) and all(0 <= z <= most for z in given.zero_point)):
-        yield f"input zero_point is {given.zero_point!r:.80}, allowed is () or one Python int, 0 to {most}, " \
-              f"for each of {count} channels"
+    zero = given.zero_point
+    if zero != () and not (_ints(zero, count) and all(0 <= z <= most for z in zero)):
+        yield f"input zero_point is {zero!r:.80}, allowed is () or one Python int, 0 to {most}, per channel ({count})"
 
 
 def _one_readout(network) -> Iterator[str]:
@@ -325,7 +328,7 @@ def _shapes(network, index) -> Iterator[str]:
         found = (channels, *((n + 2 * p - k) // s + 1 for n, p, k, s in
                              zip(sides, layer.padding, layer.kernel, layer.stride, strict=True)))
         if found != layer.shape:
-            yield f"pooling map {layer.map} of shape {(channels, *sides)} gives {found}, but its shape says {layer.shape}"
+            yield f"gives {found} from map {layer.map} of shape {(channels, *sides)}, its shape says {layer.shape}"
         return
     channels = len(layer.bias)
     if channels != layer.shape[0]:
@@ -377,3 +380,6 @@ LAYER_RULES = (
     (Rule("bounds", layer=_bounded),),
 )
 """Stages of rules about single layers."""
+
+WIRED = 2
+"""Index of the first stage whose rules look at the layers that a layer reads."""

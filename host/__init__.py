@@ -3,8 +3,20 @@
 from .accelerator import Accelerator, open
 from .bundle import Bundle
 from .codec import InputLayout
-from .errors import (BuildMismatch, BundleError, CacheError, ClosedError, DeviceError, InputError, QblifError,
-                     SelfTestFailed, Timeout, ToolMissing, TransportError, UnknownTarget)
+from .errors import (
+    BuildMismatch,
+    BundleError,
+    CacheError,
+    ClosedError,
+    DeviceError,
+    InputError,
+    QblifError,
+    SelfTestFailed,
+    Timeout,
+    ToolMissing,
+    TransportError,
+    UnknownTarget,
+)
 from .stats import CoreStats, Stats
 from .transport import Transport
 

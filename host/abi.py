@@ -110,7 +110,7 @@ COUNTERS: tuple[tuple[str, str], ...] = (
 )
 """Per-core performance counters, 64 bits each, cleared by reset; for several clusters, summed over them.
 
-`cycles` and `turnaround` and `output_stalls` count core cycles, the others cluster cycles."""
+`cycles` and `output_stalls` count core cycles, the others cluster cycles."""
 
 COUNTER_BASE = 0x100
 """Byte offset of the first counter; counter i has its low word at COUNTER_BASE + 8*i, its high word 4 above.

@@ -17,8 +17,8 @@ from .errors import ClosedError, SelfTestFailed
 from .stats import CoreStats, Stats
 from .transport import Transport, open_transport
 
-CHUNK = 64
-"""Images handed to the transport at once: bounds the memory for frames."""
+FRAME_BYTES = 4 << 20
+"""Frames handed to the transport at once, in bytes: bounds the memory, not the number of images."""
 
 Progress = Callable[[int, int], None]
 """Called with (images finished, images in all)."""
@@ -149,11 +149,12 @@ class Accelerator:
         total = xs.shape[0 if layout.static else 1]
         logits = np.empty((total, self._bundle.classes), np.int64)
         cycles: list[np.ndarray | None] = []
+        chunk = max(1, FRAME_BYTES // (4 * layout.beats))
         with self._lock:
             self._check_open()
             started = time.monotonic()
-            for first in range(0, total, CHUNK):
-                part = slice(first, min(first + CHUNK, total))
+            for first in range(0, total, chunk):
+                part = slice(first, min(first + chunk, total))
                 report = None if progress is None else _Report(progress, part, total)
                 frames = layout.pack(xs[part] if layout.static else xs[:, part])
                 logits[part], part_cycles = self._device.infer(frames, report)
@@ -186,5 +187,7 @@ class _Report:
 
 
 def _print_progress(done: int, total: int):
-    end = "\n" if done == total else ""
-    print(f"\r{done}/{total} images", end=end, file=sys.stderr, flush=True)
+    if done == total:
+        print(f"\r{total}/{total} images", file=sys.stderr)
+    elif sys.stderr.isatty():  # a log needs the last line alone
+        print(f"\r{done}/{total} images", end="", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""One accelerator behind a transport: is it the right one, is its program loaded, and how it comes back after a failure.
+"""One accelerator behind a transport: is it the right one, is its program loaded, how does it come back to life.
 
 Not for users: `Accelerator` is. Not safe for threads: `Accelerator` locks.
 """
@@ -156,14 +156,14 @@ class Device:
 
     def _explain(self, error: Exception, late: str) -> Exception:
         """Return what to raise for `error`: an error code explains more than the time-out that it led to."""
-        if isinstance(error, DeviceError):
+        if isinstance(error, DeviceError) and error.snapshot is not None:
             return error
         snapshot = self.snapshot()
         if abi.unpack(abi.STATUS_FIELDS, snapshot.get("STATUS", 0))["error"]:
             return _device_error(snapshot)
         if isinstance(error, TimeoutError):
-            return Timeout(late, hint="the accelerator was reset; give `timeout` if the network needs longer",
-                           snapshot=snapshot)
+            return Timeout(f"{late}: {getattr(error, 'message', error)}",
+                           hint="give a larger `timeout` if the network needs longer", snapshot=snapshot)
         if isinstance(error, QblifError) and error.snapshot is None:
             error.snapshot = snapshot
         return error

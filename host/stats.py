@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-LOSSES = ("doublings", "starved", "neuron_stalls", "turnaround", "output_stalls")
-"""Counters of cycles in which nothing was accumulated, by cause."""
+LOSSES = ("doublings", "starved", "neuron_stalls", "turnaround")
+"""Counters of cluster cycles in which nothing was accumulated, by cause."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,21 +22,24 @@ class CoreStats:
 
     @property
     def scan_efficiency(self) -> float:
-        """Set bits / cluster cycles: 1 where every cycle accumulates a row that every strategy needs; 0 before work.
+        """Weight rows that any strategy has to add / cluster cycles: 1 where no cycle is idle; 0 before any work.
 
-        It shows idle cycles, not idle lanes: those take the network's shapes to know."""
-        return self.counters["set_bits"] / self.cluster_cycles if self.cluster_cycles else 0.0
+        Those are the set bits, and of diagonal sources the non-empty masks (their repetitions too if fan-out is
+        unary: it then flatters such layers). It shows idle cycles; idle lanes take the network's shapes to know."""
+        needed = self.counters["set_bits"] + self.counters["masks"]
+        return needed / self.cluster_cycles if self.cluster_cycles else 0.0
 
     @property
     def breakdown(self) -> dict[str, float]:
-        """Shares of the cluster cycles, by what was done or waited for; `other` is the rest."""
+        """Shares of the cluster cycles, by what was done or waited for; `other` is the rest.
+
+        `output_stalls` is beside them: while the output is not taken, clusters go on working, stall or starve."""
         total = self.cluster_cycles
         if not total:
             return {}
-        per_core = ("turnaround", "output_stalls")  # counted per core, the others per cluster
-        shares = {name: self.counters[name] * (self.clusters if name in per_core else 1) / total
-                  for name in ("adds", "masks", *LOSSES)}
-        return {**shares, "other": 1.0 - sum(shares.values())}
+        shares = {name: self.counters[name] / total for name in ("adds", *LOSSES)}  # masks are among the adds
+        stalls = self.counters["output_stalls"] / self.counters["cycles"]
+        return {**shares, "other": 1.0 - sum(shares.values()), "output_stalls": stalls}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +66,8 @@ class Stats:
         return max(core.counters["cycles"] for core in self.cores) / self.images if self.images else 0.0
 
     def __str__(self) -> str:
-        lines = [f"{self.images} image(s), {self.cycles_per_image:.0f} cycles each, "
-                 f"scan efficiency {self.scan_efficiency:.3f}"]
+        rate = f"{self.cycles_per_image:.0f} cycles each, scan efficiency {self.scan_efficiency:.3f}"
+        lines = [f"{self.images} image(s), {rate}"]
         for index, core in enumerate(self.cores):
             counts = ", ".join(f"{name}={value}" for name, value in core.counters.items())
             lines.append(f"core {index}: {counts}")

@@ -63,10 +63,7 @@ class AxiLiteFrontEnd(wiring.Component):
     """
 
     def __init__(self, address_bits: int = 12):
-        if address_bits < 3:
-            raise ValueError(f"address_bits is {address_bits}, allowed is 3 and more")
-        self._word_bits = address_bits - 2
-        super().__init__({"axi": In(AxiLite(address_bits)), "bus": Out(RegisterBus(self._word_bits))})
+        super().__init__({"axi": In(AxiLite(address_bits)), "bus": Out(RegisterBus(address_bits - 2))})
 
     def elaborate(self, platform):
         m = Module()

@@ -59,8 +59,8 @@ class Input(wiring.Component):
         o, last = self.o, self.i.p.last
         parts = self._params.word_bits // abi.LINK_BITS
         step, free = Signal(), Signal()
-        index, part = Signal(32), Signal(range(parts))    # beat of the frame, beat of the word
-        address, final = Signal.like(o.p.address), Signal(32)
+        index, part = Signal(32), Signal(range(max(2, parts)))    # beat of the frame, of the word
+        address = Signal.like(o.p.address)
 
         m.d.comb += [
             free.eq(~o.valid | o.ready),
@@ -69,8 +69,6 @@ class Input(wiring.Component):
             self.busy.eq(1),
             o.p.enable.eq(Mux(o.p.commit, 0, Const(-1, self._params.banks))),
         ]
-        # One cycle old, which no frame notices: the program that sets `words` ends with a checksum beat.
-        m.d.sync += final.eq(self.words - 1)
         with m.If(o.ready):
             m.d.sync += o.valid.eq(0)
 
@@ -89,7 +87,7 @@ class Input(wiring.Component):
             with m.If(part == parts - 1):
                 m.d.sync += [o.valid.eq(1), o.p.commit.eq(0), o.p.address.eq(address), address.eq(address + 1),
                              part.eq(0)]
-            with m.If((part == parts - 1) & (address == final)):
+            with m.If((part == parts - 1) & (address + 1 == self.words)):
                 m.next = State.COMMIT
                 with m.If(~last):
                     fail(abi.Error.LONG_INPUT)

@@ -67,7 +67,7 @@ class Loader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         cores, build_hash = self._design.cores, self._design.build_hash
-        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=abi.LINK_BITS).create()
+        m.submodules.checksum = checksum = CRC32_ISO_HDLC(data_width=abi.LINK_BITS).create()
 
         word, last = self.i.p.data, self.i.p.last
         step = Signal()                   # a beat of a frame is taken
@@ -81,8 +81,7 @@ class Loader(wiring.Component):
         width = max(LoadBus(core).width for core in cores)
         row = [Signal(abi.LINK_BITS, name=f"row_{i}") for i in range(abi.row_beats(width))]
         at = Signal(range(len(row) + 1))  # place of this beat in the row
-        write, selected = Signal(), Signal.like(target)         # a row is complete, of this section
-        written = Signal(depth_bits)
+        write = Signal()                  # the row is complete
 
         # What the memory named by a section header is like: rows, beats per row; none of them if it is unknown.
         depth, row_beats = Signal(depth_bits), Signal(range(len(row) + 1))
@@ -103,7 +102,7 @@ class Loader(wiring.Component):
         m.d.comb += [
             step.eq(self.i.valid & self.i.ready & ~self.halted),
             self.program_hash.eq(Mux(self.loaded, program_hash, 0)),
-            crc.data.eq(word),
+            checksum.data.eq(word),
             self.fault.info.eq(index),
         ]
         with m.If(step):
@@ -127,11 +126,14 @@ class Loader(wiring.Component):
             with m.If(sections != 0):
                 m.next = State.TARGET
 
-        m.d.comb += [self.i.ready.eq(1), self.loading.eq(~self.halted), crc.valid.eq(step)]
+        m.d.comb += [self.i.ready.eq(1), self.loading.eq(~self.halted), checksum.valid.eq(step)]
+        # A row is written while the next beat comes in; a header takes three beats, so it is not too early then.
         m.d.sync += write.eq(0)
+        with m.If(write):
+            m.d.sync += address.eq(address + 1)
         with m.FSM(init=State.MAGIC):
             with m.State(State.MAGIC):
-                m.d.comb += [self.i.ready.eq(~self.hold | self.halted), self.loading.eq(0), crc.start.eq(step)]
+                m.d.comb += [self.i.ready.eq(~self.hold | self.halted), self.loading.eq(0), checksum.start.eq(step)]
                 with m.If(step):
                     m.d.sync += self.loaded.eq(0)
                     expect(word == abi.MAGIC, abi.Error.BAD_MAGIC, State.VERSION)
@@ -179,8 +181,7 @@ class Loader(wiring.Component):
                             m.d.sync += part.eq(word)
                 m.d.sync += at.eq(at + 1)
                 with m.If(at + 1 == row_beats):
-                    m.d.sync += [at.eq(0), write.eq(1), written.eq(address), selected.eq(target),
-                                 address.eq(address + 1), rows.eq(rows - 1)]
+                    m.d.sync += [at.eq(0), write.eq(1), rows.eq(rows - 1)]
                     with m.If(rows == 1):
                         next_section()
                 with m.If(last):
@@ -189,7 +190,7 @@ class Loader(wiring.Component):
                 m.next = State.MAGIC
                 with m.If(~last):
                     fail(abi.Error.LONG_PROGRAM)
-                with m.Elif(word != crc.crc):
+                with m.Elif(word != checksum.crc):
                     fail(abi.Error.BAD_CRC)
                 with m.Else():
                     m.d.sync += self.loaded.eq(1)
@@ -197,10 +198,10 @@ class Loader(wiring.Component):
         for core in range(len(cores)):
             load = getattr(self, f"load_{core}")
             m.d.comb += [
-                load.valid.eq(write & (selected.core == core)),
-                load.memory.eq(selected.memory),
-                load.cluster.eq(selected.cluster),
-                load.address.eq(written),
+                load.valid.eq(write & (target.core == core)),
+                load.memory.eq(target.memory),
+                load.cluster.eq(target.cluster),
+                load.address.eq(address),
                 load.data.eq(Cat(row)),
             ]
         return m

@@ -16,8 +16,8 @@ class Supervisor(wiring.Component):
     """Keeps the first error until reset, counts images, and reports work that has stopped moving.
 
     An error shows one cycle after it was reported; `halted` is high from then on. With several reports in one
-    cycle the loader's counts, then the input's. The watchdog counts the cycles since the last progress while
-    work is under way; it reports when the count reaches `watchdog`, unless that is 0.
+    cycle the loader's counts, then the input's. The watchdog reports when for `watchdog` cycles
+    work has been under way without progress, and still is, unless `watchdog` is 0.
 
     Members
     -------
@@ -48,14 +48,15 @@ class Supervisor(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        count, idle = Signal(IN_FLIGHT_BITS), Signal(32)
+        count, idle, stuck = Signal(IN_FLIGHT_BITS), Signal(32), Signal()
 
         m.d.sync += [self.images_in.eq(self.images_in + self.image_in),
                      self.images_out.eq(self.images_out + self.image_out),
                      count.eq(count + self.image_in - self.image_out)]
         m.d.comb += self.in_flight.eq(count != 0)
 
-        with m.If((self.working | self.in_flight) & ~self.progress & ~self.halted):
+        m.d.comb += stuck.eq((self.working | self.in_flight) & ~self.progress)
+        with m.If(stuck):
             m.d.sync += idle.eq(idle + 1)
         with m.Else():
             m.d.sync += idle.eq(0)
@@ -67,6 +68,6 @@ class Supervisor(wiring.Component):
             with m.Elif(self.input_fault.valid):
                 m.d.sync += [self.halted.eq(1), self.error.eq(self.input_fault.code),
                              self.error_info.eq(self.input_fault.info)]
-            with m.Elif((self.watchdog != 0) & (idle >= self.watchdog)):
+            with m.Elif(stuck & (self.watchdog != 0) & (idle >= self.watchdog)):
                 m.d.sync += [self.halted.eq(1), self.error.eq(abi.Error.WATCHDOG), self.error_info.eq(0)]
         return m

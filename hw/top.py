@@ -73,7 +73,8 @@ class Top(wiring.Component):
         m.submodules.axi_lite = axi_lite = AxiLiteFrontEnd(ADDRESS_BITS)
         m.submodules.registers = registers = Registers(design)
         m.submodules.output = output = Output()
-        loader, feeder, chain, supervisor = Loader(design), Input(design.cores[0]), Chain(design, self._core), Supervisor()
+        loader, feeder = Loader(design), Input(design.cores[0])
+        chain, supervisor = Chain(design, self._core), Supervisor()
         # ResetInserter does not stop memory writes. A row or map word written during the reset does no harm:
         # without a program nothing reads it, and a program and an image write what they use.
         clear = ResetInserter(registers.clear)

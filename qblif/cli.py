@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import zipfile
 from pathlib import Path
 
 from . import __version__
@@ -22,22 +23,34 @@ DONE, DIFFERS, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
 def train(args: argparse.Namespace) -> int:
     """Train the digits network, float and then quantised, and save its weights."""
-    from qblif.sim import digits
+    from qblif.gen import digits
 
-    digits.train(args.out, steps=args.steps, levels=args.levels, seed=args.seed)
-    print(f"saved {args.out}; next: qblif fold digits --weights {args.out} --steps {args.steps} "
-          f"--levels {args.levels} -o digits.network")
+    trained = digits.train(args.out, args.steps, args.levels, progress=True)
+    print(f"test accuracy: float {100 * trained.float_accuracy:.2f} %, quantised "
+          f"{100 * trained.quantised_accuracy:.2f} %\nsaved {args.out}; next: qblif fold digits --weights {args.out} "
+          f"-o digits.network")
     return DONE
 
 
 def fold(args: argparse.Namespace) -> int:
     """Turn a trained module into a network of integers."""
-    from qblif import gen
-    from qblif.sim import modules
+    import torch
 
-    network = gen.fold(*modules.load(args.module, args.weights, args.example, steps=args.steps, levels=args.levels))
-    gen.save(network, args.out)
-    print(gen.describe(network))
+    from qblif import gen
+    from qblif.gen import digits, network_file, table, user_module
+
+    if args.module == "digits":
+        if args.weights is None:
+            raise Mistake("--weights is missing: what `qblif train` saved")
+        network = gen.fold(digits.load(args.weights), name="digits")
+    else:
+        module = user_module.load_module(args.module)
+        if args.weights is not None:
+            gen.load_weights(module, args.weights)
+        example = torch.zeros(args.example) if args.example else None
+        network = gen.fold(module.eval(), example, input_bits=args.input_bits)
+    network_file.save(network, args.out)
+    print(table.table(network))
     print(f"saved {args.out}; next: qblif build {args.out}")
     return DONE
 
@@ -52,11 +65,11 @@ def build(args: argparse.Namespace) -> int:
     """Make a bundle: program, Verilog and golden vectors in one file."""
     import numpy as np
 
-    from qblif.sim.deploy import bundle_with_vectors
+    from qblif.sim.deploy import deploy_plan
 
     vectors = np.load(args.vectors, allow_pickle=False) if args.vectors else None
-    out = args.out or Path(args.network).with_suffix(".qblif")
-    print(bundle_with_vectors(_plan(args), out, vectors))
+    out = args.out or args.network.with_suffix(".qblif")
+    print(deploy_plan(_plan(args), out, vectors))
     print(f"saved {out}; next: qblif run {out}")
     return DONE
 
@@ -86,15 +99,15 @@ def inspect(args: argparse.Namespace) -> int:
     """Print what a network file or a bundle contains."""
     from qblif import host
 
-    if args.file.suffix == ".qblif":
+    if zipfile.is_zipfile(args.file):
         bundle = host.Bundle.load(args.file)
         print(bundle)
         for key, value in {**bundle.about, **bundle.tools}.items():
             print(f"  {key}: {value}")
         return DONE
-    from qblif import gen
+    from qblif.gen import network_file, table
 
-    print(gen.describe(gen.load(args.file)))
+    print(table.table(network_file.load(args.file)))
     return DONE
 
 
@@ -102,8 +115,8 @@ def sim(args: argparse.Namespace) -> int:
     """Do it all on handwritten digits: train, fold, build, run the RTL, compare every integer."""
     from qblif.sim import pipeline
 
-    return pipeline.run(pipeline.Options(simulator=args.simulator, images=args.images, steps=args.steps,
-                                         levels=args.levels, fresh=args.fresh, waves=args.waves))
+    return pipeline.run(pipeline.Options(simulator=args.simulator, first=args.first, images=args.images,
+                                         steps=args.steps, levels=args.levels, fresh=args.fresh, waves=args.waves))
 
 
 def version(args: argparse.Namespace) -> int:
@@ -113,10 +126,12 @@ def version(args: argparse.Namespace) -> int:
 
 
 def _plan(args: argparse.Namespace):
-    from qblif import gen
+    from qblif.gen import network_file
+    from qblif.gen.plan import make_plan
 
+    network = network_file.load(args.network)
     try:
-        return gen.make_plan(gen.load(args.network), cores=args.cores, lanes=args.lanes, fanout=args.fanout)
+        return make_plan(network, cores=args.cores, lanes=args.lanes, fanout=args.fanout)
     except ValueError as error:  # a parameter outside its range
         raise Mistake(str(error)) from error
 
@@ -146,6 +161,9 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(function=function)
         return sub
 
+    def shape(text: str) -> tuple[int, ...]:
+        return tuple(int(size) for size in text.split(","))
+
     def sizes(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--steps", type=_number(1, 255), default=2, help="time steps T (default: 2)")
         sub.add_argument("--levels", type=_number(1, 31), default=20, help="highest burst level N (default: 20)")
@@ -158,14 +176,13 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(train)
     sizes(sub)
-    sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("-o", "--out", type=Path, default=Path("digits.safetensors"))
 
     sub = command(fold)
     sub.add_argument("module", help="digits, or file.py:function, a function that returns your module")
     sub.add_argument("--weights", type=Path, help=".safetensors, or .pt read without unpickling objects")
-    sub.add_argument("--example", help="shape of an input batch, for instance 1,3,32,32")
-    sizes(sub)
+    sub.add_argument("--example", type=shape, help="shape of an input batch, for instance 1,3,32,32")
+    sub.add_argument("--input-bits", type=_number(1, 8), help="bits of the input integers, if no InputScale says it")
     sub.add_argument("-o", "--out", type=Path, required=True)
 
     hardware(command(plan))
@@ -187,6 +204,7 @@ def parser() -> argparse.ArgumentParser:
     sub = command(sim)
     sub.add_argument("--simulator", choices=("verilator", "icarus"), default="verilator")
     sub.add_argument("--images", type=_number(1, 360), default=360, help="test images (default: all 360)")
+    sub.add_argument("--first", type=_number(0, 359), default=0, help="the first of them (default: 0)")
     sizes(sub)
     sub.add_argument("--fresh", action="store_true", help="do every stage again")
     sub.add_argument("--waves", type=Path, help="write the first image's waveform to this .vcd")

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from qblif.gen.network import MaxPool, Network, Source, layer_inputs
+from qblif.gen.sizes import macs
 
 STRATEGIES = ("unary", "double", "shift-add")
 """Fan-out strategies: level k adds a weight k times; once per set bit of k, doubling the accumulators between bit
@@ -28,11 +29,12 @@ class LayerCounts:
     sops: synaptic operations in the paper's unary sense, sum of level * fan-out, in each of the T steps
     additions: strategy -> additions of one weight to one accumulator that it really does; a layer whose sources are
         all static is computed once for all steps. "double" and "shift-add" do equally many
-    macs: multiply-accumulates of the same layer on dense data, in each of the T steps, the same for each image
+    macs: multiply-accumulates of the same layer on dense data, gen/sizes.py, the same for each image
     row_adds: lanes P -> weight rows that a cluster adds: for dense sources the set bits of each field, summed over
         output positions, steps and ceil(C_out / P) lane groups; for diagonal sources and MaxPool the chunks of P
         channels of a plane with any bit set, summed over positions, taps, planes and steps (one row under a mask
-        each). Static layers once
+        each). Static layers once. Summed over the layers it is what the hardware's counters `set_bits` and `masks`
+        show together, and `adds` under "double"
     """
 
     name: str
@@ -49,7 +51,6 @@ def count_layer(network: Network, index: int, maps, lanes: tuple[int, ...] = ())
     batch = maps[0].shape[1]
     set_bits, sops, unary, adds = (torch.zeros(batch, dtype=torch.int64) for _ in range(4))
     rows = {width: torch.zeros(batch, dtype=torch.int64) for width in lanes}
-    macs = 0
     pooling = isinstance(layer, MaxPool)
     static = not pooling and all(network.map_static(m) for m in layer_inputs(layer))
     for source in _sources(layer):
@@ -68,14 +69,13 @@ def count_layer(network: Network, index: int, maps, lanes: tuple[int, ...] = ())
             sops += field_levels * width * (network.steps if static else 1)
             unary += field_levels * width
             adds += field_bits * width
-            macs += int(fan.sum()) * shape[0] * width * network.steps
         for lane_count in lanes:
             if source.diagonal or pooling:
                 rows[lane_count] += (_chunks(levels, lane_count, network.map_bits(source.map)) * fan).sum((0, 2, 3, 4))
             else:
                 rows[lane_count] += field_bits * -(-out[0] // lane_count)
-    return LayerCounts(layer.name, set_bits.numpy(), sops.numpy(),
-                       {"unary": unary.numpy(), "double": adds.numpy(), "shift-add": adds.numpy()}, macs,
+    additions = {"unary": unary.numpy(), "double": adds.numpy(), "shift-add": adds.numpy()}
+    return LayerCounts(layer.name, set_bits.numpy(), sops.numpy(), additions, macs(network, layer),
                        {width: count.numpy() for width, count in rows.items()})
 
 

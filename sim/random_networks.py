@@ -14,12 +14,14 @@ import numpy as np
 import torch
 
 from qblif.gen.bounds import layer_bounds
-from qblif.gen.network import (Input, MaxPool, Network, Neuron, NeuronLayer, Readout, Reset, Source, layer_inputs,
-                               layer_sources)
+from qblif.gen.network import Input, MaxPool, Network, Neuron, NeuronLayer, Readout, Reset, Source, layer_inputs
 from qblif.gen.verify import verify
 
 from . import golden
 from .counts import fan_out
+
+ATTEMPTS = 60
+"""Networks drawn for one seed until one is within the limits; with the default limits six in seven are at once."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Limits:
     row_adds: estimated weight rows that one image takes a cluster of `lanes` lanes
     weight_rows: rows of `lanes` weights, channels of a map padded to a power of two
     map_words: 64-bit words of all maps together, all steps
-    taps: sources, or windows of a MaxPool, in one layer
+    sources: rows of the source table for one layer (a MaxPool takes one per tap; a source, one per position of a
+        pooling window under a kernel)
     """
 
     layers: int = 5
@@ -46,13 +49,13 @@ class Limits:
     row_adds: int = 60_000
     weight_rows: int = 2048
     map_words: int = 4096
-    taps: int = 25
+    sources: int = 32
 
 
 def random_network(seed: int, limits: Limits | None = None) -> Network:
     """Return the network of a seed; the same one for the same seed and limits."""
     limits = limits or Limits()
-    for attempt in range(1000):
+    for attempt in range(ATTEMPTS):
         network = _Draw(np.random.default_rng([seed, attempt]), seed, limits).network()
         if _cost(network, limits) and all(layer_bounds(network, layer).bits <= limits.bits for layer in network.layers):
             return verify(network)
@@ -116,6 +119,8 @@ class _Draw:
         sides = [(1, 1), (1, int(self.rng.integers(2, self.limits.side + 1)))]
         kind = self.pick((0, 1, 1, 2, 2, 2, 2, 2, 2, 2))
         shape = sides[kind] if kind < 2 else tuple(int(n) for n in self.rng.integers(2, self.limits.side + 1, 2))
+        if kind == 2 and self.chance(0.3):
+            shape = (self.limits.side, self.limits.side)
         channels = self.channels() if kind == 0 or self.chance(0.3) else int(self.rng.integers(1, 5))
         bits = int(self.rng.integers(1, self.limits.input_bits + 1))
         padding, zero = (0, 0, 0, 0), ()
@@ -132,7 +137,12 @@ class _Draw:
             if number and last[1:] != (1, 1) and self.chance(0.15):
                 self.append(self.max_pool(number))
             else:
-                self.append(self.neuron_layer(number))
+                layer = self.neuron_layer(number)
+                for _ in range(3):
+                    if golden.compute(self.net, layer, self.maps).levels.any() or self.chance(0.1):
+                        break
+                    layer = self.neuron_layer(number)   # silent; most layers shall not be
+                self.append(layer)
         self.append(self.readout())
         return self.net
 
@@ -165,7 +175,7 @@ class _Draw:
             return None
         size, kernel, stride, padding, pool, pool_stride = zip(*axes, strict=True)
         count = out[0] if out else channels
-        diagonal = kernel == (1, 1) and count == shape[0] and self.chance(0.6)
+        diagonal = kernel == (1, 1) and count == shape[0] and self.chance(0.7)
         weight = self.weights((count,) if diagonal else (count, shape[0], *kernel))
         return Source(index, weight, int(self.rng.integers(0, 7)), stride, padding, pool, pool_stride)
 
@@ -174,8 +184,8 @@ class _Draw:
         options = [o for o in axis_options(size, padded) if not want or o[0] == want]
         if want == 0 and size == 1:
             options = [o for o in options if o[0] == 1]
-        for keep, chance in ((lambda o: o[4] == o[5] == 1, 0.75), (lambda o: o[1] == 1, 0.4 if want else 0.1),
-                             (lambda o: o[2] == 1, 0.5)):
+        for keep, chance in ((lambda o: o[4] == o[5] == 1, 0.75), (lambda o: o[1] == 1, 0.6 if want else 0.15),
+                             (lambda o: 2 * o[0] > size, 0.7), (lambda o: o[2] == 1, 0.4)):
             kept = [o for o in options if keep(o)]
             if kept and self.chance(chance):
                 options = kept
@@ -203,7 +213,7 @@ class _Draw:
         if self.chance(0.15):
             first = self.source(primary, (self.channels(), 1, 1))
         else:
-            first = self.source(primary, None, shape[0] if self.chance(0.2) else self.channels())
+            first = self.source(primary, None, shape[0] if self.chance(0.4) else self.channels())
         out = first.out_shape(shape)
         sources = [first, *self.more_sources(number, out, self.pick((0, 0, 0, 1, 1, 2)))]
         name = "dense" if out[1:] == (1, 1) else "conv"
@@ -219,7 +229,7 @@ class _Draw:
         read = {m for layer in self.net.layers for m in layer_inputs(layer)}
         out = (int(self.rng.integers(1, 13)), 1, 1)
         unread = [m for m in range(number, 0, -1) if m not in read] or [number]
-        sources = [s for s in (self.source_of_one(m, out) for m in unread)]
+        sources = [self.source_of_one(m, out) for m in unread]
         sources += self.more_sources(number, out, self.pick((0, 0, 0, 1)))
         layer = Readout("readout", self.with_exponents(sources), self.bias(out[0]), float(2.0 ** -self.rng.integers(8)))
         return self.fitted(layer)
@@ -231,7 +241,9 @@ class _Draw:
                 return source
 
     def more_sources(self, number: int, out, count: int) -> list[Source]:
-        drawn = [self.source(int(self.rng.integers(0, number + 1)), out) for _ in range(count)]
+        alike = [m for m in range(number + 1) if self.net.map_shape(m)[0] == out[0]]
+        drawn = [self.source(self.pick(alike) if alike and self.chance(0.6) else int(self.rng.integers(0, number + 1)),
+                             out) for _ in range(count)]
         return [source for source in drawn if source is not None]
 
     def with_exponents(self, sources) -> tuple[Source, ...]:
@@ -288,19 +300,26 @@ def _cost(network: Network, limits: Limits) -> bool:
             taps = layer.kernel[0] * layer.kernel[1]
             groups = -(-layer.shape[0] // limits.lanes)
             adds += int(np.prod(layer.shape[1:])) * taps * groups * network.map_bits(layer.map) * network.steps
-            if taps > limits.taps:
+            if taps > limits.sources:
                 return False
             continue
+        if sum(_source_rows(source) for source in layer.sources) > limits.sources:
+            return False
         static = all(network.map_static(source.map) for source in layer.sources)
         groups = -(-layer.shape[0] // limits.lanes)
-        for source in layer_sources(layer):
+        for source in layer.sources:
             shape = network.map_shape(source.map)
             inputs = 1 if source.diagonal else shape[0]
             fields = int(fan_out(source, shape).sum())
             # On average half of the planes' bits are set in lively maps; a dense input has no more either.
             adds += fields * inputs * groups * network.map_bits(source.map) * (1 if static else network.steps) // 2
-            rows += groups * source.kernel[0] * source.kernel[1] * (1 if source.diagonal else _padded_channels(shape[0]))
+            inputs = 1 if source.diagonal else _padded_channels(shape[0])
+            rows += groups * source.kernel[0] * source.kernel[1] * inputs
     return adds <= limits.row_adds and rows <= limits.weight_rows and words <= limits.map_words
+
+
+def _source_rows(source: Source) -> int:
+    return int(np.prod([pool if kernel > 1 else 1 for pool, kernel in zip(source.pool, source.kernel, strict=True)]))
 
 
 def _padded_channels(channels: int) -> int:

@@ -76,7 +76,7 @@ def tap(source: Source, levels: np.ndarray, channel: int, y: int, x: int):
             if source.diagonal:
                 yield int(source.weight[channel]) * int(levels[(channel, *position)])
             else:
-                column = levels[:, *position]
+                column = levels[:, position[0], position[1]]
                 yield sum(int(w) * int(a) for w, a in zip(source.weight[channel, :, ky, kx], column, strict=True))
 
 

@@ -16,21 +16,24 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from . import cache
 
 PACKAGE = "qblif"
 
+Result = TypeVar("Result")
+
 
 @dataclasses.dataclass(frozen=True)
 class Done:
-    """A finished stage. folder: its files; key: its hash; seconds: wall time now; cached: it was done before."""
+    """A finished stage. seconds: wall time now; cached: it was done before; folder: its files; key: its hash."""
 
     name: str
-    folder: Path
-    key: str
     seconds: float
-    cached: bool
+    cached: bool = False
+    folder: Path = Path()
+    key: str = ""
 
 
 def stage(name: str, modules: tuple[str, ...], parameters: dict, make: Callable[[Path], None],
@@ -51,7 +54,14 @@ def stage(name: str, modules: tuple[str, ...], parameters: dict, make: Callable[
         make(folder)
 
     folder = cache.entry(name, key, make_once)
-    return Done(name, folder, key, time.monotonic() - started, not made)
+    return Done(name, time.monotonic() - started, not made, folder, key)
+
+
+def timed(name: str, work: Callable[[], Result]) -> tuple[Result, Done]:
+    """Return what `work()` returns and how long it took: a stage that is done every time."""
+    started = time.monotonic()
+    result = work()
+    return result, Done(name, time.monotonic() - started)
 
 
 @functools.cache

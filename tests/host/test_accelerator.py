@@ -5,13 +5,27 @@ import threading
 import numpy as np
 import pytest
 
-from qblif.host import (Accelerator, BuildMismatch, ClosedError, DeviceError, InputError, SelfTestFailed, Timeout,
-                        TransportError, abi, accelerator)
+from qblif.host import (
+    Accelerator,
+    BuildMismatch,
+    ClosedError,
+    DeviceError,
+    InputError,
+    SelfTestFailed,
+    Timeout,
+    TransportError,
+    abi,
+    accelerator,
+)
 
 
 def opened(fakes, *script, **registers):
     transport = fakes.transport(fakes.bundle, script, **registers)
     return Accelerator(fakes.bundle, transport, timeout=0.5), transport
+
+
+def images_at_once(fakes, monkeypatch, count):
+    monkeypatch.setattr(accelerator, "FRAME_BYTES", 4 * count * fakes.bundle.input_layout.beats)
 
 
 def expected(fakes, x):
@@ -78,7 +92,7 @@ def test_one_image_gives_its_logits(fakes):
 
 
 def test_a_batch_goes_out_in_parts_and_comes_back_in_order(fakes, monkeypatch):
-    monkeypatch.setattr(accelerator, "CHUNK", 3)
+    images_at_once(fakes, monkeypatch, 3)
     acc, transport = opened(fakes)
     x = np.random.default_rng(1).integers(0, 16, (8, 2, 3, 5))
     assert np.array_equal(acc.run_batch(x), expected(fakes, x))
@@ -103,18 +117,21 @@ def test_ties_go_to_the_lowest_class(fakes, monkeypatch):
 
 
 def test_progress_counts_every_image_once_and_ends_at_all(fakes, monkeypatch, capsys):
-    monkeypatch.setattr(accelerator, "CHUNK", 2)
+    images_at_once(fakes, monkeypatch, 2)
     acc, _ = opened(fakes)
     x = np.zeros((5, 2, 3, 5), np.uint8)
     seen = []
     acc.run_batch(x, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
     acc.run_batch(x, progress=True)
-    assert capsys.readouterr().err.endswith("5/5 images\n")
+    assert capsys.readouterr().err == "\r5/5 images\n"
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    acc.run_batch(x, progress=True)
+    assert capsys.readouterr().err == "".join(f"\r{i}/5 images" for i in range(1, 6)) + "\n"
 
 
 def test_bad_data_is_refused_before_anything_is_sent(fakes, monkeypatch):
-    monkeypatch.setattr(accelerator, "CHUNK", 2)
+    images_at_once(fakes, monkeypatch, 2)
     acc, transport = opened(fakes)
     x = np.zeros((5, 2, 3, 5), np.int64)
     x[4, 1, 2, 3] = 16
@@ -154,7 +171,7 @@ def test_the_self_test_counts_the_golden_vectors_and_names_the_first_difference(
 def test_a_timeout_tells_the_registers_and_leaves_the_accelerator_usable(fakes):
     acc, transport = opened(fakes, "hang")
     x = fakes.bundle.golden_inputs
-    with pytest.raises(Timeout, match="no image was finished for 0.5 s") as caught:
+    with pytest.raises(Timeout, match="no image was finished for 0.5 s: nothing came") as caught:
         acc.run_batch(x)
     assert caught.value.snapshot["ID"] == abi.MAGIC and "STATUS=0x1" in str(caught.value)
     assert isinstance(caught.value, TimeoutError)
@@ -252,10 +269,19 @@ def test_statistics_show_64_bit_counters_of_every_core(fakes):
     assert counters["cycles"] == (1 << 33) + 4000 and counters["adds"] == (2 << 33) + 4000
     assert (stats.images, stats.host_images) == (4, 4) and stats.seconds > 0
     assert stats.cores[0].cluster_cycles == 2 * counters["cycles"]
-    assert stats.scan_efficiency == counters["set_bits"] / (2 * counters["cycles"])
+    assert stats.scan_efficiency == (counters["set_bits"] + counters["masks"]) / (2 * counters["cycles"])
     assert stats.cycles_per_image == counters["cycles"] / 4
-    assert sum(stats.cores[0].breakdown.values()) == pytest.approx(1)
     assert "core 0: cycles=" in str(stats)
+
+
+def test_the_breakdown_accounts_for_every_cycle_of_every_cluster():
+    from qblif.host import CoreStats
+    counters = {"cycles": 100, "adds": 120, "set_bits": 90, "masks": 30, "doublings": 10, "starved": 20,
+                "neuron_stalls": 6, "turnaround": 16, "output_stalls": 5}
+    core = CoreStats(2, counters)
+    assert core.scan_efficiency == 0.6
+    assert core.breakdown == pytest.approx({"adds": 0.6, "doublings": 0.05, "starved": 0.1, "neuron_stalls": 0.03,
+                                            "turnaround": 0.08, "other": 0.14, "output_stalls": 0.05})
 
 
 def test_statistics_before_any_work_are_zero_not_an_error(fakes, monkeypatch):

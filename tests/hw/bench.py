@@ -22,7 +22,10 @@ class Port:
 
 
 def simulate(dut, *testbenches, processes=(), cycles=20_000, vcd=None):
-    """Run the test benches to their end; fail if that takes more than `cycles` clock cycles."""
+    """Run the test benches to their end; fail if that takes more than `cycles` clock cycles.
+
+    `processes` may still run then. They must wait by plain ``await ctx.tick()``: the generators in which
+    ``until`` and ``repeat`` wait complain when they are thrown away."""
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
     for testbench in testbenches:
@@ -48,14 +51,18 @@ async def put(ctx, stream, payload):
     """Offer one item until it is taken."""
     ctx.set(stream.payload, payload)
     ctx.set(stream.valid, 1)
-    await ctx.tick().until(stream.ready)
+    ready = 0
+    while not ready:
+        *_, ready = await ctx.tick().sample(stream.ready)
     ctx.set(stream.valid, 0)
 
 
 async def get(ctx, stream):
     """Take one item and return it."""
     ctx.set(stream.ready, 1)
-    payload, = await ctx.tick().sample(stream.payload).until(stream.valid)
+    valid = 0
+    while not valid:
+        *_, valid, payload = await ctx.tick().sample(stream.valid, stream.payload)
     ctx.set(stream.ready, 0)
     return payload
 

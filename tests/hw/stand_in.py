@@ -23,7 +23,8 @@ class StandIn(wiring.Component):
     """Adds up address + low 32 bits of all map words of an image and of row 0 of WEIGHTS, modulo 2**32.
 
     CONFIG.layers = 1: sends the sum s as logits s, s + 1, s + 2. CONFIG.layers = 2: sends it on as a map of one
-    word. A WEIGHTS row 0 of HANG: never does anything with an image. One buffer.
+    word. A WEIGHTS row 0 of HANG: never does anything with an image. One buffer. Counters: 0 counts cycles of
+    work, 1 is a constant, 2 counts cycles in which the core is enabled.
     """
 
     def __init__(self, params):
@@ -74,7 +75,8 @@ class StandIn(wiring.Component):
                 with m.If(self.o_map.ready):
                     m.d.sync += total.eq(0)
                     m.next = State.TAKE
-        m.d.sync += self.counters[0].eq(self.counters[0] + self.busy)
+        m.d.sync += [self.counters[0].eq(self.counters[0] + self.busy),
+                     self.counters[2].eq(self.counters[2] + self.enable)]
         m.d.comb += self.counters[1].eq(0x1111_2222_3333_4444)
         return m
 

@@ -1,0 +1,403 @@
+"""The quantised phase: a module whose forward pass computes the very integers of the deployed network.
+
+Between layers there are integers, the burst levels; gamma acts through the integer weights and biases alone
+(docs/numerics.md). In training mode the integers are made anew from the module's float parameters in every forward
+pass, with straight-through gradients; in evaluation mode they are fixed, and `fold` copies them.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from qblif.gen import checks, exponents
+from qblif.gen import surrogate as sg
+from qblif.gen.errors import ModelError
+from qblif.gen.graph import Branch, Graph, Group, MaxGroup, NeuronGroup, ReadoutGroup, Ref, branches_of
+from qblif.gen.layers import InputScale
+from qblif.gen.network import Reset
+from qblif.gen.neuron import GAMMA_MIN, power_of_two
+from qblif.gen.trace import raise_problems, trace
+
+EXACT = {torch.float32: 1 << 24, torch.float64: 1 << 53}
+"""Integers below are exact in the type."""
+
+
+def quantise(module: nn.Module, example_input: torch.Tensor, *, weight_bits: int | None = None,
+             input_bits: int | None = None, steps: int | None = None, bias_bits: int = 24,
+             _problems: list[str] | None = None) -> QuantisedNetwork:
+    """Return the module in quantised form, in evaluation mode; call `.train()` on it to fine-tune.
+
+    The exponents are chosen here, from the present weights, and stay; BatchNorm's running statistics are frozen. The
+    parameters stay those of `module`, so training the result trains `module`.
+
+    Parameters
+    ----------
+    module: made of the layers of qblif.gen (or torch's own of the same names), trained
+    example_input: unsigned integers; (N, C, H, W), (N, C, L) or (N, F) where the module contains a Repeat, else with T
+        in front. Only its shape counts (and its largest value where `input_bits` is not known otherwise)
+    weight_bits: 2 to 8 for all layers; default: what each layer says, 8 for torch's own
+    input_bits: 1 to 8; default: that of the InputScale, or what the largest value of the example takes
+    steps: T, where it is to differ from that of the module or the example
+
+    Raises ModelError with everything that is not supported, and what to do instead.
+    """
+    problems = list(_problems or ())
+    for what, value, low, high in (("weight_bits", weight_bits, 2, 8), ("input_bits", input_bits, 1, 8),
+                                   ("steps", steps, 1, 255), ("bias_bits", bias_bits, 8, 24)):
+        if value is not None and value not in range(low, high + 1):
+            problems.append(f"{what} is {value!r}, allowed is {low} to {high}")
+    graph = trace(module, example_input, problems, steps)
+    bits = _input_bits(graph, example_input, input_bits)
+    return QuantisedNetwork(module, graph, weight_bits, bits, bias_bits)
+
+
+def _input_bits(graph: Graph, example: torch.Tensor, given: int | None) -> int:
+    x = example.detach().double()
+    if not (torch.isfinite(x).all() and (x == x.floor()).all() and (x >= 0).all()):
+        raise ModelError(f"example_input has values from {float(x.min()):g} to {float(x.max()):g}, allowed are unsigned "
+                         "integers (pixels, counts): feed those and put the scaling into the module, as InputScale")
+    bits = given or (graph.input_scale.bits if graph.input_scale else max(1, int(x.max()).bit_length()))
+    if x.max() >= 2**bits or bits > 8:
+        raise ModelError(f"example_input goes up to {int(x.max())}, allowed with {min(bits, 8)} bits is "
+                         f"{2 ** min(bits, 8) - 1}")
+    return bits
+
+
+class Contribution:
+    """One contribution to a group's current, resolved: which branch reads which map, and how."""
+
+    def __init__(self, graph: Graph, branch: Branch, ref: Ref, weight_bits: int | None):
+        self.branch, self.ref = branch, ref
+        self.stride, self.padding = branch.stride, branch.padding
+        self.embed = (0, 0)
+        if ref.map == 0 and graph.padding != (0, 0):  # the host pads; smaller kernels get a rim of zeros
+            self.embed = tuple(p - q for p, q in zip(graph.padding, branch.padding, strict=True))
+            self.padding = (0, 0)
+        self.limit = exponents.largest_weight(weight_bits or getattr(branch.op, "weight_bits", 8))
+        self.bits = weight_bits or getattr(branch.op, "weight_bits", 8)
+
+    @property
+    def diagonal(self) -> bool:
+        return self.branch.op is None
+
+
+class QuantisedNetwork(nn.Module):
+    """A module in quantised form; made by `quantise`. Input and output are those of the module.
+
+    forward: logits in the units of training; `integers`: the logits as the hardware gives them
+    """
+
+    def __init__(self, module: nn.Module, graph: Graph, weight_bits: int | None, input_bits: int, bias_bits: int):
+        super().__init__()
+        self.module, self.graph = module, graph
+        self.input_bits, self.bias_bits = input_bits, bias_bits
+        self.sources = [tuple(Contribution(graph, b, r, weight_bits) for b in branches_of(g) for r in b.inputs)
+                        for g in graph.groups]
+        self.weight_bits = max(s.bits for group in self.sources for s in group)
+        for index, group in enumerate(graph.groups):
+            if not isinstance(group, MaxGroup):
+                self._choose_exponents(index, group)
+        self.eval()
+
+    def extra_repr(self) -> str:
+        """Show the constants."""
+        return f"steps={self.graph.steps}, weight_bits={self.weight_bits}, input_bits={self.input_bits}"
+
+    # --- from float parameters to integers ------------------------------------------------------------------------
+
+    def _gamma(self, index: int):
+        """Return gamma of the levels in map `index`, its gradient scaled; 1 for the input."""
+        neuron = self.graph.neuron_of(index)
+        if neuron is None:
+            return 1.0
+        numel = int(np.prod(self.graph.map_shape(index)))
+        return sg.scale_gradient(neuron.gamma.double(), neuron.gamma_scale(numel))
+
+    def _branch(self, branch: Branch, channels: int):
+        """Return weight and bias of a branch with its BatchNorms folded in, float64."""
+        op = branch.op
+        device = next(self.module.parameters()).device
+        if op is None:
+            w = torch.ones(channels, dtype=torch.float64, device=device)
+        else:
+            w = op.weight.double()
+            w = w.reshape(w.shape[0], -1, *branch.kernel)
+        b = op.bias.double() if getattr(op, "bias", None) is not None else w.new_zeros(w.shape[0])
+        for norm, offset in branch.norms:
+            gain = torch.rsqrt(norm.running_var.double() + norm.eps)
+            if norm.affine:
+                gain = gain * norm.weight.double()
+            w, b = w * gain.reshape(-1, *[1] * (w.dim() - 1)), b * gain
+            if offset:
+                b = b - norm.running_mean.double() * gain + (norm.bias.double() if norm.affine else 0)
+        return w, b
+
+    def _real(self, index: int, group: Group):
+        """Return the real weights of each source and the bias, per level of the input and in units of gamma."""
+        weights, total = [], 0
+        for branch in group.branches:
+            w, b = self._branch(branch, group.shape[0])
+            for ref in branch.inputs:
+                part = w
+                if ref.scale is not None:
+                    scale, mean = (self._per_channel(ref.scale, what) for what in ("scale", "mean"))
+                    shape = (-1,) if branch.op is None else (1, -1, 1, 1)
+                    part = part * scale.reshape(shape)
+                    drop = part * mean.reshape(shape)
+                    b = b - (drop if branch.op is None else drop.sum((1, 2, 3)))
+                elif ref.map:
+                    part = part * self._gamma(ref.map)
+                weights.append(part / ref.area)
+            total = total + b
+        if isinstance(group, NeuronGroup):
+            unit = group.neuron.input_gain / self._gamma(index + 1)
+            weights, total = [w * unit for w in weights], total * unit
+        for i, source in enumerate(self.sources[index]):
+            if source.embed != (0, 0):
+                v, h = source.embed
+                weights[i] = F.pad(weights[i], (h, h, v, v))
+        return weights, total
+
+    def _per_channel(self, scale: InputScale, what: str):
+        return getattr(scale, what).double().expand(self.graph.input_shape[0])
+
+    def _choose_exponents(self, index: int, group: Group):
+        with torch.no_grad():
+            weights, bias = self._real(index, group)
+        magnitudes = [w.abs().reshape(len(w), -1).amax(1).cpu().numpy() for w in weights]
+        sources, bias = self.sources[index], bias.cpu().numpy()
+        shared = isinstance(group, ReadoutGroup)
+        reset = None if shared else power_of_two(checks.reset_factor(group.neuron))
+        least = reset if not shared and group.neuron.reset_style is Reset.SUBTRACT and reset else 0
+        limits = [s.limit for s in sources]
+        f, e = exponents.choose(magnitudes, bias, limits, self.bias_bits, least, shared)
+        over = np.zeros(len(bias), bool)
+        for m, limit, exponent in zip(magnitudes, limits, e, strict=True):
+            over |= m * 2.0 ** (f - exponent) >= limit + 0.5
+        if over.any():
+            warnings.warn(f"{group.name}: the weights of {int(over.sum())} of {len(over)} channels are too large for "
+                          f"gamma and get clipped", stacklevel=4)
+        device = weights[0].device
+        self.register_buffer(f"shift_{index}", torch.as_tensor(f, device=device))
+        self.register_buffer(f"exponents_{index}", torch.tensor(e, device=device))
+        for i, w in enumerate(weights):
+            self.register_buffer(f"weight_{index}_{i}", torch.zeros(w.shape, dtype=torch.int8, device=device))
+        self.register_buffer(f"bias_{index}", torch.zeros(len(bias), dtype=torch.int32, device=device))
+        self._store(index, group)
+
+    def _live(self, index: int, group: Group):
+        """Return integer weights and bias from the present parameters, float64 with straight-through gradients."""
+        weights, bias = self._real(index, group)
+        f = getattr(self, f"shift_{index}").double()
+        e = getattr(self, f"exponents_{index}")
+        result = []
+        for i, (w, source) in enumerate(zip(weights, self.sources[index], strict=True)):
+            unit = torch.exp2(f - e[i]).reshape(-1, *[1] * (w.dim() - 1))
+            result.append(sg.round_(w * unit).clamp(-source.limit, source.limit))
+        most = (1 << self.bias_bits - 1) - 1
+        return result, sg.round_(bias * torch.exp2(f)).clamp(-most, most)
+
+    @torch.no_grad()
+    def _store(self, index: int, group: Group):
+        weights, bias = self._live(index, group)
+        for i, w in enumerate(weights):
+            getattr(self, f"weight_{index}_{i}").copy_(w)
+        getattr(self, f"bias_{index}").copy_(bias)
+
+    def stored(self, index: int):
+        """Return the integer weights (int8) and bias (int32) of group `index`, as they are deployed."""
+        weights = [getattr(self, f"weight_{index}_{i}") for i in range(len(self.sources[index]))]
+        return weights, getattr(self, f"bias_{index}")
+
+    def train(self, mode: bool = True):
+        """Set training mode, or fix the integers and set evaluation mode."""
+        if not mode and self.training:
+            problems = [f"{name}: {p}" for name, m in self.module.named_modules() if isinstance(m, checks.KNOWN)
+                        for p in checks.module_problems(m)]
+            if problems:
+                raise_problems(type(self.module).__name__, problems)
+            for index, group in enumerate(self.graph.groups):
+                if not isinstance(group, MaxGroup):
+                    self._store(index, group)
+        return super().train(mode)
+
+    # --- the integer forward pass ---------------------------------------------------------------------------------
+
+    def forward(self, x):
+        """Return the logits (N, K) in the units of training: integers times one scale."""
+        return self._run(x, None) * self.scale
+
+    @torch.no_grad()
+    def integers(self, x):
+        """Return the logits (N, K) as the hardware gives them, int64."""
+        return self._run(x, None).round().long()
+
+    @torch.no_grad()
+    def record(self, x) -> dict[str, dict[str, torch.Tensor]]:
+        """Return, per layer name, every integer (T, N, C, H, W), int64: current `c`, membrane `v` and level `s`.
+
+        Max pooling has `s` alone, the read-out `c` and `logits` (N, K)."""
+        record = {}
+        logits = self._run(x, record)
+        record[self.graph.groups[-1].name]["logits"] = logits.round().long()
+        return record
+
+    @property
+    def scale(self) -> float:
+        """Logit in the units of training = integer * scale."""
+        last = len(self.graph.groups) - 1
+        divisor = self.graph.steps if self.graph.groups[last].mean else 1
+        return 2.0 ** -int(getattr(self, f"shift_{last}")[0]) / divisor
+
+    def _run(self, x, record):
+        with torch.autocast(x.device.type, enabled=False):
+            maps = [self._input(x)]
+            if self.training:
+                for group in self.graph.groups:
+                    if isinstance(group, NeuronGroup):
+                        group.neuron.gamma.data.clamp_(min=GAMMA_MIN)
+            for index, group in enumerate(self.graph.groups):
+                if isinstance(group, MaxGroup):
+                    maps.append(_per_step(maps[group.map], F.max_pool2d, group.kernel, group.stride, group.padding))
+                    if record is not None:
+                        record[group.name] = {"s": maps[-1].long()}
+                    continue
+                current, f = self._current(index, group, maps)
+                if isinstance(group, ReadoutGroup):
+                    if record is not None:
+                        record[group.name] = {"c": current.long()}
+                    repeats = self.graph.steps if len(current) == 1 else 1
+                    return current.sum(0).flatten(1) * repeats
+                maps.append(self._neuron(group, current, f, record))
+
+    def _input(self, x):
+        g = self.graph
+        c, h, w = g.input_shape
+        features = {3: (c, h, w), 2: (c, w), 1: (c,)}[g.features]
+        lead = 1 if g.static else 2
+        expected = ("N",) if g.static else (g.steps, "N")
+        if tuple(x.shape[lead:]) != features or x.dim() != lead + len(features) or (lead == 2 and x.shape[0] != g.steps):
+            raise ModelError(f"the input has shape {tuple(x.shape)}, allowed is ({', '.join(map(str, expected + features))})")
+        x = x.to(torch.float32)
+        if x.numel() and not ((x >= 0) & (x < 2**self.input_bits) & (x == x.floor())).all():
+            raise ModelError(f"the input has values from {float(x.min()):g} to {float(x.max()):g}, allowed are integers "
+                             f"from 0 to {2**self.input_bits - 1}")
+        x = x.reshape(1 if g.static else g.steps, -1, c, h, w)
+        if g.padding != (0, 0):
+            v, h = g.padding
+            zero = self.zero_point().to(x.dtype).reshape(-1, 1, 1)
+            x = F.pad(x - zero, (h, h, v, v)) + zero
+        return x
+
+    def zero_point(self):
+        """Return the input level per channel that means 0, int64."""
+        return torch.round(self._per_channel(self.graph.input_scale, "mean")).long()
+
+    def _peak(self, index: int) -> int:
+        neuron = self.graph.neuron_of(index)
+        return neuron.levels if neuron else (1 << self.input_bits) - 1
+
+    def _current(self, index: int, group: Group, maps):
+        """Return c (T or 1, N, C, H, W) and f (float64, per channel); the type of c holds everything exactly."""
+        if self.training:
+            weights, bias = self._live(index, group)
+        else:
+            weights, bias = self.stored(index)
+            weights, bias = [w.double() for w in weights], bias.double()
+        f = getattr(self, f"shift_{index}").double()
+        e = getattr(self, f"exponents_{index}").tolist()
+        with torch.no_grad():
+            bound = bias.abs()
+            for w, exponent, source in zip(weights, e, self.sources[index], strict=True):
+                reach = w.abs().reshape(len(w), -1).sum(1) * source.ref.area
+                bound = bound + reach * self._peak(source.ref.map) * 2.0**exponent
+            bound = float((bound * self._growth(group) + self._headroom(group, f)).max())
+        dtype = torch.float32 if bound < EXACT[torch.float32] and _float32_is_exact() else torch.float64
+        if bound >= EXACT[torch.float64]:
+            raise ModelError(f"{group.name}: sums up to {bound:.3g} are not exact in any floating-point type")
+        total = bias.to(dtype).reshape(-1, 1, 1)
+        for w, exponent, source in zip(weights, e, self.sources[index], strict=True):
+            x = maps[source.ref.map].to(dtype)
+            if source.ref.pool != (1, 1) or source.ref.pool_stride != (1, 1):
+                x = _per_step(x, _sum_pool, source.ref.pool, source.ref.pool_stride)
+            w = w.to(dtype)
+            part = x * w.reshape(-1, 1, 1) if source.diagonal else _per_step(x, _conv, w, source.stride, source.padding)
+            total = total + part * 2.0**exponent
+        return total, f.to(dtype)
+
+    def _growth(self, group) -> float:
+        """Return how many currents, at most, a membrane or a logit sums up."""
+        steps = self.graph.steps
+        if isinstance(group, ReadoutGroup) or group.neuron.beta == 1:
+            return steps
+        return min(steps, 1 / (1 - group.neuron.beta))
+
+    def _headroom(self, group, f):
+        """Return what the reset and the rounding of the neuron add to the bound on sums."""
+        if isinstance(group, ReadoutGroup):
+            return 0.0
+        return (group.neuron.levels * self._growth(group) + 1) * torch.exp2(f)
+
+    def _neuron(self, group: NeuronGroup, current, f, record):
+        """Return the levels (T, N, C, H, W) of a layer, from its currents (T or 1, ...)."""
+        n = group.neuron
+        unit = torch.exp2(f).reshape(-1, 1, 1)
+        gamma = n.gamma.detach().to(current.dtype)
+        decay, reset = power_of_two(n.beta), power_of_two(checks.reset_factor(n))
+        v = s = None
+        levels, membranes = [], []
+        for t in range(self.graph.steps):
+            c = current[t if len(current) > 1 else 0]
+            if v is None:
+                v = c
+            elif n.reset_style is Reset.SUBTRACT:
+                drop = (s.detach() if n.detach_reset else s) * unit
+                v = _shift(v - _shift(drop, reset), decay) + c
+            elif n.reset_style is Reset.GATE_MEMBRANE:
+                v = _shift(torch.where(s > 0, _shift(v, reset), v), decay) + c
+            else:
+                a = _shift(v, decay) + c
+                v = torch.where(s > 0, _shift(a, reset), a)
+            s = sg.IntegerBurst.apply(v, unit, gamma, n.levels, n.rounds, n.surrogate)
+            levels.append(s)
+            membranes.append(v)
+        s = torch.stack(levels)
+        if record is not None:
+            c = current.expand(self.graph.steps, *current.shape[1:])
+            record[group.name] = {"c": c.long(), "v": torch.stack(membranes).long(), "s": s.long()}
+        return s.to(torch.float32)
+
+
+def _float32_is_exact() -> bool:
+    """True unless the user allows float32 products in fewer bits (TF32, bfloat16)."""
+    return torch.get_float32_matmul_precision() == "highest"
+
+
+def _shift(x, k: int | None):
+    """Return x >> k, floored, with a straight-through gradient; k = None: 0."""
+    if k is None:
+        return torch.zeros_like(x)
+    return x if k == 0 else sg.floor(x * 2.0**-k)
+
+
+def _per_step(x, function, *args):
+    """Apply a function of (N, C, H, W) to (T, N, C, H, W)."""
+    return function(x.flatten(0, 1), *args).unflatten(0, x.shape[:2])
+
+
+def _sum_pool(x, kernel, stride):
+    return F.avg_pool2d(x, kernel, stride, divisor_override=1)
+
+
+def _conv(x, w, stride, padding):
+    if x.device.type == "cpu":
+        return F.conv2d(x, w, stride=stride, padding=padding)
+    # convolutions of other devices may use transforms (Winograd, FFT) that are not exact on integers
+    size = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(x.shape[2:], w.shape[2:], stride, padding, strict=True)]
+    columns = F.unfold(x, w.shape[2:], padding=padding, stride=stride)
+    return (w.flatten(1) @ columns).unflatten(2, size)

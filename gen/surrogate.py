@@ -1,0 +1,152 @@
+"""The burst quantiser and its surrogate gradients.
+
+Ref: Bai et al., "QB-LIF: Learnable-Scale Quantized Burst Neurons for Efficient SNNs", arXiv:2604.25688,
+equations (9) and (12). LSQ: Esser et al., "Learned Step Size Quantization", ICLR 2020.
+
+A surrogate is h(U) = dS/dU, a function of the membrane U, of the first and the last of the N thresholds, and
+of gamma. A flooring neuron has its thresholds at gamma, 2 gamma, ... N gamma; a rounding one (I-LIF) half a gamma
+lower.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+GAMMA_GRADIENTS = ("surrogate", "lsq")
+
+
+def relsg_et(u, first, last, gamma):
+    """ReLSG-ET, equation (12): exp(U - first) below the first threshold, 1 up to the last, exp(last - U) above."""
+    return torch.exp(torch.minimum(u - first, last - u).clamp(max=0))
+
+
+def box_et(u, first, last, gamma):
+    """Box-ET: 1 on [0, N gamma], exp(U) below, exp(N gamma - U) above.
+
+    The paper names it without a formula; this is our reading: I-LIF's box with exponential tails."""
+    return torch.exp(torch.minimum(u, last + (gamma - first) - u).clamp(max=0))
+
+
+def arctan(u, first, last, gamma):
+    """Arctangent surrogate of binary neurons around the first threshold (slope 2, peak 1)."""
+    return 1 / (1 + (math.pi * (u - first)).square())
+
+
+def sigmoid(u, first, last, gamma):
+    """Derivative of a logistic function around the first threshold (slope 4, peak 1)."""
+    s = torch.sigmoid(4 * (u - first))
+    return 4 * s * (1 - s)
+
+
+def rectangular(u, first, last, gamma):
+    """1 from half a unit below the first threshold to half a unit above the last, else 0.
+
+    For N = 1 this is STBP's window of width 1; for a rounding neuron with gamma = 1 it is I-LIF's, [0, N]."""
+    return ((u >= first - 0.5) & (u <= last + 0.5)).to(u.dtype)
+
+
+SURROGATES = {f.__name__: f for f in (relsg_et, box_et, arctan, sigmoid, rectangular)}
+
+
+def slope(name: str, u, gamma, levels: int, rounds: bool = False):
+    """Return h(U) of the named surrogate, elementwise; `gamma` is a positive scalar tensor."""
+    half = 0.5 if rounds else 0.0
+    return SURROGATES[name](u, gamma * (1 - half), gamma * (levels - half), gamma)
+
+
+class Burst(torch.autograd.Function):
+    """S = gamma * clip(floor(U / gamma + h), 0, N), h = 1/2 for a rounding neuron, else 0: equation (9).
+
+    Backward: dS/dU = h(U) of the surrogate. dS/dgamma = S~ - h(U) U / gamma, or LSQ's own with
+    `gamma_gradient="lsq"` (S~ - U / gamma between 0 and N gamma; 0 below, N above), times `gamma_scale`.
+    """
+
+    @staticmethod
+    def forward(ctx, u, gamma, levels, rounds, surrogate, gamma_gradient, gamma_scale):
+        """Return S, of the shape of `u`; `gamma` is a positive scalar tensor."""
+        level = torch.floor(u / gamma + (0.5 if rounds else 0.0)).clamp(0, levels)
+        ctx.save_for_backward(u, gamma, level)
+        ctx.options = levels, rounds, surrogate, gamma_gradient, gamma_scale
+        return gamma * level
+
+    @staticmethod
+    def backward(ctx, grad):
+        """Return the gradients of U and of gamma."""
+        u, gamma, level = ctx.saved_tensors
+        levels, rounds, surrogate, gamma_gradient, gamma_scale = ctx.options
+        h = slope(surrogate, u, gamma, levels, rounds)
+        grad_gamma = None
+        if ctx.needs_input_grad[1]:
+            inner = h if gamma_gradient == "surrogate" else ((u > 0) & (u < levels * gamma)).to(u.dtype)
+            grad_gamma = (grad * (level - inner * u / gamma)).sum().reshape(gamma.shape) * gamma_scale
+        return grad * h, grad_gamma, None, None, None, None, None
+
+
+class IntegerBurst(torch.autograd.Function):
+    """S~ = clip((v + h) >> f, 0, N) on integers held in a floating-point tensor.
+
+    `unit` is 2**f, broadcast over `v`. Backward: dS~/dv = h(gamma v / 2**f) / 2**f; the gradient of gamma comes
+    through the folded weights."""
+
+    @staticmethod
+    def forward(ctx, v, unit, gamma, levels, rounds, surrogate):
+        """Return the levels, integers 0 .. N in the type of `v`."""
+        ctx.save_for_backward(v, unit, gamma)
+        ctx.options = levels, rounds, surrogate
+        # h = 2**(f-1), and 0 where f = 0: an integer either way
+        return torch.floor((v + torch.floor(unit / 2) if rounds else v) / unit).clamp(0, levels)
+
+    @staticmethod
+    def backward(ctx, grad):
+        """Return the gradient of v."""
+        v, unit, gamma = ctx.saved_tensors
+        levels, rounds, surrogate = ctx.options
+        return grad * slope(surrogate, gamma * v / unit, gamma, levels, rounds) / unit, None, None, None, None, None
+
+
+class _Floor(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return torch.floor(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+class _Round(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return torch.round(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+class _ScaleGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, factor):
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * ctx.factor, None
+
+
+def floor(x):
+    """Floor with a straight-through gradient."""
+    return _Floor.apply(x)
+
+
+def round_(x):
+    """Round to nearest, ties to even, with a straight-through gradient."""
+    return _Round.apply(x)
+
+
+def scale_gradient(x, factor: float):
+    """Return x unchanged; its gradient is multiplied by `factor`."""
+    return _ScaleGradient.apply(x, factor)

@@ -1,0 +1,194 @@
+"""`make sim`: the whole chain on handwritten digits, every integer compared, one table at the end.
+
+    train ──▶ fold ──▶ golden ──▶ plan ──▶ build ──▶ compile ──▶ simulate ──▶ trace ──▶ table
+
+What takes long is kept under the hash of its inputs (sim/stages.py); the golden model and the RTL run every time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from qblif import gen, host
+from qblif.gen import digits, network_file
+from qblif.gen.build import build
+from qblif.gen.plan import Plan, make_plan
+from qblif.gen.training import Data, digits_data
+from qblif.host.stats import CoreStats
+
+from . import golden
+from .console import Progress
+from .report import Report
+from .simulation import Simulation
+from .stages import Done, stage, timed
+from .trace import decode
+from .verdict import Verdict
+
+LANES = 16
+"""Lanes of the one core: the digits network has 16 and 32 channels, so that none of them idles before the read-out."""
+
+TRACED = 20
+"""Images of which every current, membrane and level is compared."""
+
+GOLDEN_VECTORS = 4
+"""Images that the bundle carries for its self-test."""
+
+WEIGHTS, NETWORK, INTEGERS, BUNDLE = "weights.safetensors", "network.safetensors", "integers.npz", "digits.qblif"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to run.
+
+    simulator: "verilator" or "icarus"; first, images: which of the 360 test images; steps: T; levels: N;
+    fresh: do every stage again; waves: VCD file to write for the first of these images, or None
+    """
+
+    simulator: str = "verilator"
+    first: int = 0
+    images: int = 360
+    steps: int = 2
+    levels: int = 20
+    fresh: bool = False
+    waves: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rtl:
+    """What the simulated hardware gave: logits int64 (B, K), cycles int64 (B,), its counters where it has any."""
+
+    logits: np.ndarray
+    cycles: np.ndarray
+    core: CoreStats | None = None
+
+
+def run(options: Options) -> int:
+    """Do it all and print the table; return 0 where every integer is equal, else 1 after naming the first mismatch."""
+    data = digits_data()
+    chosen = slice(options.first, options.first + options.images)
+    images, labels = data.test_x.numpy()[chosen], data.test_y.numpy()[chosen]
+
+    trained = _train(options)
+    folded = _fold(options, trained, data)
+    network = network_file.load(folded.folder / NETWORK)
+    expected, ran_golden = timed("golden", lambda: golden.run(network, images, count=True, lanes=(LANES,)))
+    plan, planned = timed("plan", lambda: make_plan(network, lanes=LANES))
+    built = _build(options, folded, plan, data)
+    stages = [trained, folded, ran_golden, planned, built]
+
+    verdict = Verdict(network)
+    by_torch = _load_integers(folded)
+    verdict.logits("logits, quantised PyTorch", expected.logits, by_torch["logits"][chosen])
+    first_images = golden.run(network, data.test_x.numpy()[:TRACED], record=True)
+    verdict.levels(f"currents, membranes, levels of {TRACED} images, PyTorch", first_images.records,
+                   by_torch["records"])
+
+    simulate = _icarus if options.simulator == "icarus" else _verilator
+    rtl = simulate(built, plan, images, stages)
+    differs = verdict.logits("logits, RTL", expected.logits, rtl.logits)
+    if options.simulator == "verilator":
+        # Where logits differ, look inside the first image that they differ for
+        at = differs.image if differs else 0
+        stages.append(_compare_levels(verdict, plan, images[at:at + TRACED]))
+
+    noted = digits.facts(trained.folder / WEIGHTS)
+    accuracies = {"float": noted["float_accuracy"], "quantised": noted["quantised_accuracy"],
+                  "golden": _accuracy(expected.logits, labels), "RTL": _accuracy(rtl.logits, labels)}
+    report = Report(network, options.simulator, accuracies, verdict, by_torch["gammas"], expected.counts, rtl.core,
+                    LANES, rtl.cycles, tuple(stages))
+    print(f"\n{report}\n")
+    if options.waves is not None:
+        _write_waves(plan, images[:1], options.waves)
+    if verdict.first is not None:
+        what, mismatch = verdict.first
+        print(f"{what}: {mismatch}\nwaveform of an image: make sim FIRST={options.first + mismatch.image} IMAGES=1 "
+              f"WAVES=waves.vcd T={options.steps} N={options.levels}\n")
+    print(report.result)
+    return 1 if verdict.mismatches else 0
+
+
+def _train(options: Options) -> Done:
+    def make(folder: Path) -> None:
+        with Progress("train") as bar:
+            digits.train(folder / WEIGHTS, options.steps, options.levels,
+                         progress=lambda phase, done, epochs, loss: bar(done, epochs, f"epochs, {phase}, "
+                                                                                      f"loss {loss:.3f}"))
+
+    return stage("train", ("qblif.gen.digits",), {"steps": options.steps, "levels": options.levels}, make,
+                 fresh=options.fresh)
+
+
+def _fold(options: Options, trained: Done, data: Data) -> Done:
+    """Write the network, and what quantised PyTorch computes: logits of all images, all integers of the first ones."""
+    def make(folder: Path) -> None:
+        quantised = digits.load(trained.folder / WEIGHTS)
+        network = gen.fold(quantised, name="digits", meta={"data": "scikit-learn digits, 360 test images, stratified"})
+        network_file.save(network, folder / NETWORK)
+        arrays = {"logits": quantised.integers(data.test_x).numpy()}
+        for name, kinds in quantised.record(data.test_x[:TRACED]).items():
+            arrays |= {f"{name}/{kind}": values.numpy().astype(np.int32) for kind, values in kinds.items()}
+        np.savez_compressed(folder / INTEGERS, gammas=json.dumps(gen.gammas(quantised.module)),
+                            layers=json.dumps([layer.name for layer in network.layers]), **arrays)
+
+    return stage("fold", ("qblif.gen.digits", "qblif.gen.folding", "qblif.gen.network_file"), {"images": TRACED}, make,
+                 after=(trained,), fresh=options.fresh)
+
+
+def _load_integers(folded: Done) -> dict:
+    """Return logits, gammas, and records as Verdict.levels takes them, of quantised PyTorch."""
+    with np.load(folded.folder / INTEGERS, allow_pickle=False) as arrays:
+        records = [{kind: arrays[f"{name}/{short}"] for kind, short in
+                    (("current", "c"), ("membrane", "v"), ("levels", "s")) if f"{name}/{short}" in arrays}
+                   for name in json.loads(str(arrays["layers"]))]
+        return {"logits": arrays["logits"], "gammas": json.loads(str(arrays["gammas"])), "records": records}
+
+
+def _build(options: Options, folded: Done, plan: Plan, data: Data) -> Done:
+    def make(folder: Path) -> None:
+        print("build        emitting SystemVerilog", file=sys.stderr)
+        vectors = data.test_x.numpy()[:GOLDEN_VECTORS]
+        build(plan, folder / BUNDLE, golden_inputs=vectors, golden_logits=golden.run(plan.network, vectors).logits)
+
+    return stage("build", ("qblif.gen.build", "qblif.gen.plan", "qblif.hw.top", "qblif.sim.golden"), {"lanes": LANES},
+                 make, after=(folded,), fresh=options.fresh)
+
+
+def _verilator(built: Done, plan: Plan, images: np.ndarray, stages: list[Done]) -> Rtl:
+    """Run images through the host API, as a user would; append what was done to `stages`."""
+    print("compile      Verilator and g++ (kept afterwards)", file=sys.stderr)
+    accelerator, opened = timed("compile", lambda: host.open(built.folder / BUNDLE, "sim"))
+    with accelerator, Progress("simulate") as bar:
+        logits, ran = timed("simulate", lambda: accelerator.run_batch(images, progress=bar))
+        stages += [opened, ran]
+        return Rtl(logits, accelerator.last_cycles, accelerator.stats().cores[0])
+
+
+def _compare_levels(verdict: Verdict, plan: Plan, images: np.ndarray) -> Done:
+    """Run images through a core with trace ports and compare all that it computes."""
+    def compare() -> None:
+        with Simulation(plan.design, trace=True) as sim:
+            sim.program(plan.program)
+            sim.infer(plan.input_layout.pack(images), plan.network.classes)
+            found = decode(plan, sim.traces)
+        expected = golden.run(plan.network, images, record=True)
+        verdict.levels(f"currents, membranes, levels of {len(images)} images, RTL", expected.records,
+                       [dataclasses.asdict(record) for record in found])
+
+    print("trace        the same core with its trace ports", file=sys.stderr)
+    return timed("trace", compare)[1]
+
+
+def _write_waves(plan: Plan, image: np.ndarray, path: Path) -> None:
+    with Simulation(plan.design, waves=path) as sim:
+        sim.program(plan.program)
+        sim.infer(plan.input_layout.pack(image), plan.network.classes)
+    print(f"waveform of the first of these images: {path}\n")
+
+
+def _accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
+    return float((logits.argmax(1) == labels).mean())

@@ -1,0 +1,96 @@
+"""The one table of `make sim`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from qblif.gen.network import Network
+from qblif.host.stats import CoreStats
+
+from .console import table
+from .counts import LayerCounts
+from .stages import Done
+from .verdict import Verdict
+
+CAUSES = {
+    "doublings": "doublings that no addition could carry",
+    "starved": "accumulators waiting for the scan",
+    "neuron_stalls": "finished sums waiting for the neuron unit",
+    "turnaround": "turnaround between layers",
+    "output_stalls": "waiting for the output to be taken",
+    "other": "pipelines filling and draining",
+}
+"""Entries of CoreStats.breakdown in which nothing is added -> what they mean."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a run of the whole chain found out.
+
+    network: what ran; simulator: its name; accuracies: name -> share of right answers, "RTL" among them;
+    verdict: what was compared; gammas: layer -> learned scale; counts: work of each layer, over all images;
+    core: the hardware's counters for them, None where the simulator has none; lanes: of the core;
+    cycles: int64 (images,); stages: all that was done, in order.
+    """
+
+    network: Network
+    simulator: str
+    accuracies: dict[str, float]
+    verdict: Verdict
+    gammas: dict[str, float]
+    counts: tuple[LayerCounts, ...]
+    core: CoreStats | None
+    lanes: int
+    cycles: np.ndarray
+    stages: tuple[Done, ...]
+
+    @property
+    def result(self) -> str:
+        """The last line, for people and scripts: accuracy is the RTL's in percent, cycles the mean of an image."""
+        return (f"result: images={len(self.cycles)} mismatches={self.verdict.mismatches} "
+                f"accuracy={100 * self.accuracies['RTL']:.2f} cycles={round(float(self.cycles.mean()))}")
+
+    def __str__(self) -> str:
+        """Return the table, section by section."""
+        parts = [f"{self.network.name}: T={self.network.steps}, {len(self.cycles)} test images, RTL on {self.simulator}",
+                 self._accuracies(), self._layers(), self._hardware(), self._times()]
+        return "\n\n".join(part for part in parts if part)
+
+    def _accuracies(self) -> str:
+        rows = [(name, f"{100 * value:.2f} %") for name, value in self.accuracies.items()]
+        same = [(c.what, f"{c.different} of {c.compared:,}") for c in self.verdict.comparisons]
+        return table(rows, ("accuracy", "")) + "\n\n" + table(same, ("mismatches", ""))
+
+    def _layers(self) -> str:
+        """Per layer, means of one image."""
+        def mean(values) -> int:
+            return round(float(np.mean(values)))
+
+        rows = []
+        for layer, counts in zip(self.network.layers, self.counts, strict=True):
+            gamma = self.gammas.get(layer.name)
+            rows.append((layer.name, "x".join(map(str, layer.shape)), "" if gamma is None else f"{gamma:.3f}",
+                         mean(counts.set_bits), mean(counts.sops), mean(counts.additions["double"]), counts.macs))
+        rows.append(("all", "", "", *(sum(row[column] for row in rows) for column in range(3, 7))))
+        return table(rows, ("layer, per image", "output", "γ", "set bits", "SOPs", "additions", "dense MACs"))
+
+    def _hardware(self) -> str:
+        rows = [("cycles per image", f"{self.cycles.mean():,.0f} (least {self.cycles.min():,}, "
+                                     f"most {self.cycles.max():,})")]
+        if self.core is not None:
+            total = self.core.cluster_cycles
+            row_adds = sum(int(counts.row_adds[self.lanes].sum()) for counts in self.counts)
+            additions = sum(int(counts.additions["double"].sum()) for counts in self.counts)
+            rows += [("scan efficiency", f"{row_adds / total:.3f}"),
+                     ("lane utilisation", f"{additions / (self.lanes * total):.3f} of {self.lanes} lanes")]
+            rows += [(f"  lost: {cause}", f"{100 * self.core.breakdown[name]:.1f} %")
+                     for name, cause in CAUSES.items() if self.core.breakdown[name] >= 0.0005]
+        return table(rows, ("hardware", ""))
+
+    def _times(self) -> str:
+        rows = [(done.name, f"{done.seconds:.1f} s" + (" (kept from before)" if done.cached else ""))
+                for done in self.stages]
+        rows.append(("all", f"{sum(done.seconds for done in self.stages):.1f} s"))
+        return table(rows, ("stage", "wall time"))

@@ -1,0 +1,122 @@
+"""The burst quantiser (9), its surrogates (12) and the gradient of gamma."""
+
+import math
+
+import pytest
+import torch
+
+from qblif.gen.surrogate import SURROGATES, Burst, IntegerBurst, floor, round_, scale_gradient, slope
+
+U = [-3.0, -0.5, 0.0, 0.2, 0.49, 0.5, 0.75, 1.0, 1.3, 1.49, 1.5, 1.7, 2.0, 4.0]
+GAMMA, LEVELS = 0.5, 3
+
+
+def relsg_et(u):
+    return math.exp(u - GAMMA) if u < GAMMA else 1.0 if u <= LEVELS * GAMMA else math.exp(LEVELS * GAMMA - u)
+
+
+def box_et(u):
+    return math.exp(u) if u < 0 else 1.0 if u <= LEVELS * GAMMA else math.exp(LEVELS * GAMMA - u)
+
+
+def arctan(u):
+    return 1 / (1 + (math.pi * (u - GAMMA)) ** 2)
+
+
+def sigmoid(u):
+    s = 1 / (1 + math.exp(-4 * (u - GAMMA)))
+    return 4 * s * (1 - s)
+
+
+def rectangular(u):
+    return 1.0 if GAMMA - 0.5 <= u <= LEVELS * GAMMA + 0.5 else 0.0
+
+
+FORMULAS = {f.__name__: f for f in (relsg_et, box_et, arctan, sigmoid, rectangular)}
+
+
+def burst(u, gamma, surrogate="relsg_et", rounds=False, gamma_gradient="surrogate", scale=1.0):
+    return Burst.apply(u, gamma, LEVELS, rounds, surrogate, gamma_gradient, scale)
+
+
+def tensors():
+    return (torch.tensor(U, dtype=torch.float64, requires_grad=True),
+            torch.tensor(GAMMA, dtype=torch.float64, requires_grad=True))
+
+
+def test_output_is_gamma_times_the_clipped_floor():
+    u, gamma = tensors()
+    assert burst(u, gamma).tolist() == [GAMMA * min(max(math.floor(x / GAMMA), 0), LEVELS) for x in U]
+    assert burst(u, gamma, rounds=True).tolist() == [GAMMA * min(max(math.floor(x / GAMMA + 0.5), 0), LEVELS) for x in U]
+
+
+def test_every_surrogate_has_a_formula_here():
+    assert set(FORMULAS) == set(SURROGATES)
+
+
+@pytest.mark.parametrize("name", sorted(FORMULAS))
+def test_gradient_of_the_membrane_is_the_formula(name):
+    u, gamma = tensors()
+    burst(u, gamma, name).sum().backward()
+    torch.testing.assert_close(u.grad, torch.tensor([FORMULAS[name](x) for x in U], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", sorted(FORMULAS))
+def test_gradient_of_gamma_is_level_minus_surrogate_times_membrane_over_gamma(name):
+    u, gamma = tensors()
+    weight = torch.linspace(-1, 2, len(U), dtype=torch.float64)
+    (burst(u, gamma, name, scale=0.25) * weight).sum().backward()
+    expected = sum(float(w) * (min(max(math.floor(x / GAMMA), 0), LEVELS) - FORMULAS[name](x) * x / GAMMA)
+                   for w, x in zip(weight, U, strict=True))
+    assert float(gamma.grad) == pytest.approx(0.25 * expected)
+
+
+def test_gradient_of_gamma_can_be_that_of_lsq():
+    for x, expected in ((-1.0, 0.0), (0.7, 1 - 0.7 / GAMMA), (5.0, LEVELS)):
+        gamma = torch.tensor(GAMMA, dtype=torch.float64, requires_grad=True)
+        burst(torch.tensor([x], dtype=torch.float64), gamma, gamma_gradient="lsq").sum().backward()
+        assert float(gamma.grad) == pytest.approx(expected)
+
+
+def test_thresholds_of_rounding_neurons_lie_half_a_gamma_lower():
+    u = torch.tensor(U, dtype=torch.float64)
+    gamma = torch.tensor(GAMMA, dtype=torch.float64)
+    torch.testing.assert_close(slope("relsg_et", u, gamma, LEVELS, rounds=True),
+                               slope("relsg_et", u + GAMMA / 2, gamma, LEVELS))
+    ilif = slope("rectangular", u, torch.tensor(1.0), 2, rounds=True)
+    assert ilif.tolist() == [1.0 if 0 <= x <= 2 else 0.0 for x in U]
+
+
+def test_integer_burst_has_levels_and_gradients_of_the_float_burst():
+    gamma, unit = torch.tensor(GAMMA, dtype=torch.float64), torch.tensor(2.0**5, dtype=torch.float64)
+    v = torch.arange(-40.0, 140.0, dtype=torch.float64, requires_grad=True)
+    u = (v.detach() * gamma / unit).requires_grad_()
+    for rounds in (False, True):
+        v.grad = u.grad = None
+        integers = IntegerBurst.apply(v, unit, gamma, LEVELS, rounds, "relsg_et")
+        floats = burst(u, gamma, rounds=rounds)
+        assert torch.equal(integers * gamma, floats)
+        integers.sum().backward()
+        floats.sum().backward()
+        torch.testing.assert_close(v.grad * unit, u.grad)
+
+
+def test_rounding_with_exponent_zero_adds_nothing():
+    v = torch.tensor([0.0, 1.0, 2.0])
+    assert IntegerBurst.apply(v, torch.tensor(1.0), torch.tensor(1.0), 5, True, "relsg_et").tolist() == [0, 1, 2]
+
+
+def test_floor_and_round_pass_gradients_straight_through():
+    for function, expected in ((floor, [-2.0, 0.0, 2.0]), (round_, [-2.0, 0.0, 2.0])):
+        x = torch.tensor([-1.5, 0.5, 2.5], requires_grad=True)
+        y = function(x)
+        assert y.tolist() == expected
+        y.sum().backward()
+        assert x.grad.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_scale_gradient_changes_the_gradient_only():
+    x = torch.tensor([3.0], requires_grad=True)
+    y = scale_gradient(x, 0.5)
+    y.backward()
+    assert y.item() == 3.0 and x.grad.item() == 0.5
