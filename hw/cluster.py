@@ -50,7 +50,7 @@ class Cluster(wiring.Component):
             "logits": Out(stream.Signature(logit)),
             "active": In(1),
             "idle": Out(1),
-            "events": Out(data.StructLayout({name: 1 for name in EVENTS})),
+            "events": Out(data.StructLayout(dict.fromkeys(EVENTS, 1))),
         }
         if params.trace:
             members["trace"] = Out(wiring.Signature({"valid": Out(1), "p": Out(trace(params))}))

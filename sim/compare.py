@@ -45,8 +45,8 @@ class Mismatch:
 def first_mismatch(network: Network, expected: tuple[Record, ...], got) -> Mismatch | None:
     """Return the first difference in network order, or None if all that is in `got` is equal.
 
-    expected: records of the golden model. got: one dict per layer (or a dict from layer index to it), of any of
-    current, membrane and levels to integers (T, B, C, H, W); a kind that is missing is not compared.
+    expected: records of the golden model. got: one Record per layer, or a dict of any of current, membrane and levels
+    to integers (T, B, C, H, W) (or a dict from layer index to either); a kind that is missing is not compared.
     Within a layer: time step by time step, current before membrane before level, then image, channel and position.
     Raises ValueError when a shape differs, or when nothing was there to compare.
     """
@@ -55,7 +55,7 @@ def first_mismatch(network: Network, expected: tuple[Record, ...], got) -> Misma
     for index, record in enumerate(expected):
         pairs = {}
         for kind in KINDS:
-            want, have = getattr(record, kind), got.get(index, {}).get(kind)
+            want, have = getattr(record, kind), _part(got.get(index, {}), kind)
             if want is None or have is None:
                 continue
             have = np.asarray(have)
@@ -84,6 +84,10 @@ def compare_logits(network: Network, expected, got) -> Mismatch | None:
     image, channel = (int(i) for i in np.argwhere(mask)[0])
     return Mismatch(len(network.layers) - 1, network.layers[-1].name, "logits", image, None, None, channel,
                     int(expected[image, channel]), int(got[image, channel]), int(mask.sum()), mask.size)
+
+
+def _part(layer: Record | dict, kind: str):
+    return layer.get(kind) if isinstance(layer, dict) else getattr(layer, kind)
 
 
 def _mismatch(index, name, kind, step, mask, want, have) -> Mismatch:

@@ -33,7 +33,8 @@ class LayerCounts:
     row_adds: lanes P -> weight rows that a cluster adds: for dense sources the set bits of each field, summed over
         output positions, steps and ceil(C_out / P) lane groups; for diagonal sources and MaxPool the chunks of P
         channels of a plane with any bit set, summed over positions, taps, planes and steps (one row under a mask
-        each). Static layers once
+        each). Static layers once. Summed over the layers it is what the hardware's counters `set_bits` and `masks`
+        show together, and `adds` under "double"
     """
 
     name: str

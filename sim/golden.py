@@ -15,8 +15,8 @@ import torch.nn.functional as F
 
 from qblif.gen.bounds import source_range
 from qblif.gen.network import MaxPool, Network, Neuron, NeuronLayer, Readout, Reset, Source
+from qblif.host.codec import InputLayout
 
-from .check import check_input
 from .counts import LayerCounts, count_layer, join_counts
 
 FLOAT32_EXACT = 1 << 24
@@ -65,7 +65,7 @@ def run(network: Network, x, record: bool = False, batch_size: int = 64, count: 
 
     Raises InputError for anything but such an x.
     """
-    x = torch.from_numpy(check_input(network, x))
+    x = torch.from_numpy(_checked(network, x))
     logits, records, counts = [], [], []
     for images in torch.split(x, batch_size, dim=0 if network.input.static else 1):
         steps = list(walk(network, images))
@@ -187,6 +187,14 @@ def _frames(function, levels: torch.Tensor) -> torch.Tensor:
 
 def _pad(padding) -> tuple[int, int, int, int]:
     return (padding[1], padding[1], padding[0], padding[0])
+
+
+def _checked(network: Network, x) -> np.ndarray:
+    """Return x as int32, by the checks that the host makes; raises InputError."""
+    given = network.input
+    layout = InputLayout(given.shape, network.steps, given.static, given.bits, given.padding, given.zero_point,
+                         stored_channels=given.shape[0], word_bits=32)
+    return np.ascontiguousarray(layout.check(x), dtype=np.int32)
 
 
 def pad_input(network: Network, x: torch.Tensor) -> torch.Tensor:

@@ -26,6 +26,7 @@ def trace():
 def test_equal_records_have_no_mismatch():
     assert first_mismatch(NETWORK, RESULT.records, trace()) is None
     assert first_mismatch(NETWORK, RESULT.records, {0: trace()[0]}) is None
+    assert first_mismatch(NETWORK, RESULT.records, RESULT.records) is None
 
 
 def test_the_first_of_several_mismatches_is_found_and_reads_well():
