@@ -17,7 +17,7 @@ from qblif.gen.training import Data
 from qblif.sim.deploy import deploy
 
 LENGTH = 48
-SHAPES = ("sine", "square", "triangle", "pulse")
+SHAPES = ("sine", "square", "ramp", "pulse")
 
 
 def signals(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -25,7 +25,7 @@ def signals(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     rng = np.random.default_rng(seed)
     classes = rng.integers(0, len(SHAPES), count)
     phase = (np.arange(LENGTH) * rng.uniform(0.06, 0.12, (count, 1)) + rng.uniform(0, 1, (count, 1))) % 1
-    shapes = np.stack([np.sin(2 * np.pi * phase), np.sign(phase - 0.5), 4 * np.abs(phase - 0.5) - 1,
+    shapes = np.stack([np.sin(2 * np.pi * phase), np.sign(phase - 0.5), 2 * phase - 1,
                        2.0 * (phase < 0.15) - 1])
     values = shapes[classes, np.arange(count)] * rng.uniform(0.5, 1, (count, 1))
     noisy = 31.5 + 24 * values + rng.normal(0, 3, values.shape)
@@ -38,15 +38,16 @@ class SignalNetwork(nn.Module):
     def __init__(self):
         super().__init__()
         self.scale = gen.InputScale(1 / 32, mean=32, bits=6)
-        self.conv1 = nn.Sequential(gen.QConv1d(1, 8, 5, stride=2, padding=2, bias=False), gen.BatchNorm1d(8, step_mode="s"))
+        self.conv1 = gen.QConv1d(1, 16, 5, stride=2, padding=2, bias=False)
+        self.norm1 = gen.BatchNorm1d(16, step_mode="s")         # (N, C, L): there is no time axis before `repeat`
         self.repeat = gen.Repeat(2)
         self.burst1 = gen.QBLIF(levels=15)
-        self.conv2 = nn.Sequential(gen.QConv1d(8, 16, 5, stride=2, padding=2, bias=False), gen.BatchNorm1d(16))
+        self.conv2 = nn.Sequential(gen.QConv1d(16, 16, 5, stride=2, padding=2, bias=False), gen.BatchNorm1d(16))
         self.burst2 = gen.QBLIF(levels=15)
         self.readout = nn.Sequential(gen.AdaptiveAvgPool1d(1), gen.Flatten(), gen.QLinear(16, 4), gen.MeanOverTime())
 
     def forward(self, x):
-        x = self.burst1(self.repeat(self.conv1(self.scale(x))))
+        x = self.burst1(self.repeat(self.norm1(self.conv1(self.scale(x)))))
         return self.readout(self.burst2(self.conv2(x)))
 
 
