@@ -1,20 +1,19 @@
 """The digits network at the time steps and burst levels of the paper's Table 6, bit for bit.
 
-Trained for an epoch only: equality does not depend on accuracy. One simulated core runs all of them; what it was
-built for is the largest.
+Not trained, since equality does not depend on accuracy: BatchNorm has seen the data, so that all layers are lively. One
+simulated core, built for the largest, runs all of them.
 """
 
 from __future__ import annotations
 
 import functools
 
-import numpy as np
 import pytest
+import torch
 
 from qblif import gen
-from qblif.gen import digits
 from qblif.gen.plan import make_plan
-from qblif.gen.training import Recipe, digits_data
+from qblif.gen.training import digits_data
 from qblif.sim import golden
 from qblif.sim.simulation import Simulation
 from qblif.sim.trace import decode
@@ -22,14 +21,23 @@ from qblif.sim.verdict import Verdict
 
 STEPS = (1, 2, 4)
 LEVELS = (1, 2, 5, 10, 15, 20)
-QUICK = Recipe(epochs=1, quantised_epochs=1, batch=128)
 IMAGES = 24
 
 
 @functools.cache
 def quantised(steps: int, levels: int) -> gen.QuantisedNetwork:
-    with digits.one_thread():
-        return gen.train_digits(steps, levels, recipe=QUICK).quantised
+    torch.manual_seed(0)
+    data = digits_data()
+    module = gen.digits_net(steps, levels).train()
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name.endswith("norm2.weight"):  # 0 at the start: a residual block would be its shortcut
+                parameter.fill_(1)
+            if name.endswith("gamma"):
+                parameter.fill_(0.2)
+        for images in data.train_x.split(64):
+            module(images)
+    return gen.quantise(module.eval(), data.train_x[:1])
 
 
 @functools.cache
@@ -53,7 +61,8 @@ def check(steps: int, levels: int) -> None:
     verdict.logits("RTL", expected.logits, result.logits)
     verdict.levels("RTL", expected.records, [vars(record) for record in found])
     assert verdict.first is None, verdict.first
-    assert len(np.unique(expected.logits)) > IMAGES  # the network has something to say
+    peak = max(record.levels.max() for record in expected.records if record.levels is not None)
+    assert peak == levels or peak > 5, "the network says too little to show anything"
 
 
 def test_the_digits_network_is_bit_exact_on_simulated_hardware():
