@@ -24,8 +24,8 @@ def largest_weight(bits: int) -> int:
 def magnitudes(weights: np.ndarray, limit: int) -> np.ndarray:
     """Return the magnitude of each channel that is to fit the integer `limit`: that of its largest weight.
 
-    Or half of it, where clipping the largest weights and rounding the others on the finer grid makes the smaller
-    squared error, which narrow weights gain from.
+    Or a half, a quarter or an eighth of it, where clipping the largest weights and rounding the others on the finer
+    grid makes the smallest squared error, which narrow weights gain from.
 
     weights: real, channels first"""
     w = np.abs(weights.reshape(len(weights), -1))
@@ -35,7 +35,7 @@ def magnitudes(weights: np.ndarray, limit: int) -> np.ndarray:
     def error(unit):
         return np.square(np.minimum(np.round(w * unit), limit) / unit - w).sum(1)
 
-    return np.where(error(2 * unit) < error(unit), largest / 2, largest)
+    return largest / np.exp2(np.argmin([error(unit * 2**k) for k in range(4)], axis=0))
 
 
 def _fit(limit, magnitude):

@@ -54,7 +54,7 @@ def test_the_range_of_weights_is_symmetric(bits, limit):
 
 
 def test_narrow_weights_are_clipped_where_that_makes_the_smaller_error():
-    w = np.array([[0.4, -0.4, 0.4, 0.4, 1.0], [1.0, -1.0, 0.0, 1.0, 0.0]])
+    w = np.array([[0.375, -0.375, 0.375, 0.375, 0.375, 1.0], [1.0, -1.0, 0.0, 1.0, 0.0, 0.0]])
     assert magnitudes(w, 1).tolist() == [0.5, 1.0]
     assert magnitudes(w, 127).tolist() == [1.0, 1.0]
     assert magnitudes(np.zeros((1, 4)), 1).tolist() == [0.0]
