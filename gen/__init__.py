@@ -17,6 +17,7 @@ _EXPORTS = {
     "errors": ("ModelError", "VerifyError", "PlanError"),
 }
 _WHERE = {name: module for module, names in _EXPORTS.items() for name in names}
+__all__ = list(_WHERE)
 
 def __getattr__(name):
     if name not in _WHERE:

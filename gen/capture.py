@@ -37,8 +37,8 @@ def capture(module: nn.Module, example: torch.Tensor, problems: list[str]) -> Ca
     except Exception as e:  # user code runs here
         leaves = {path: m for path, m in module.named_modules() if not list(m.children())}
         problems += [f"{path}: {p}" for path, m in leaves.items() for p in checks.module_problems(m)]
-        problems.append(f"torch.fx cannot follow forward ({type(e).__name__}: {e}): it must not branch or loop on "
-                        "values or shapes of tensors; put such code into the data loading")
+        problems.append(f"torch.fx cannot follow forward ({type(e).__name__}: {_first_line(e)}): it must not branch or "
+                        "loop on values or shapes of tensors; put such code into the data loading")
         raise_problems(name, problems)
     _check_modules(module, graph, tracer.batched, problems)
     run = _Run(fx.GraphModule(module, graph), tracer.batched)
@@ -49,12 +49,16 @@ def capture(module: nn.Module, example: torch.Tensor, problems: list[str]) -> Ca
             run.run(example)
     except Exception as e:  # user code runs here
         problems.append(f"the module does not run on the example input of shape {tuple(example.shape)}: "
-                        f"{type(e).__name__}: {str(e).partition(chr(10))[0]}")
+                        f"{type(e).__name__}: {_first_line(e)}")
         raise_problems(name, problems)
     finally:
         for m, mode in modes:
             m.training = mode
     return Captured(graph, run.shapes)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _check_modules(module, graph, batched, problems):
@@ -84,8 +88,8 @@ class _Tracer(fx.Tracer):
         """Keep what we know, what torch has, and SpikingJelly's layers, so that problems name them."""
         if isinstance(module, checks.KNOWN):
             return True
-        if type(module).__module__.startswith("spikingjelly") and not list(module.children()):
-            return True
+        if type(module).__module__.startswith("spikingjelly"):
+            return hasattr(module, "surrogate_function") or not list(module.children())
         return super().is_leaf_module(module, name)
 
     def call_module(self, module, forward, args, kwargs):

@@ -96,12 +96,12 @@ class QuantisedNetwork(nn.Module):
     def _choose_exponents(self, index: int, group: Group):
         with torch.no_grad():
             weights, bias = absorb(self.graph, index, self.sources[index])
-        magnitudes = [w.abs().reshape(len(w), -1).amax(1).cpu().numpy() for w in weights]
         sources, bias = self.sources[index], bias.cpu().numpy()
+        limits = [s.limit for s in sources]
+        magnitudes = [exponents.magnitudes(w.cpu().numpy(), n) for w, n in zip(weights, limits, strict=True)]
         shared = isinstance(group, ReadoutGroup)
         reset = None if shared else power_of_two(checks.reset_factor(group.neuron))
         least = reset if not shared and group.neuron.reset_style is Reset.SUBTRACT and reset else 0
-        limits = [s.limit for s in sources]
         f, e = exponents.choose(magnitudes, bias, limits, self.bias_bits, least, shared)
         over = np.zeros(len(bias), bool)
         for m, limit, exponent in zip(magnitudes, limits, e, strict=True):

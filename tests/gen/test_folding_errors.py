@@ -130,6 +130,8 @@ CASES = {
     "mean over channels": (lambda: seq(Of(lambda m, x: x.mean(2, keepdim=True)), C(), N()),
                            "mean over axes|does not run"),
     "neuron in SeqToBatch": (lambda: seq(SeqToBatch(C(), N())), "a neuron inside SeqToBatch sees no time axis"),
+    "channels and time of InputScale": (lambda: nn.Sequential(InputScale([1.0, 2.0], steps=True), Repeat(2)).eval(),
+                                        "does not run|give steps=False"),
     "late InputScale": (lambda: seq(C(), N(), InputScale(2.0)), "InputScale has to come first"),
     "two InputScales": (lambda: seq(Of(lambda m, x: m.a(x) + m.b(x), a=InputScale(2.0), b=InputScale(3.0)), C(), N()),
                         "more than one InputScale"),
