@@ -16,13 +16,13 @@ import numpy as np
 
 from qblif import gen, host
 from qblif.gen import digits, network_file
-from qblif.gen.build import build
 from qblif.gen.plan import Plan, make_plan
 from qblif.gen.training import DIGITS, Data, Recipe, digits_data
 from qblif.host.stats import CoreStats
 
 from . import golden
 from .console import Progress
+from .deploy import deploy_plan
 from .icarus import run_icarus
 from .report import Report
 from .simulation import Simulation
@@ -160,11 +160,10 @@ def _load_integers(folded: Done) -> dict:
 def _build(options: Options, folded: Done, plan: Plan, data: Data) -> Done:
     def make(folder: Path) -> None:
         _say("build", "emitting SystemVerilog")
-        vectors = data.test_x.numpy()[:GOLDEN_VECTORS]
-        build(plan, folder / BUNDLE, golden_inputs=vectors, golden_logits=golden.run(plan.network, vectors).logits)
+        deploy_plan(plan, folder / BUNDLE, data.test_x.numpy()[:GOLDEN_VECTORS])
 
-    return stage("build", ("qblif.gen.build", "qblif.gen.plan", "qblif.hw.top", "qblif.sim.golden"), {"lanes": LANES},
-                 make, after=(folded,), fresh=options.fresh)
+    return stage("build", ("qblif.sim.deploy", "qblif.hw.top"), {"lanes": LANES}, make, after=(folded,),
+                 fresh=options.fresh)
 
 
 def _verilator(verdict: Verdict, expected: np.ndarray, built: Done, plan: Plan, images: np.ndarray,
