@@ -101,9 +101,7 @@ def run(params, jobs, rng=None, cycles=20_000):
 
     async def bench(ctx):
         for job in jobs:
-            first = job.row["channel_first"]
-            for at in range(0, len(job.channels), n):
-                await load_rows(ctx, dut.load, MemoryId.CHANNELS, [channel_row(job.channels[at:at + n])], first + at // n)
+            await load_rows(ctx, dut.load, MemoryId.CHANNELS, channel_rows(job.channels, n), job.row["channel_first"])
             ctx.set(dut.layer, job.row)
             ctx.set(dut.begin, 1)
             await ctx.tick()
@@ -140,9 +138,10 @@ async def collect(ctx, dut, chunk_count, logit_count, rng):
     return chunks, logits, ended
 
 
-def channel_row(channels):
-    return sum(abi.pack(abi.CHANNEL_FIELDS, {"bias": bias, "shift": shift}) << 32 * lane
-               for lane, (bias, shift) in enumerate(channels))
+def channel_rows(channels, n):
+    """Return rows of n channels each."""
+    return [sum(abi.pack(abi.CHANNEL_FIELDS, {"bias": bias, "shift": shift}) << 32 * lane
+                for lane, (bias, shift) in enumerate(channels[at:at + n])) for at in range(0, len(channels), n)]
 
 
 def check(params, jobs, rng=None):
@@ -154,7 +153,7 @@ def check(params, jobs, rng=None):
 
 def layer(kind=LayerKind.NEURON, **values):
     row = {name: 0 for name, *_ in abi.LAYER_FIELDS}
-    row |= {name: 1 for name in ("steps", "rows", "groups", "cols", "sources")}
+    row |= dict.fromkeys(("steps", "rows", "groups", "cols", "sources"), 1)
     return row | {"kind": kind, "style": ResetStyle.GATE_SUM, "levels": 31} | values
 
 
@@ -172,9 +171,8 @@ def neuron_job(rng, params=PARAMS, **values):
     channels = [(current(f) if rng.random() < 0.5 else 0, f) for f in shifts]
     fields = row["rows"] * row["cols"] * (1 if row["static"] else row["steps"])
     sums = []
-    for position in range(fields * row["groups"]):
-        del position
-        group = len(sums) // (fields // row["rows"]) % row["groups"]
+    for number in range(fields * row["groups"]):
+        group = number // (fields // row["rows"]) % row["groups"]
         sums.append([current(f) for _, f in channels[group * params.lanes:(group + 1) * params.lanes]])
     return Job(row, channels, sums)
 
@@ -295,8 +293,7 @@ def test_the_trace_tells_place_current_membrane_and_level():
     job = neuron_job(random.Random(6), rows=2, groups=2, cols=2, steps=2, decay=1, reset=1)
 
     async def bench(ctx):
-        for at in range(0, 16, 4):
-            await load_rows(ctx, dut.load, MemoryId.CHANNELS, [channel_row(job.channels[at:at + 4])], at // 4)
+        await load_rows(ctx, dut.load, MemoryId.CHANNELS, channel_rows(job.channels, 4))
         ctx.set(dut.layer, job.row)
         ctx.set(dut.layer_index, 9)
         ctx.set(dut.begin, 1)

@@ -29,7 +29,7 @@ def source(exponent=0, planes=1, **values):
 
 def layer(sources, kind=LayerKind.NEURON, first=0, **values):
     """Return a layer row for a list of source rows that stand from row `first` on."""
-    row = {name: 0 for name, *_ in abi.LAYER_FIELDS} | {name: 1 for name in ("steps", "rows", "groups", "cols")}
+    row = {name: 0 for name, *_ in abi.LAYER_FIELDS} | dict.fromkeys(("steps", "rows", "groups", "cols"), 1)
     return row | {"kind": kind, "source_first": first, "sources": len(sources),
                   "planes": max(s["exponent"] + s["planes"] for s in sources)} | values
 

@@ -21,7 +21,7 @@ ONE_LANE = dataclasses.replace(FOUR_BANKS, neuron_lanes=1, level_bits=8)
 
 
 def layer(**values):
-    row = {name: 0 for name, *_ in abi.LAYER_FIELDS} | {name: 1 for name in ("rows", "groups", "cols", "steps")}
+    row = {name: 0 for name, *_ in abi.LAYER_FIELDS} | dict.fromkeys(("rows", "groups", "cols", "steps"), 1)
     return row | {"out_planes": 5} | values
 
 

@@ -125,8 +125,8 @@ def test_the_hardware_gives_the_integers_of_the_golden_model(simulations, name, 
         compared += 1
         if found is not None:
             failures.append(f"seed {seed}: {found}")
-    assert not failures, "\n".join([f"{len(failures)} of {compared} random networks differ on build {name!r} "
-                                    f"(QBLIF_SEED=<seed> runs one alone):", *failures])
+    assert not failures, (f"{len(failures)} of {compared} random networks differ on build {name!r} "
+                          "(QBLIF_SEED=<seed> runs one alone):\n" + "\n".join(failures))
     assert compared >= len(seeds) // 3
 
 
