@@ -110,7 +110,8 @@ class NeuronUnit(wiring.Component):
             self.i.ready.eq(~holding | finish),
             self.issued.eq(issue & last_tap & ~is_readout),
         ]
-        with m.If(gap != 0):
+        # Waiting amid a lane group holds up its later chunks, and so also those of the next step.
+        with m.If((gap != 0) & (issue | (chunk == 0))):
             m.d.sync += gap.eq(gap - 1)
         with m.If(issue):
             with m.If(chunk == 0):

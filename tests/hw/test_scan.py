@@ -1,0 +1,154 @@
+"""The bit scan turns entries into weight rows: every set bit once, one event per cycle."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from qblif.hw.params import CoreParams
+from qblif.hw.scan import BitScanner
+from qblif.hw.words import entry as entry_layout
+
+from .bench import simulate
+from .core_bench import SETTLE, feed, plain
+
+W = 32
+PARAMS = CoreParams(lanes=8, word_bits=W, neuron_lanes=2, weight_depth=4096)
+
+
+def entry(bits, weight=0, **values):
+    return {name: 0 for name, _ in entry_layout(PARAMS)} | {"bits": bits, "weight": weight} | values
+
+
+def scan(entries, rng=None):
+    """Return (cycle, event) of the events; with a generator, both sides pause at random."""
+    dut, found = BitScanner(PARAMS), []
+    cycles = sum(cost(e) for e in entries) * (1 if rng is None else 8) + SETTLE
+
+    async def source(ctx):
+        await feed(ctx, dut.i, entries, rng)
+
+    async def sink(ctx):
+        held = None
+        for cycle in range(cycles):
+            enable = rng is None or rng.random() < 0.6
+            ctx.set(dut.enable, enable)
+            *_, event = await ctx.tick().sample(dut.o)
+            event = plain(event)
+            assert held in (None, event), "an event changed while it was not taken"
+            if enable and event["valid"]:
+                found.append((cycle, event))
+            held = None if enable else event
+        assert ctx.get(dut.idle)
+
+    simulate(dut, source, sink)
+    return found
+
+
+def cost(e):
+    """Return the cycles that an entry needs: its additions, and the doublings that cannot ride on one."""
+    additions = 1 if e["diagonal"] else bin(e["bits"]).count("1")
+    return max(1, additions + max(0, e["before"] - 1) + e["after"])
+
+
+def sums_of_entries(entries):
+    """Return one Counter per sum of ((weight row, lane mask), doublings until the sum's end)."""
+    sums = []
+    for e in entries:
+        if e["first"]:
+            sums.append([])
+        sums[-1] = [(what, doublings + e["before"]) for what, doublings in sums[-1]]
+        if e["diagonal"]:
+            sums[-1] += [((e["weight"], e["bits"] >> shift & 0xFF), 0) for shift in range(0, W, 8)
+                         if e["bits"] >> shift & 0xFF]
+        else:
+            sums[-1] += [(((e["weight"] + bit) % 4096, 0xFF), 0) for bit in range(W) if e["bits"] >> bit & 1]
+        sums[-1] = [(what, doublings + e["after"]) for what, doublings in sums[-1]]
+    return [Counter(added) for added in sums]
+
+
+def sums_of_events(events):
+    """Return the same of events; checks that each sum begins and ends where its flags say."""
+    sums = []
+    for before, event in zip([{"last": 1}, *events], events, strict=False):
+        assert event["first"] == before["last"], "a sum begins where the one before ends"
+        if event["first"]:
+            sums.append([])
+        assert event["add"] or not event["mask"]
+        sums[-1] = [(what, doublings + event["double"]) for what, doublings in sums[-1]]
+        if event["add"]:
+            sums[-1].append(((event["weight"], event["mask"]), 0))
+    assert events[-1]["last"]
+    return [Counter(added) for added in sums]
+
+
+def random_entries(rng, sums):
+    """Return entries as the word reader makes them."""
+    entries = []
+    for _ in range(sums):
+        if rng.random() < 0.2:
+            entries.append(entry(0, first=1, last=1))
+            continue
+        one = []
+        for index in range(rng.randint(1, 5)):
+            diagonal, bits = rng.random() < 0.3, 0
+            while not bits:
+                bits = rng.getrandbits(W) & rng.choice([rng.getrandbits(W), 1 << rng.randrange(W), ~0 << 31, 1])
+                bits &= (0xFF << rng.randrange(0, W, 8)) if diagonal else ~0
+            one.append(entry(bits, rng.randrange(4096), diagonal=int(diagonal), again=rng.randint(0, 1),
+                             before=rng.choice([0, 0, 1, 1, 2, 7]) if index else 0))
+        one[0]["first"], one[-1]["last"], one[-1]["after"] = 1, 1, rng.choice([0, 0, 0, 1, 4])
+        entries += one
+    return entries
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_set_bit_is_added_once_with_its_doublings_and_no_cycle_is_lost(seed):
+    entries = random_entries(random.Random(seed), 25)
+    found = scan(entries)
+    assert sums_of_events([event for _, event in found]) == sums_of_entries(entries)
+    cycles = [cycle for cycle, _ in found]
+    assert len(cycles) == sum(map(cost, entries)) and cycles == list(range(cycles[0], cycles[0] + len(cycles)))
+
+
+def test_pauses_on_both_sides_change_nothing():
+    rng = random.Random(9)
+    entries = random_entries(rng, 15)
+    assert [event for _, event in scan(entries, rng)] == [event for _, event in scan(entries)]
+
+
+def test_one_event_per_cycle_also_across_entries():
+    entries = [entry(1 << index % W, first=int(index == 0), last=int(index == 39)) for index in range(40)]
+    cycles = [cycle for cycle, _ in scan(entries)]
+    assert cycles == list(range(cycles[0], cycles[0] + 40)) and cycles[0] <= 3
+
+
+def test_the_lowest_bit_comes_first():
+    found = scan([entry(0x8000_0101, 100, first=1, last=1)])
+    assert [event["weight"] for _, event in found] == [100, 108, 131]
+    assert [(event["first"], event["last"]) for _, event in found] == [(1, 0), (0, 0), (0, 1)]
+
+
+def test_a_doubling_rides_on_an_addition_where_it_can():
+    (_, only), = scan([entry(1, first=1, last=1)])
+    assert not only["double"]
+    found = [event for _, event in scan([entry(1, first=1), entry(2, before=1), entry(4, before=3, after=2, last=1)])]
+    assert [(event["double"], event["add"]) for event in found] == [(0, 1), (1, 1), (1, 0), (1, 0), (1, 1),
+                                                                    (1, 0), (1, 0)]
+    assert [event["last"] for event in found] == [0, 0, 0, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("chunk", range(4))
+def test_a_diagonal_entry_is_one_addition_under_its_lane_mask(chunk):
+    (_, event), = scan([entry(0xA5 << 8 * chunk, 77, diagonal=1, first=1, last=1)])
+    assert (event["add"], event["weight"], event["mask"], event["diagonal"]) == (1, 77, 0xA5, 1)
+
+
+def test_a_sum_without_bits_is_one_event_that_adds_nothing():
+    (_, event), = scan([entry(0, first=1, last=1)])
+    assert (event["first"], event["last"], event["add"], event["mask"], event["double"]) == (1, 1, 0, 0, 0)
+
+
+def test_weight_rows_wrap_at_the_end_of_the_memory():
+    (_, event), = scan([entry(1 << 10, 4090, first=1, last=1)])
+    assert event["weight"] == 4

@@ -1,0 +1,158 @@
+"""Random networks on the hardware: the simulated RTL gives the very integers of the golden model.
+
+A failure names its seed; ``QBLIF_SEED=<seed> pytest tests/sim/test_random_networks_rtl.py -m "long or not long"``
+runs that seed alone, on every build.
+"""
+
+import dataclasses
+import functools
+import os
+
+import numpy as np
+import pytest
+
+from qblif.gen.plan import allowed_cuts, make_plan
+from qblif.hw.params import CoreParams, DesignParams
+from qblif.sim import golden
+from qblif.sim.compare import compare_logits, first_mismatch
+from qblif.sim.model import Stalls
+from qblif.sim.random_networks import Limits, random_input, random_network
+from qblif.sim.simulation import Simulation
+from qblif.sim.trace import decode
+
+CORE = CoreParams(map_depth=8192, weight_depth=8192, layer_depth=64, source_depth=256, channel_depth=512)
+NARROW = dataclasses.replace(CORE, lanes=4, word_bits=32, neuron_lanes=2, channel_depth=1024)
+
+
+@dataclasses.dataclass(frozen=True)
+class Build:
+    """A design that all networks share. trace: compare every current, membrane and level, not only the logits."""
+
+    cores: tuple[CoreParams, ...]
+    limits: Limits = Limits()
+    trace: bool = False
+
+    @property
+    def design(self) -> DesignParams:
+        return DesignParams(self.cores)
+
+
+BUILDS = {
+    "core": Build((CORE,)),
+    "traced": Build((CORE,), trace=True),
+    "chain": Build((CORE, CORE)),
+    "unary": Build((dataclasses.replace(CORE, fanout="unary"),), Limits(levels=15, input_bits=4, row_adds=20_000)),
+    "three clusters": Build((dataclasses.replace(CORE, clusters=3),), trace=True),
+    "four lanes": Build((NARROW,), Limits(lanes=4)),
+    "wide words": Build((dataclasses.replace(CORE, lanes=32, word_bits=256, neuron_lanes=32, weight_depth=4096),),
+                        Limits(lanes=32)),
+    "unlike cores": Build((dataclasses.replace(NARROW, clusters=2), dataclasses.replace(NARROW, neuron_lanes=1),
+                           dataclasses.replace(NARROW, neuron_lanes=4, contexts=64)), Limits(lanes=4), trace=True),
+}
+
+QUICK = {"traced": [range(25)], "chain": [range(1000, 1012)]}
+LONG = {"core": [range(first, first + 50) for first in range(0, 500, 50)],
+        **{name: [range(first, first + 50) for first in (1000, 1050)] for name in BUILDS if name != "core"}}
+
+
+def cases():
+    if "QBLIF_SEED" in os.environ:
+        blocks = {name: [range(seed, seed + 1)] for seed in [int(os.environ["QBLIF_SEED"])] for name in BUILDS}
+        return [pytest.param(name, block[0], id=f"{name}-{block[0].start}") for name, block in blocks.items()]
+    quick, long = ([pytest.param(name, block, id=f"{name}-{block.start}-{block.stop - 1}", marks=marks)
+                    for name, blocks in table.items() for block in blocks]
+                   for table, marks in ((QUICK, ()), (LONG, pytest.mark.long)))
+    return quick + long
+
+
+@pytest.fixture(scope="module")
+def simulations():
+    """Return a function from the name of a build to a simulation of it, started once; `renew` starts another."""
+    running = {}
+
+    def simulation(name, renew=False):
+        if renew and name in running:
+            running.pop(name).close()
+        if name not in running:
+            running[name] = Simulation(BUILDS[name].design, trace=BUILDS[name].trace, threads=1)
+        return running[name]
+
+    yield simulation
+    for sim in running.values():
+        sim.close()
+
+
+@functools.cache
+def drawn(seed, limits):
+    """Return the network, its input and what the golden model makes of it."""
+    network = random_network(seed, limits)
+    x = random_input(network, seed, batch=3)
+    return network, x, golden.run(network, x, record=True)
+
+
+def stalls(seed):
+    """Return stalls of all streams; none for one seed in four."""
+    share = [0, 0.1, 0.5, 0.9][seed % 4]
+    return Stalls(program=share / 4, input=share, output=share, bus=share, seed=seed + 1)
+
+
+def difference(name, sim, seed):
+    """Return what is wrong with the hardware's results for a seed, or None."""
+    build = BUILDS[name]
+    network, x, expected = drawn(seed, build.limits)
+    plan = make_plan(network, design=build.design)
+    sim.program(plan.program, stalls=stalls(seed))
+    got = sim.infer(plan.input_layout.pack(x), network.classes, timeout_cycles=3_000_000, stalls=stalls(seed))
+    if build.trace:
+        found = first_mismatch(network, expected.records, decode(plan, sim.traces))
+        if found is not None:
+            return found
+    return compare_logits(network, expected.logits, got.logits)
+
+
+@pytest.mark.parametrize("name, seeds", cases())
+def test_the_hardware_gives_the_integers_of_the_golden_model(simulations, name, seeds):
+    compared, failures = 0, []
+    for seed in seeds:
+        cuts = len(allowed_cuts(drawn(seed, BUILDS[name].limits)[0]))
+        if cuts + 1 < len(BUILDS[name].cores):
+            continue                            # a chain needs as many segments as it has cores
+        try:
+            found = difference(name, simulations(name), seed)
+        except Exception as error:              # the other seeds are run all the same
+            found = f"{type(error).__name__}: {error}"
+            simulations(name, renew=True)
+        compared += 1
+        if found is not None:
+            failures.append(f"seed {seed}: {found}")
+    assert not failures, (f"{len(failures)} of {compared} random networks differ on build {name!r} "
+                          "(QBLIF_SEED=<seed> runs one alone):\n" + "\n".join(failures))
+    assert compared >= len(seeds) // 3
+
+
+def test_stalls_change_no_result_and_an_image_does_not_depend_on_its_neighbours(simulations):
+    network = random_network(7)
+    plan = make_plan(network, design=BUILDS["traced"].design)
+    x = random_input(network, 7, batch=6)
+    frames, sim = plan.input_layout.pack(x), simulations("traced")
+    sim.program(plan.program)
+    together = sim.infer(frames, network.classes).logits
+    apart = np.concatenate([sim.infer(frame[None], network.classes, stalls=stalls(seed)).logits
+                            for seed, frame in enumerate(frames)])
+    np.testing.assert_array_equal(together, golden.run(network, x).logits)
+    np.testing.assert_array_equal(apart, together)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_counters_count_the_row_additions_that_the_golden_model_predicts(simulations, seed):
+    network = random_network(seed)
+    plan = make_plan(network, design=BUILDS["traced"].design)
+    x, sim = random_input(network, seed, batch=2), simulations("traced")
+    sim.reset()
+    sim.program(plan.program)
+    sim.infer(plan.input_layout.pack(x), network.classes)
+    counters = sim.counters()
+    adds = golden.row_adds(network, x, CORE.lanes).sum()
+    assert counters["set_bits"] + counters["masks"] == counters["adds"] == adds
+    assert counters["cycles"] == sum(counters[name] for name in ("adds", "doublings", "starved", "neuron_stalls",
+                                                                 "turnaround"))
