@@ -17,8 +17,7 @@ _EXPORTS = {
     "errors": ("ModelError", "VerifyError", "PlanError"),
 }
 _WHERE = {name: module for module, names in _EXPORTS.items() for name in names}
-__all__ = sorted(_WHERE)
-
+__all__ = list(_WHERE)
 
 def __getattr__(name):
     if name not in _WHERE:
@@ -29,4 +28,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_WHERE})

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from qblif.gen import checks
+from qblif.gen.capture import raise_problems
 from qblif.gen.graph import MaxGroup, NeuronGroup
 from qblif.gen.network import Input, MaxPool, Network, Neuron, NeuronLayer, Readout, Source
 from qblif.gen.neuron import power_of_two
 from qblif.gen.quantised import QuantisedNetwork, quantise
-from qblif.gen.trace import raise_problems
 
 
 def fold(module: nn.Module, example_input: torch.Tensor | None = None, *, name: str | None = None,
@@ -34,7 +34,8 @@ def fold(module: nn.Module, example_input: torch.Tensor | None = None, *, name: 
         given = [k for k, v in {"weight_bits": weight_bits, "input_bits": input_bits, "steps": steps}.items()
                  if v is not None]
         if given:
-            problems.append(f"{', '.join(given)} given for a QuantisedNetwork, which has them fixed: give them to quantise")
+            problems.append(f"{', '.join(given)} given for a QuantisedNetwork, which has them fixed: give them to "
+                            "quantise")
         if problems:
             raise_problems(type(module.module).__name__, problems)
         quantised = module
@@ -56,12 +57,13 @@ def _network(q: QuantisedNetwork, name: str, meta: dict[str, str]) -> Network:
             continue
         weights, bias = q.stored(index)
         sources = tuple(
-            Source(s.ref.map, _frozen(w, np.int8), e, s.stride, s.padding, s.ref.pool, s.ref.pool_stride)
+            Source(s.ref.map, _frozen(w, np.int8), e, s.branch.stride, s.padding, s.ref.pool, s.ref.pool_stride)
             for s, w, e in zip(q.sources[index], weights, getattr(q, f"exponents_{index}").tolist(), strict=True))
         bias = _frozen(bias, np.int32)
         if isinstance(group, NeuronGroup):
             n = group.neuron
-            neuron = Neuron(n.levels, power_of_two(n.beta), power_of_two(checks.reset_factor(n)), n.reset_style, n.rounds)
+            reset = power_of_two(checks.reset_factor(n))
+            neuron = Neuron(n.levels, power_of_two(n.beta), reset, n.reset_style, n.rounds)
             shift = _frozen(getattr(q, f"shift_{index}"), np.uint8)
             layers.append(NeuronLayer(group.name, sources, bias, shift, neuron, group.shape))
         else:

@@ -28,10 +28,11 @@ def window(size: Pair, kernel: Pair, stride: Pair, padding: Pair = (0, 0)) -> Pa
 class Ref:
     """A feature map as a linear operation reads it: averaged over windows of `pool`, and scaled.
 
-    scale: the InputScale between the input and here, if any
+    size: height and width of the map; scale: the InputScale between the input and here, if any
     """
 
     map: int
+    size: Pair
     pool: Pair = (1, 1)
     pool_stride: Pair = (1, 1)
     scale: InputScale | None = None
@@ -125,11 +126,11 @@ class Graph:
         c, h, w = self.input_shape
         return (c, h + 2 * self.padding[0], w + 2 * self.padding[1])
 
-    def neuron_of(self, index: int) -> QBLIF | None:
-        """Return the neuron whose levels stand in map `index`, looking through max pooling; None: the input."""
+    def neurons_of(self, index: int) -> NeuronGroup | None:
+        """Return the group whose levels stand in map `index`, looking through max pooling; None: the input."""
         while index and isinstance(self.groups[index - 1], MaxGroup):
             index = self.groups[index - 1].map
-        return self.groups[index - 1].neuron if index else None
+        return self.groups[index - 1] if index else None
 
 
 def branches_of(group: Group) -> tuple[Branch, ...]:

@@ -16,12 +16,13 @@ from torch.nn import functional as F
 
 from qblif.gen import checks, exponents
 from qblif.gen import surrogate as sg
+from qblif.gen.absorb import absorb, contributions, per_channel
+from qblif.gen.capture import raise_problems
 from qblif.gen.errors import ModelError
-from qblif.gen.graph import Branch, Graph, Group, MaxGroup, NeuronGroup, ReadoutGroup, Ref, branches_of
-from qblif.gen.layers import InputScale
+from qblif.gen.graph import Graph, Group, MaxGroup, NeuronGroup, ReadoutGroup
 from qblif.gen.network import Reset
 from qblif.gen.neuron import GAMMA_MIN, power_of_two
-from qblif.gen.trace import raise_problems, trace
+from qblif.gen.trace import trace
 
 EXACT = {torch.float32: 1 << 24, torch.float64: 1 << 53}
 """Integers below are exact in the type."""
@@ -59,31 +60,14 @@ def quantise(module: nn.Module, example_input: torch.Tensor, *, weight_bits: int
 def _input_bits(graph: Graph, example: torch.Tensor, given: int | None) -> int:
     x = example.detach().double()
     if not (torch.isfinite(x).all() and (x == x.floor()).all() and (x >= 0).all()):
-        raise ModelError(f"example_input has values from {float(x.min()):g} to {float(x.max()):g}, allowed are unsigned "
-                         "integers (pixels, counts): feed those and put the scaling into the module, as InputScale")
+        raise ModelError(f"example_input has values from {float(x.min()):g} to {float(x.max()):g}, allowed are "
+                         "unsigned integers (pixels, counts): feed those and put the scaling into the module, as "
+                         "InputScale")
     bits = given or (graph.input_scale.bits if graph.input_scale else max(1, int(x.max()).bit_length()))
     if x.max() >= 2**bits or bits > 8:
         raise ModelError(f"example_input goes up to {int(x.max())}, allowed with {min(bits, 8)} bits is "
                          f"{2 ** min(bits, 8) - 1}")
     return bits
-
-
-class Contribution:
-    """One contribution to a group's current, resolved: which branch reads which map, and how."""
-
-    def __init__(self, graph: Graph, branch: Branch, ref: Ref, weight_bits: int | None):
-        self.branch, self.ref = branch, ref
-        self.stride, self.padding = branch.stride, branch.padding
-        self.embed = (0, 0)
-        if ref.map == 0 and graph.padding != (0, 0):  # the host pads; smaller kernels get a rim of zeros
-            self.embed = tuple(p - q for p, q in zip(graph.padding, branch.padding, strict=True))
-            self.padding = (0, 0)
-        self.limit = exponents.largest_weight(weight_bits or getattr(branch.op, "weight_bits", 8))
-        self.bits = weight_bits or getattr(branch.op, "weight_bits", 8)
-
-    @property
-    def diagonal(self) -> bool:
-        return self.branch.op is None
 
 
 class QuantisedNetwork(nn.Module):
@@ -96,8 +80,7 @@ class QuantisedNetwork(nn.Module):
         super().__init__()
         self.module, self.graph = module, graph
         self.input_bits, self.bias_bits = input_bits, bias_bits
-        self.sources = [tuple(Contribution(graph, b, r, weight_bits) for b in branches_of(g) for r in b.inputs)
-                        for g in graph.groups]
+        self.sources = [contributions(graph, group, weight_bits) for group in graph.groups]
         self.weight_bits = max(s.bits for group in self.sources for s in group)
         for index, group in enumerate(graph.groups):
             if not isinstance(group, MaxGroup):
@@ -110,71 +93,15 @@ class QuantisedNetwork(nn.Module):
 
     # --- from float parameters to integers ------------------------------------------------------------------------
 
-    def _gamma(self, index: int):
-        """Return gamma of the levels in map `index`, its gradient scaled; 1 for the input."""
-        neuron = self.graph.neuron_of(index)
-        if neuron is None:
-            return 1.0
-        numel = int(np.prod(self.graph.map_shape(index)))
-        return sg.scale_gradient(neuron.gamma.double(), neuron.gamma_scale(numel))
-
-    def _branch(self, branch: Branch, channels: int):
-        """Return weight and bias of a branch with its BatchNorms folded in, float64."""
-        op = branch.op
-        device = next(self.module.parameters()).device
-        if op is None:
-            w = torch.ones(channels, dtype=torch.float64, device=device)
-        else:
-            w = op.weight.double()
-            w = w.reshape(w.shape[0], -1, *branch.kernel)
-        b = op.bias.double() if getattr(op, "bias", None) is not None else w.new_zeros(w.shape[0])
-        for norm, offset in branch.norms:
-            gain = torch.rsqrt(norm.running_var.double() + norm.eps)
-            if norm.affine:
-                gain = gain * norm.weight.double()
-            w, b = w * gain.reshape(-1, *[1] * (w.dim() - 1)), b * gain
-            if offset:
-                b = b - norm.running_mean.double() * gain + (norm.bias.double() if norm.affine else 0)
-        return w, b
-
-    def _real(self, index: int, group: Group):
-        """Return the real weights of each source and the bias, per level of the input and in units of gamma."""
-        weights, total = [], 0
-        for branch in group.branches:
-            w, b = self._branch(branch, group.shape[0])
-            for ref in branch.inputs:
-                part = w
-                if ref.scale is not None:
-                    scale, mean = (self._per_channel(ref.scale, what) for what in ("scale", "mean"))
-                    shape = (-1,) if branch.op is None else (1, -1, 1, 1)
-                    part = part * scale.reshape(shape)
-                    drop = part * mean.reshape(shape)
-                    b = b - (drop if branch.op is None else drop.sum((1, 2, 3)))
-                elif ref.map:
-                    part = part * self._gamma(ref.map)
-                weights.append(part / ref.area)
-            total = total + b
-        if isinstance(group, NeuronGroup):
-            unit = group.neuron.input_gain / self._gamma(index + 1)
-            weights, total = [w * unit for w in weights], total * unit
-        for i, source in enumerate(self.sources[index]):
-            if source.embed != (0, 0):
-                v, h = source.embed
-                weights[i] = F.pad(weights[i], (h, h, v, v))
-        return weights, total
-
-    def _per_channel(self, scale: InputScale, what: str):
-        return getattr(scale, what).double().expand(self.graph.input_shape[0])
-
     def _choose_exponents(self, index: int, group: Group):
         with torch.no_grad():
-            weights, bias = self._real(index, group)
-        magnitudes = [w.abs().reshape(len(w), -1).amax(1).cpu().numpy() for w in weights]
+            weights, bias = absorb(self.graph, index, self.sources[index])
         sources, bias = self.sources[index], bias.cpu().numpy()
+        limits = [s.limit for s in sources]
+        magnitudes = [exponents.magnitudes(w.cpu().numpy(), n) for w, n in zip(weights, limits, strict=True)]
         shared = isinstance(group, ReadoutGroup)
         reset = None if shared else power_of_two(checks.reset_factor(group.neuron))
         least = reset if not shared and group.neuron.reset_style is Reset.SUBTRACT and reset else 0
-        limits = [s.limit for s in sources]
         f, e = exponents.choose(magnitudes, bias, limits, self.bias_bits, least, shared)
         over = np.zeros(len(bias), bool)
         for m, limit, exponent in zip(magnitudes, limits, e, strict=True):
@@ -192,7 +119,7 @@ class QuantisedNetwork(nn.Module):
 
     def _live(self, index: int, group: Group):
         """Return integer weights and bias from the present parameters, float64 with straight-through gradients."""
-        weights, bias = self._real(index, group)
+        weights, bias = absorb(self.graph, index, self.sources[index])
         f = getattr(self, f"shift_{index}").double()
         e = getattr(self, f"exponents_{index}")
         result = []
@@ -279,14 +206,14 @@ class QuantisedNetwork(nn.Module):
         g = self.graph
         c, h, w = g.input_shape
         features = {3: (c, h, w), 2: (c, w), 1: (c,)}[g.features]
-        lead = 1 if g.static else 2
-        expected = ("N",) if g.static else (g.steps, "N")
-        if tuple(x.shape[lead:]) != features or x.dim() != lead + len(features) or (lead == 2 and x.shape[0] != g.steps):
-            raise ModelError(f"the input has shape {tuple(x.shape)}, allowed is ({', '.join(map(str, expected + features))})")
+        lead = () if g.static else (g.steps,)
+        if tuple(x.shape[:len(lead)]) != lead or tuple(x.shape[len(lead) + 1:]) != features:
+            allowed = ", ".join(map(str, (*lead, "N", *features)))
+            raise ModelError(f"the input has shape {tuple(x.shape)}, allowed is ({allowed})")
         x = x.to(torch.float32)
         if x.numel() and not ((x >= 0) & (x < 2**self.input_bits) & (x == x.floor())).all():
-            raise ModelError(f"the input has values from {float(x.min()):g} to {float(x.max()):g}, allowed are integers "
-                             f"from 0 to {2**self.input_bits - 1}")
+            raise ModelError(f"the input has values from {float(x.min()):g} to {float(x.max()):g}, allowed are "
+                             f"integers from 0 to {2**self.input_bits - 1}")
         x = x.reshape(1 if g.static else g.steps, -1, c, h, w)
         if g.padding != (0, 0):
             v, h = g.padding
@@ -296,11 +223,11 @@ class QuantisedNetwork(nn.Module):
 
     def zero_point(self):
         """Return the input level per channel that means 0, int64."""
-        return torch.round(self._per_channel(self.graph.input_scale, "mean")).long()
+        return torch.round(per_channel(self.graph, "mean")).long()
 
     def _peak(self, index: int) -> int:
-        neuron = self.graph.neuron_of(index)
-        return neuron.levels if neuron else (1 << self.input_bits) - 1
+        group = self.graph.neurons_of(index)
+        return group.neuron.levels if group else (1 << self.input_bits) - 1
 
     def _current(self, index: int, group: Group, maps):
         """Return c (T or 1, N, C, H, W) and f (float64, per channel); the type of c holds everything exactly."""
@@ -326,7 +253,10 @@ class QuantisedNetwork(nn.Module):
             if source.ref.pool != (1, 1) or source.ref.pool_stride != (1, 1):
                 x = _per_step(x, _sum_pool, source.ref.pool, source.ref.pool_stride)
             w = w.to(dtype)
-            part = x * w.reshape(-1, 1, 1) if source.diagonal else _per_step(x, _conv, w, source.stride, source.padding)
+            if source.diagonal:
+                part = x * w.reshape(-1, 1, 1)
+            else:
+                part = _per_step(x, _conv, w, source.branch.stride, source.padding)
             total = total + part * 2.0**exponent
         return total, f.to(dtype)
 

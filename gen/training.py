@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from qblif.gen.layers import InputScale
 from qblif.gen.models import digits_net
 from qblif.gen.neuron import gammas, neurons
 from qblif.gen.quantised import QuantisedNetwork, quantise
@@ -88,7 +89,7 @@ def train(module: nn.Module, data: Data, recipe: Recipe = Recipe(), *, weight_bi
     start = time.monotonic()
     report, close = _reporter(progress, recipe)
     example = data.train_x.narrow(data.axis, 0, min(2, len(data.train_y)))
-    if input_bits is None and not any(hasattr(m, "bits") for m in module.modules()):
+    if input_bits is None and not any(isinstance(m, InputScale) for m in module.modules()):
         input_bits = max(1, int(data.train_x.max()).bit_length())
     module.eval()
     quantise(module, example, weight_bits=weight_bits, input_bits=input_bits)  # what cannot be deployed is not trained
@@ -129,7 +130,8 @@ def fit(module: nn.Module, data: Data, recipe: Recipe, epochs: int, rate: float,
             x, y = data.train_x.index_select(data.axis, index), data.train_y[index].to(device)
             x = (augment(x, generator) if augment else x).to(device, torch.float32)
             step += 1
-            factor = step / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+            done = max(0, step - warm) / max(1, total - warm)
+            factor = min(1, step / warm) * (1 + math.cos(math.pi * done)) / 2
             for group in optimiser.param_groups:
                 group["lr"] = rate * factor * group["factor"]
             optimiser.zero_grad(set_to_none=True)

@@ -53,10 +53,11 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as e:
-        raise ModelError(f"weights file {str(path)!r} holds more than tensors, and is not run; save module.state_dict() "
-                         f"instead of the module ({str(e).splitlines()[0]})") from e
+        raise ModelError(f"weights file {str(path)!r} holds more than tensors, and is not run; save "
+                         f"module.state_dict() instead of the module ({str(e).partition(chr(10))[0]})") from e
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as e:
-        raise ModelError(f"weights file {str(path)!r} is not a readable torch file: {str(e).splitlines()[:1]}") from e
+        reason = str(e).partition("\n")[0]
+        raise ModelError(f"weights file {str(path)!r} is not a readable torch file: {reason}") from e
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]

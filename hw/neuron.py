@@ -230,8 +230,8 @@ class NeuronUnit(wiring.Component):
         if p.trace:
             place = data.StructLayout({"step": 8, "row": 12, "col": 12, "chunk": 16})
             at = Signal(place)
-            m.d.comb += [at.step.eq(step), at.row.eq(row), at.col.eq(col),
-                         at.chunk.eq((group << (p.chunks - 1).bit_length()) + chunk)]
+            chunks = group << (p.chunks - 1).bit_length()
+            m.d.comb += [at.step.eq(step), at.row.eq(row), at.col.eq(col), at.chunk.eq(chunks + chunk)]
             for index in range(PIPELINE_CYCLES):
                 behind = Signal(place, name=f"place_{index}")
                 m.d.sync += behind.eq(at)

@@ -2,10 +2,18 @@
 
 __version__ = "0.1.0"
 
+__all__ = ["Accelerator", "Bundle", "QblifError", "open"]
+
 
 def __getattr__(name: str):
-    """Import the host only when it is asked for: `qblif.open(bundle)`."""
-    if name == "open":
-        from qblif.host import open
-        return open
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import what the host part offers when it is first used, so that `import qblif` is quick."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from qblif import host
+
+    return getattr(host, name)
+
+
+def __dir__() -> list[str]:
+    """Return the names that `import qblif` offers."""
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""From a network to a bundle in one call: plan, golden vectors, hardware."""
+"""From a network to a bundle in one call: plan, golden vectors, hardware (whose Verilog is kept in the cache)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from qblif.gen.build import build
 from qblif.gen.network import Network
 from qblif.gen.plan import Plan, make_plan
 from qblif.host.bundle import Bundle
+from qblif.hw import emit
 
 from . import golden
+from .simulation import design_verilog
 
 RANDOM_VECTORS = 4
 """Golden vectors of a bundle for which no images were given."""
@@ -30,8 +32,9 @@ def deploy(network: Network, path: str | os.PathLike, vectors=None, **planning) 
 
 def deploy_plan(plan: Plan, path: str | os.PathLike, vectors=None) -> Bundle:
     """Write the bundle of a plan; as `deploy`."""
-    vectors = random_images(plan.network, RANDOM_VECTORS) if vectors is None else np.asarray(vectors)
-    return build(plan, path, golden_inputs=vectors, golden_logits=golden.run(plan.network, vectors).logits)
+    vectors = random_images(plan.network, RANDOM_VECTORS) if vectors is None else vectors
+    return build(plan, path, golden_inputs=vectors, golden_logits=golden.run(plan.network, vectors).logits,
+                 verilog=design_verilog(plan.design, trace=False), tools={"emitted by": emit.tool_versions()})
 
 
 def random_images(network: Network, count: int, seed: int = 0) -> np.ndarray:

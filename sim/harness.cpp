@@ -65,7 +65,7 @@ struct Sink {
     std::vector<uint32_t> data;
     std::vector<uint8_t> last;
     std::vector<uint64_t> cycles;
-    bool ready = true, waiting = false, waiting_last = false;
+    bool waiting = false, waiting_last = false;
     uint32_t waiting_data = 0;
     Random random;
 
@@ -77,6 +77,15 @@ struct Bus {
     bool active = false, write = false, address_valid = false, data_valid = false, response_ready = false;
     uint32_t address = 0, data = 0, response = 0;
     Random random;
+};
+
+// What the design's input ports get in a cycle.
+struct Inputs {
+    bool rst = false, output_ready = false, program_valid = false, program_last = false, input_valid = false,
+         input_last = false, write = false, address_valid = false, data_valid = false, response_ready = false;
+    uint32_t program_data = 0, input_data = 0, address = 0, data = 0;
+
+    bool operator==(const Inputs &) const = default;
 };
 
 template <class T> void append(std::vector<uint32_t> &words, const T &value, int bits) {
@@ -94,6 +103,7 @@ struct Simulator {
     Source program, input;
     Sink output;
     Bus bus;
+    Inputs inputs;
     std::vector<std::vector<uint32_t>> traces;
     bool tracing = false;
 #if VM_TRACE
@@ -102,8 +112,7 @@ struct Simulator {
 
     Simulator() : traces(TRACE_COUNT) {
         context.assertOn(true);
-        model.clk = 0;
-        model.rst = 0;
+        model.clk = model.sample = 0;
         model.s_axi_awprot = 0;
         model.s_axi_arprot = 0;
     }
@@ -122,28 +131,30 @@ struct Simulator {
 #endif
     }
 
-    // One clock cycle. Inputs change while the clock is low; what holds before the rising edge is what counts.
+    // One clock cycle. The wrapper around the design registers all inputs at the edge of `sample`, before that of
+    // `clk`: while they do not change, which is most of the time, nothing that depends on them is computed again.
     Status cycle() {
         program.offer();
         input.offer();
-        output.ready = !output.random.stall();
+        Inputs wanted;
+        wanted.rst = in_reset;
+        wanted.output_ready = !output.random.stall();
+        wanted.program_valid = program.valid;
+        wanted.program_last = program.valid && program.last[program.at];
+        wanted.program_data = program.valid ? program.data[program.at] : 0;
+        wanted.input_valid = input.valid;
+        wanted.input_last = input.valid && input.last[input.at];
+        wanted.input_data = input.valid ? input.data[input.at] : 0;
+        wanted.write = bus.write;
+        wanted.address_valid = bus.address_valid;
+        wanted.data_valid = bus.data_valid;
+        wanted.response_ready = bus.response_ready;
+        wanted.address = bus.address;
+        wanted.data = bus.data;
         model.clk = 0;
-        model.s_axis_program_tvalid = program.valid;
-        model.s_axis_program_tdata = program.valid ? program.data[program.at] : 0;
-        model.s_axis_program_tlast = program.valid && program.last[program.at];
-        model.s_axis_input_tvalid = input.valid;
-        model.s_axis_input_tdata = input.valid ? input.data[input.at] : 0;
-        model.s_axis_input_tlast = input.valid && input.last[input.at];
-        model.m_axis_output_tready = output.ready;
-        model.s_axi_awvalid = bus.write && bus.address_valid;
-        model.s_axi_wvalid = bus.write && bus.data_valid;
-        model.s_axi_bready = bus.write && bus.response_ready;
-        model.s_axi_arvalid = !bus.write && bus.address_valid;
-        model.s_axi_rready = !bus.write && bus.response_ready;
-        model.s_axi_awaddr = model.s_axi_araddr = bus.address;
-        model.s_axi_wdata = bus.data;
-        model.s_axi_wstrb = 0xF;
+        if (!(wanted == inputs) || !now) drive(wanted);
         model.eval();
+        model.sample = 0;
         dump(0);
 
         Status status = DONE;
@@ -161,6 +172,27 @@ struct Simulator {
         return stop_message.empty() ? status : STOPPED;
     }
 
+    void drive(const Inputs &wanted) {
+        inputs = wanted;
+        model.sample = 1;
+        model.rst = wanted.rst;
+        model.s_axis_program_tvalid = wanted.program_valid;
+        model.s_axis_program_tdata = wanted.program_data;
+        model.s_axis_program_tlast = wanted.program_last;
+        model.s_axis_input_tvalid = wanted.input_valid;
+        model.s_axis_input_tdata = wanted.input_data;
+        model.s_axis_input_tlast = wanted.input_last;
+        model.m_axis_output_tready = wanted.output_ready;
+        model.s_axi_awvalid = wanted.write && wanted.address_valid;
+        model.s_axi_wvalid = wanted.write && wanted.data_valid;
+        model.s_axi_bready = wanted.write && wanted.response_ready;
+        model.s_axi_arvalid = !wanted.write && wanted.address_valid;
+        model.s_axi_rready = !wanted.write && wanted.response_ready;
+        model.s_axi_awaddr = model.s_axi_araddr = wanted.address;
+        model.s_axi_wdata = wanted.data;
+        model.s_axi_wstrb = 0xF;
+    }
+
     Status take_output() {
         const bool valid = model.m_axis_output_tvalid, last = model.m_axis_output_tlast;
         const uint32_t data = model.m_axis_output_tdata;
@@ -168,10 +200,10 @@ struct Simulator {
             problem = "m_axis_output changed in cycle " + std::to_string(now) + " while it waited for tready";
             return UNSTABLE;
         }
-        output.waiting = valid && !output.ready;
+        output.waiting = valid && !inputs.output_ready;
         output.waiting_data = data;
         output.waiting_last = last;
-        if (valid && output.ready) {
+        if (valid && inputs.output_ready) {
             output.data.push_back(data);
             output.last.push_back(last);
             output.cycles.push_back(now);
@@ -240,10 +272,8 @@ struct Simulator {
         output.clear();
         output.waiting = false;
         abandon();
-        model.rst = 1;
         in_reset = true;
         for (; cycles; --cycles) cycle();
-        model.rst = 0;
         in_reset = false;
         stop_message.clear();  // assertions are evaluated during reset too, on whatever state there was
         return DONE;

@@ -16,13 +16,14 @@ import numpy as np
 
 from qblif import gen, host
 from qblif.gen import digits, network_file
-from qblif.gen.build import build
 from qblif.gen.plan import Plan, make_plan
-from qblif.gen.training import Data, digits_data
+from qblif.gen.training import DIGITS, Data, Recipe, digits_data
 from qblif.host.stats import CoreStats
 
 from . import golden
 from .console import Progress
+from .deploy import deploy_plan
+from .icarus import run_icarus
 from .report import Report
 from .simulation import Simulation
 from .stages import Done, stage, timed
@@ -46,7 +47,8 @@ class Options:
     """What to run.
 
     simulator: "verilator" or "icarus"; first, images: which of the 360 test images; steps: T; levels: N;
-    fresh: do every stage again; waves: VCD file to write for the first of these images, or None
+    fresh: do every stage again; waves: VCD file to write for the first of these images, or None;
+    recipe: how to train
     """
 
     simulator: str = "verilator"
@@ -56,11 +58,15 @@ class Options:
     levels: int = 20
     fresh: bool = False
     waves: Path | None = None
+    recipe: Recipe = DIGITS
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rtl:
-    """What the simulated hardware gave: logits int64 (B, K), cycles int64 (B,), its counters where it has any."""
+    """What the simulated hardware gave.
+
+    logits: int64 (B, K); cycles: int64 (B,); core: its counters, None where they were not read
+    """
 
     logits: np.ndarray
     cycles: np.ndarray
@@ -69,6 +75,11 @@ class Rtl:
 
 def run(options: Options) -> int:
     """Do it all and print the table; return 0 where every integer is equal, else 1 after naming the first mismatch."""
+    with digits.one_thread():
+        return _run(options)
+
+
+def _run(options: Options) -> int:
     data = digits_data()
     chosen = slice(options.first, options.first + options.images)
     images, labels = data.test_x.numpy()[chosen], data.test_y.numpy()[chosen]
@@ -89,12 +100,7 @@ def run(options: Options) -> int:
                    by_torch["records"])
 
     simulate = _icarus if options.simulator == "icarus" else _verilator
-    rtl = simulate(built, plan, images, stages)
-    differs = verdict.logits("logits, RTL", expected.logits, rtl.logits)
-    if options.simulator == "verilator":
-        # Where logits differ, look inside the first image that they differ for
-        at = differs.image if differs else 0
-        stages.append(_compare_levels(verdict, plan, images[at:at + TRACED]))
+    rtl = simulate(verdict, expected.logits, built, plan, images, stages)
 
     noted = digits.facts(trained.folder / WEIGHTS)
     accuracies = {"float": noted["float_accuracy"], "quantised": noted["quantised_accuracy"],
@@ -115,12 +121,15 @@ def run(options: Options) -> int:
 def _train(options: Options) -> Done:
     def make(folder: Path) -> None:
         with Progress("train") as bar:
-            digits.train(folder / WEIGHTS, options.steps, options.levels,
-                         progress=lambda phase, done, epochs, loss: bar(done, epochs, f"epochs, {phase}, "
-                                                                                      f"loss {loss:.3f}"))
+            digits.train(folder / WEIGHTS, options.steps, options.levels, options.recipe, progress=epochs(bar))
 
-    return stage("train", ("qblif.gen.digits",), {"steps": options.steps, "levels": options.levels}, make,
-                 fresh=options.fresh)
+    def epochs(bar: Progress):
+        first, second = options.recipe.epochs, options.recipe.quantised_epochs
+        return lambda phase, done, _, loss: bar(done + first * (phase == "quantised"), first + second,
+                                                f"epochs, {phase}, loss {loss:.3f}")
+
+    parameters = {"steps": options.steps, "levels": options.levels, "recipe": dataclasses.asdict(options.recipe)}
+    return stage("train", ("qblif.gen.digits",), parameters, make, fresh=options.fresh)
 
 
 def _fold(options: Options, trained: Done, data: Data) -> Done:
@@ -150,37 +159,62 @@ def _load_integers(folded: Done) -> dict:
 
 def _build(options: Options, folded: Done, plan: Plan, data: Data) -> Done:
     def make(folder: Path) -> None:
-        print("build        emitting SystemVerilog", file=sys.stderr)
-        vectors = data.test_x.numpy()[:GOLDEN_VECTORS]
-        build(plan, folder / BUNDLE, golden_inputs=vectors, golden_logits=golden.run(plan.network, vectors).logits)
+        _say("build", "emitting SystemVerilog")
+        deploy_plan(plan, folder / BUNDLE, data.test_x.numpy()[:GOLDEN_VECTORS])
 
-    return stage("build", ("qblif.gen.build", "qblif.gen.plan", "qblif.hw.top", "qblif.sim.golden"), {"lanes": LANES},
-                 make, after=(folded,), fresh=options.fresh)
+    return stage("build", ("qblif.sim.deploy", "qblif.hw.top"), {"lanes": LANES}, make, after=(folded,),
+                 fresh=options.fresh)
 
 
-def _verilator(built: Done, plan: Plan, images: np.ndarray, stages: list[Done]) -> Rtl:
-    """Run images through the host API, as a user would; append what was done to `stages`."""
-    print("compile      Verilator and g++ (kept afterwards)", file=sys.stderr)
+def _verilator(verdict: Verdict, expected: np.ndarray, built: Done, plan: Plan, images: np.ndarray,
+               stages: list[Done]) -> Rtl:
+    """Compare the logits of all images, as a user would get them, and all integers of some of them.
+
+    Appends what was done to `stages`."""
+    _say("compile", "Verilator and g++, once for this hardware")
     accelerator, opened = timed("compile", lambda: host.open(built.folder / BUNDLE, "sim"))
     with accelerator, Progress("simulate") as bar:
-        logits, ran = timed("simulate", lambda: accelerator.run_batch(images, progress=bar))
-        stages += [opened, ran]
-        return Rtl(logits, accelerator.last_cycles, accelerator.stats().cores[0])
+        logits, simulated = timed("simulate", lambda: accelerator.run_batch(images, progress=bar))
+        rtl = Rtl(logits, accelerator.last_cycles, accelerator.stats().cores[0])
+    differs = verdict.logits("logits, RTL", expected, logits)
 
+    # Where logits differ, look inside the first image that they differ for
+    at = differs.image if differs else 0
+    some = images[at:at + TRACED]
 
-def _compare_levels(verdict: Verdict, plan: Plan, images: np.ndarray) -> Done:
-    """Run images through a core with trace ports and compare all that it computes."""
-    def compare() -> None:
+    def trace() -> None:
         with Simulation(plan.design, trace=True) as sim:
             sim.program(plan.program)
-            sim.infer(plan.input_layout.pack(images), plan.network.classes)
-            found = decode(plan, sim.traces)
-        expected = golden.run(plan.network, images, record=True)
-        verdict.levels(f"currents, membranes, levels of {len(images)} images, RTL", expected.records,
-                       [dataclasses.asdict(record) for record in found])
+            sim.infer(plan.input_layout.pack(some), plan.network.classes)
+            _compare_levels(verdict, plan, some, sim.traces)
 
-    print("trace        the same core with its trace ports", file=sys.stderr)
-    return timed("trace", compare)[1]
+    _say("trace", "the same core with its trace ports")
+    stages += [opened, simulated, timed("trace", trace)[1]]
+    return rtl
+
+
+def _icarus(verdict: Verdict, expected: np.ndarray, built: Done, plan: Plan, images: np.ndarray,
+            stages: list[Done]) -> Rtl:
+    """Compare everything of all images in one run; appends what was done to `stages`."""
+    _say("simulate", "Icarus Verilog takes minutes for an image")
+    with Progress("simulate") as bar:
+        result, simulated = timed("simulate", lambda: run_icarus(
+            plan.design, plan.program, plan.input_layout.pack(images), plan.network.classes, trace=True,
+            progress=lambda done: bar(done, len(images))))
+    verdict.logits("logits, RTL", expected, result.logits)
+    _compare_levels(verdict, plan, images, result.traces)
+    stages.append(simulated)
+    return Rtl(result.logits, result.cycles)
+
+
+def _compare_levels(verdict: Verdict, plan: Plan, images: np.ndarray, traces: dict) -> None:
+    verdict.levels(f"currents, membranes, levels of {len(images)} images, RTL",
+                   golden.run(plan.network, images, record=True).records,
+                   [vars(record) for record in decode(plan, traces)])
+
+
+def _say(name: str, text: str) -> None:
+    print(f"{name:<12} {text}", file=sys.stderr, flush=True)
 
 
 def _write_waves(plan: Plan, image: np.ndarray, path: Path) -> None:

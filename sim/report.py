@@ -49,13 +49,14 @@ class Report:
     @property
     def result(self) -> str:
         """The last line, for people and scripts: accuracy is the RTL's in percent, cycles the mean of an image."""
-        return (f"result: images={len(self.cycles)} mismatches={self.verdict.mismatches} "
-                f"accuracy={100 * self.accuracies['RTL']:.2f} cycles={round(float(self.cycles.mean()))}")
+        accuracy = 100 * self.accuracies["RTL"]
+        return (f"result: images={len(self.cycles)} mismatches={self.verdict.mismatches} accuracy={accuracy:.2f} "
+                f"cycles={round(float(self.cycles.mean()))}")
 
     def __str__(self) -> str:
         """Return the table, section by section."""
-        parts = [f"{self.network.name}: T={self.network.steps}, {len(self.cycles)} test images, RTL on {self.simulator}",
-                 self._accuracies(), self._layers(), self._hardware(), self._times()]
+        title = f"{self.network.name}: T={self.network.steps}, {len(self.cycles)} images, RTL on {self.simulator}"
+        parts = [title, self._accuracies(), self._layers(), self._hardware(), self._times()]
         return "\n\n".join(part for part in parts if part)
 
     def _accuracies(self) -> str:
@@ -77,8 +78,8 @@ class Report:
         return table(rows, ("layer, per image", "output", "γ", "set bits", "SOPs", "additions", "dense MACs"))
 
     def _hardware(self) -> str:
-        rows = [("cycles per image", f"{self.cycles.mean():,.0f} (least {self.cycles.min():,}, "
-                                     f"most {self.cycles.max():,})")]
+        cycles = self.cycles
+        rows = [("cycles per image", f"{cycles.mean():,.0f} (least {cycles.min():,}, most {cycles.max():,})")]
         if self.core is not None:
             total = self.core.cluster_cycles
             row_adds = sum(int(counts.row_adds[self.lanes].sum()) for counts in self.counts)

@@ -58,6 +58,11 @@ def emitted(design: DesignParams) -> str:
     return (cache.entry("emit", name, make) / "top.sv").read_text()
 
 
+def design_verilog(design: DesignParams, trace: bool) -> str:
+    """Return the SystemVerilog of `design`, its cores with trace ports or without, whatever `design` says."""
+    return emitted(DesignParams(tuple(dataclasses.replace(core, trace=trace) for core in design.cores)))
+
+
 @dataclasses.dataclass(frozen=True)
 class Result:
     """What a batch gave.
@@ -67,6 +72,8 @@ class Result:
         before it) to its last logit; they add up to the time in which the design had something to do
     latency: int64 (B,), clock cycles from the first beat taken to the last logit, waiting for others included
     simulated: clock cycles simulated in all; seconds: wall time they took
+    traces: (core, cluster) -> structured array (B, records per image) with the fields of hw.layouts.trace, in the
+        order in which the hardware emits them; None where tracing is off. sim.trace.decode makes maps of it
     """
 
     logits: np.ndarray
@@ -74,6 +81,7 @@ class Result:
     latency: np.ndarray
     simulated: int
     seconds: float
+    traces: dict[tuple[int, int], np.ndarray] | None = None
 
 
 class Simulation:
@@ -93,8 +101,7 @@ class Simulation:
     def __init__(self, design: DesignParams | None, *, trace: bool = False, waves: str | Path | None = None,
                  threads: int | None = None, verilog: str | None = None):
         if verilog is None:
-            cores = tuple(dataclasses.replace(core, trace=trace) for core in design.cores)
-            verilog = emitted(DesignParams(cores))
+            verilog = design_verilog(design, trace)
         self.design = design
         self._ports = verilator.trace_ports(verilog)
         if trace and not self._ports:
@@ -189,10 +196,12 @@ class Simulation:
         """The first instance, for traffic that breaks the rules: send any beats, run, collect."""
         return self._models[0]
 
-    def program(self, image: np.ndarray, timeout_cycles: int = 1_000_000, stalls: Stalls | None = None) -> None:
+    def program(self, image: np.ndarray, timeout_cycles: int = 1_000_000, stalls: Stalls | None = None,
+                timeout: float | None = None) -> None:
         """Send a program image (uint32 [n]) to every instance and wait until it is in place.
 
-        timeout_cycles: on top of ten cycles per beat. Raises DeviceError where the hardware rejects it, Timeout."""
+        timeout_cycles: on top of ten cycles per beat; timeout: seconds. Raises DeviceError where the hardware rejects
+        it, Timeout."""
         image = np.ascontiguousarray(image, np.uint32)
         limit = timeout_cycles + 10 * image.size
         last = np.zeros(image.size, np.uint8)
@@ -203,14 +212,14 @@ class Simulation:
             model.clear()
             model.stalls(stalls)
             model.send("program", image, last)
-            end = model.now + limit
+            end, stop = model.now + limit, _deadline(timeout)
             while not model.run_program(CHUNK):
-                self._look(model, end, "the program stream to take the image")
+                self._look(model, end, "the program stream to take the image", stop)
             while True:
                 status = self._raise_error(model)
                 if status["loaded"] and not status["loading"]:
                     break
-                self._look(model, end, "the program to be in place")
+                self._look(model, end, "the program to be in place", stop)
                 model.run(16)
             model.stalls(None)
 
@@ -242,7 +251,7 @@ class Simulation:
         blocks = [range(at, min(at + BLOCK, count)) for at in range(0, count, BLOCK)]
         traces: list = [None] * len(blocks)
         idle, lock = list(self._models), threading.Lock()
-        done = 0
+        done, self._traces = 0, None
 
         def work(index: int) -> None:
             block = blocks[index]
@@ -252,9 +261,7 @@ class Simulation:
                 values, starts, ends = self._block(model, frames[block.start:block.stop], classes, stalls, index,
                                                    timeout_cycles, timeout)
                 logits[block.start:block.stop] = values
-                latency[block.start:block.stop] = ends - starts + 1
-                previous = np.concatenate(([np.int64(-1)], ends[:-1]))
-                cycles[block.start:block.stop] = ends - np.maximum(starts - 1, previous)
+                cycles[block.start:block.stop], latency[block.start:block.stop] = spans(starts, ends)
                 traces[index] = [self._take_trace(model, port, len(block)) for port in range(len(self._ports))]
             finally:
                 with lock:
@@ -267,16 +274,15 @@ class Simulation:
                 progress(done)
 
         self._each(work, range(len(blocks)), report)
-        self._traces = {(port.core, port.cluster): np.concatenate([trace[i] for trace in traces])
-                        for i, port in enumerate(self._ports)} if self._tracing and blocks else None
+        if self._tracing and blocks:
+            self._traces = {(port.core, port.cluster): np.concatenate([trace[i] for trace in traces])
+                            for i, port in enumerate(self._ports)}
         simulated = sum(model.now for model in self._models) - before
-        return Result(logits, cycles, latency, simulated, time.perf_counter() - started)
+        return Result(logits, cycles, latency, simulated, time.perf_counter() - started, self._traces)
 
     @property
     def traces(self) -> dict[tuple[int, int], np.ndarray]:
-        """Trace records of the last `infer`: (core, cluster) -> structured array (B, records per image).
-
-        The fields are those of hw.layouts.trace, in the order in which the hardware emits them."""
+        """Trace records of the last `infer`, see `Result.traces`."""
         if self._traces is None:
             raise ValueError("there is no trace: build the Simulation with trace=True and call infer")
         return self._traces
@@ -296,14 +302,14 @@ class Simulation:
             if model.collected > seen:
                 seen, end, stop = model.collected, model.now + timeout_cycles, _deadline(timeout)
             self._raise_error(model)
-            _check_frames(model.output()[1], classes)
+            check_frames(model.output()[1], classes)
             self._look(model, end, f"logits ({seen // classes} of {count} images of this block are done, "
                                    f"{model.unsent('input')} input beats were not taken)", stop)
         model.stalls(None)
         while self._raise_error(model)["busy"]:  # work goes on a little after the last logit
             self._look(model, end, "the pipeline to run empty", stop)
         data, last, cycles = model.output()
-        _check_frames(last, classes)
+        check_frames(last, classes)
         return data.view(np.int32).reshape(count, classes), model.starts(), cycles[classes - 1::classes]
 
     def _look(self, model: Model, end: int, what: str, stop: float = math.inf) -> None:
@@ -322,17 +328,17 @@ class Simulation:
             for future in concurrent.futures.as_completed(futures):
                 future.result()
                 report(futures[future])
-        except DeviceError:  # stays until the caller resets the device
-            raise
-        except BaseException:
-            self._interrupted = True
-            raise
-        finally:
+        except BaseException as error:
             self._abort.set()
             for future in futures:
                 future.cancel()
             concurrent.futures.wait(futures)
-            self._abort.clear()
+            for model in self._models:  # what is still queued must not reach the device later
+                model.clear()
+                model.stalls(None)
+            # An error code stays until the caller resets the device.
+            self._interrupted = not isinstance(error, DeviceError)
+            raise
 
     def _recover(self) -> None:
         """After an aborted batch: frames may be cut in the middle, so reset and load the program again."""
@@ -351,11 +357,18 @@ class Simulation:
         return unpack_records(words, self.design.cores[core]).reshape(images, -1)
 
 
+def spans(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return `Result`'s cycles and latency of images that follow each other, from the cycles of their first input
+    beats and last logits (int64)."""
+    previous = np.concatenate(([np.int64(-1)], ends[:-1]))
+    return ends - np.maximum(starts - 1, previous), ends - starts + 1
+
+
 def _deadline(timeout: float | None) -> float:
     return math.inf if timeout is None else time.monotonic() + timeout
 
 
-def _check_frames(last: np.ndarray, classes: int) -> None:
+def check_frames(last: np.ndarray, classes: int) -> None:
     """Raise SimulationError where tlast is not exactly on every `classes`-th output beat."""
     wrong = np.flatnonzero(last != (np.arange(len(last)) % classes == classes - 1))
     if len(wrong):

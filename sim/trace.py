@@ -80,7 +80,7 @@ def decode(plan: Plan, traces: dict[tuple[int, int], np.ndarray]) -> tuple[Recor
                     raise SimulationError(f"core {core}, cluster {cluster} traced a place outside of layer "
                                           f"{network.layers[index].name}") from None
                 for name in ARRAYS:
-                    maps[index][name][place[0], :, *place[1:]] = part[name][:, real, lane].T
+                    maps[index][name][(place[0], slice(None), *place[1:])] = part[name][:, real, lane].T
     for layer, count in zip(network.layers, counts, strict=True):
         if np.any(count != 1):
             step, channel, row, col = np.argwhere(count != 1)[0]

@@ -32,10 +32,16 @@ COMMON = ("-std=c++20", "-fPIC", "-fvisibility=hidden", "-faligned-new", "-w", "
           "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0", "-DVL_USER_STOP",
           "-DVL_USER_FINISH", "-DVL_USER_FATAL")
 FAST = ("-O2",)
-SLOW = ("-O0",)
+"""For the model and the clock loop. Measured on a core of 16 lanes, million cycles a second of one CPU: -O2 2.4,
+-O3 2.3, -Os 2.1; with -march=native 2.5, not worth a library that other machines sharing the cache cannot run."""
 
-TRACE_PORT = re.compile(r"^\s*output (?:\[(\d+):0\] )?trace_(\d+)_(\d+)_data;", re.M)
-"""A trace port's declaration in emitted Verilog: highest bit, core, cluster."""
+SLOW = ("-O0",)
+"""For what runs once, at start-up."""
+
+PORT = re.compile(r"^\s*(input|output) (?:\[(\d+):0\] )?(\w+);", re.M)
+"""A port's declaration in emitted Verilog: direction, highest bit, name."""
+
+TRACE_DATA = re.compile(r"trace_(\d+)_(\d+)_data")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,11 +58,38 @@ class TracePort:
         return -(-self.bits // 32)
 
 
-def trace_ports(verilog: str) -> tuple[TracePort, ...]:
-    """Return the trace ports of the top module of `verilog`, by core and cluster."""
-    found = {TracePort(int(core), int(cluster), int(high or 0) + 1)
-             for high, core, cluster in TRACE_PORT.findall(verilog)}
+def ports(verilog: str, top: str = "qblif_top") -> list[tuple[str, int, str]]:
+    """Return (direction, bits, name) of the ports of module `top`; raises ValueError where there is no such module."""
+    module = re.search(rf"^module {top}\(.*?^endmodule", verilog, re.M | re.S)
+    if not module:
+        raise ValueError(f"the Verilog has no module {top}")
+    return [(direction, int(high or 0) + 1, name) for direction, high, name in PORT.findall(module[0])]
+
+
+def trace_ports(verilog: str, top: str = "qblif_top") -> tuple[TracePort, ...]:
+    """Return the trace ports of module `top`, by core and cluster."""
+    found = [TracePort(int(match[1]), int(match[2]), bits) for _, bits, name in ports(verilog, top)
+             if (match := TRACE_DATA.fullmatch(name))]
     return tuple(sorted(found, key=lambda port: (port.core, port.cluster)))
+
+
+def wrapper(verilog: str, top: str) -> str:
+    """Return module ``qblif_sim``: `top` with registers, clocked by `sample`, before all inputs but `clk`.
+
+    Verilator computes all that depends on the top module's inputs in every evaluation, that is twice a cycle, whether
+    they changed or not; in this design that is nearly everything."""
+    declared = ports(verilog, top)
+    inputs = [(bits, name) for direction, bits, name in declared if direction == "input" and name != "clk"]
+    lines = ["", "module qblif_sim(input clk, input sample"]
+    lines += [f"  , {direction} [{bits - 1}:0] {name}" for direction, bits, name in declared if name != "clk"]
+    lines += [");"]
+    lines += [f"  reg [{bits - 1}:0] {name}_sampled = 0;" for bits, name in inputs]
+    lines += ["  always @(posedge sample) begin"]
+    lines += [f"    {name}_sampled <= {name};" for _, name in inputs]
+    lines += ["  end", f"  {top} dut(.clk(clk)"]
+    lines += [f"    , .{name}({name}{'_sampled' if direction == 'input' else ''})"
+              for direction, _, name in declared if name != "clk"]
+    return "\n".join([*lines, "  );", "endmodule", ""])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +179,8 @@ def build(verilog: str, *, top: str = "qblif_top", waves: bool = False) -> Path:
     waves: the library can write VCD files, and is slower. Takes 5 to 60 s, or milliseconds when it is cached. Raises
     ToolMissing, CacheError; RuntimeError with the tool's words where Verilator or the compiler rejects its input."""
     tools = find_tools()
-    ports = trace_ports(verilog)
+    traced = trace_ports(verilog, top)
+    verilog += wrapper(verilog, top)
     harness = HARNESS.read_text()
     name = cache.key(verilog, harness, top, tools.version, platform.machine(),
                      repr((VERILATE, COMMON, FAST, SLOW, waves)))
@@ -155,10 +189,10 @@ def build(verilog: str, *, top: str = "qblif_top", waves: bool = False) -> Path:
         with cache.explained(cache.folder()):
             (where / "top.sv").write_text(verilog)
             (where / "harness.cpp").write_text(harness)
-            rows = " ".join(f"X({i}, {p.core}, {p.cluster}, {p.bits})" for i, p in enumerate(ports))
+            rows = " ".join(f"X({i}, {p.core}, {p.cluster}, {p.bits})" for i, p in enumerate(traced))
             (where / "model.h").write_text(f'#include "Vmodel.h"\n#define MODEL Vmodel\n#define TRACES(X) {rows}\n'
-                                           f"#define TRACE_COUNT {len(ports)}\n")
-        _run([tools.verilator, *VERILATE, *(["--trace-vcd"] if waves else []), "--top-module", top, "top.sv"],
+                                           f"#define TRACE_COUNT {len(traced)}\n")
+        _run([tools.verilator, *VERILATE, *(["--trace-vcd"] if waves else []), "--top-module", "qblif_sim", "top.sv"],
              where, tools.environment)
         sources = sorted(path.name for path in (where / "model").glob("*.cpp"))
         with cache.explained(cache.folder()):

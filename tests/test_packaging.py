@@ -14,6 +14,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 FOLDERS = PROJECT["tool"]["setuptools"]["package-dir"]
 
+PACKAGES = {name: ROOT / FOLDERS[name] if name in FOLDERS else
+            ROOT / FOLDERS[name.rpartition(".")[0]] / name.rpartition(".")[2]
+            for name in PROJECT["tool"]["setuptools"]["packages"]}
+"""Name of a package -> its folder."""
+
 HEAVY = ("torch", "amaranth", "rich", "tqdm", "sklearn", "safetensors", "cocotb", "scipy")
 """What a board does not have."""
 
@@ -35,11 +40,9 @@ print(len(names), "modules")
 
 
 def test_every_source_file_belongs_to_a_declared_package():
-    declared = {ROOT / FOLDERS[name] if name in FOLDERS else ROOT / "/".join(name.split("."))
-                for name in PROJECT["tool"]["setuptools"]["packages"]}
     for folder in FOLDERS.values():
         for path in (ROOT / folder).rglob("*.py"):
-            assert path.parent in declared, f"{path.parent} is missing in pyproject.toml's packages"
+            assert path.parent in PACKAGES.values(), f"{path.parent} is missing in pyproject.toml's packages"
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +58,8 @@ def wheel(tmp_path_factory) -> pathlib.Path:
 
 def test_the_wheel_contains_every_module_and_data_file(wheel):
     inside = set(zipfile.ZipFile(wheel).namelist())
-    for name, folder in FOLDERS.items():
-        for path in (ROOT / folder).iterdir():
+    for name, folder in PACKAGES.items():
+        for path in folder.iterdir():
             if path.suffix in (".py", ".cpp", ".vlt", ".h", ".sv", ".v"):
                 assert f"{name.replace('.', '/')}/{path.name}" in inside
 

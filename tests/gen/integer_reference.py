@@ -58,7 +58,8 @@ def run(network: Network, image):
         for t in range(network.steps):
             c = np.empty(layer.shape, object)
             for index in np.ndindex(*layer.shape):
-                c[index] = int(layer.bias[index[0]]) + sum(contribution(s, maps[s.map][t], *index) for s in layer.sources)
+                c[index] = int(layer.bias[index[0]])
+                c[index] += sum(contribution(s, maps[s.map][t], *index) for s in layer.sources)
             currents.append(c)
         if isinstance(layer, Readout):
             return sum(currents)[:, 0, 0].astype(np.int64), maps, membranes

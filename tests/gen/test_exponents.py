@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qblif.gen.exponents import SHIFT_MAX, SHIFT_OF_NOTHING, choose, largest_weight
+from qblif.gen.exponents import SHIFT_MAX, SHIFT_OF_NOTHING, choose, largest_weight, magnitudes
 
-magnitudes = st.lists(st.one_of(st.just(0.0), st.floats(1e-6, 4.0)), min_size=4, max_size=4).map(np.array)
+drawn = st.lists(st.one_of(st.just(0.0), st.floats(1e-6, 4.0)), min_size=4, max_size=4).map(np.array)
 
 
-@given(st.lists(magnitudes, min_size=1, max_size=3), magnitudes, st.integers(3, 8))
+@given(st.lists(drawn, min_size=1, max_size=3), drawn, st.integers(3, 8))
 def test_weights_and_biases_fit_and_one_exponent_is_zero(sources, bias, bits):
     limit = largest_weight(bits)
     f, e = choose(sources, bias, [limit] * len(sources), 24)
@@ -51,3 +51,10 @@ def test_the_readout_has_one_f_of_any_sign():
 @pytest.mark.parametrize(("bits", "limit"), [(2, 1), (4, 7), (8, 127)])
 def test_the_range_of_weights_is_symmetric(bits, limit):
     assert largest_weight(bits) == limit
+
+
+def test_narrow_weights_are_clipped_where_that_makes_the_smaller_error():
+    w = np.array([[0.375, -0.375, 0.375, 0.375, 0.375, 1.0], [1.0, -1.0, 0.0, 1.0, 0.0, 0.0]])
+    assert magnitudes(w, 1).tolist() == [0.5, 1.0]
+    assert magnitudes(w, 127).tolist() == [1.0, 1.0]
+    assert magnitudes(np.zeros((1, 4)), 1).tolist() == [0.0]

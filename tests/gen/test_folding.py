@@ -69,7 +69,8 @@ def test_narrow_weights_stay_within_their_width_and_exact(bits):
 
 
 def test_every_layer_can_have_weights_of_its_own_width():
-    module = nn.Sequential(Repeat(2), QConv2d(1, 2, 3, weight_bits=3), QBLIF(4), Flatten(), QLinear(8, 2), MeanOverTime())
+    module = nn.Sequential(Repeat(2), QConv2d(1, 2, 3, weight_bits=3), QBLIF(4), Flatten(), QLinear(8, 2),
+                           MeanOverTime())
     network = fold(module.eval(), zoo.pixels((1, 1, 4, 4)))
     assert np.abs(network.layers[0].sources[0].weight).max() <= 3
     assert np.abs(network.layers[1].sources[0].weight).max() > 3

@@ -46,8 +46,9 @@ def tensors():
 
 def test_output_is_gamma_times_the_clipped_floor():
     u, gamma = tensors()
-    assert burst(u, gamma).tolist() == [GAMMA * min(max(math.floor(x / GAMMA), 0), LEVELS) for x in U]
-    assert burst(u, gamma, rounds=True).tolist() == [GAMMA * min(max(math.floor(x / GAMMA + 0.5), 0), LEVELS) for x in U]
+    for rounds, h in ((False, 0.0), (True, 0.5)):
+        expected = [GAMMA * min(max(math.floor(x / GAMMA + h), 0), LEVELS) for x in U]
+        assert burst(u, gamma, rounds=rounds).tolist() == expected
 
 
 def test_every_surrogate_has_a_formula_here():

@@ -94,7 +94,8 @@ def dense():
 
 
 def max_pooling():
-    return nn.Sequential(Repeat(2), *conv(2, 3), QBLIF(4), MaxPool2d(3, 2, 1), *conv(3, 2), QBLIF(4), MaxPool2d(2), head(2))
+    return nn.Sequential(Repeat(2), *conv(2, 3), QBLIF(4), MaxPool2d(3, 2, 1), *conv(3, 2), QBLIF(4),
+                         MaxPool2d(2), head(2))
 
 
 def max_pooled_input():
@@ -213,8 +214,9 @@ def events():
 
 
 STILL = {f.__name__: f for f in (
-    sequential, identity_shortcut, deep_identity, branches, max_pooling, max_pooled_input, max_pooling_before_the_neuron,
-    average_pooling, overlapping_average, pooled_shortcut, strided_shortcut, uneven, subtracted_mean, summed_levels,
+    sequential, identity_shortcut, deep_identity, branches, max_pooling, max_pooled_input,
+    max_pooling_before_the_neuron, average_pooling, overlapping_average, pooled_shortcut, strided_shortcut, uneven,
+    subtracted_mean, summed_levels,
     batch_norm_of_a_sum, torch_layers, functions, mean_of_everything, view_by_shape, no_reduction, no_neuron,
     unused_branch)}
 """Modules for inputs (N, 2, 4, 4) of 0 to 7."""

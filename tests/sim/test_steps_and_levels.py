@@ -1,0 +1,60 @@
+"""The digits network for every T and N of the paper's Table 6 (N) and 2 (T), on one and the same elaborated core."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from qblif.gen.digits import one_thread
+from qblif.gen.folding import fold
+from qblif.gen.plan import make_plan
+from qblif.gen.training import DIGITS, digits_data, train_digits
+from qblif.hw.params import CoreParams, DesignParams
+from qblif.sim import golden
+from qblif.sim.compare import compare_logits, first_mismatch
+from qblif.sim.simulation import Simulation
+from qblif.sim.trace import decode
+
+STEPS, LEVELS = (1, 2, 4), (1, 2, 5, 10, 15, 20)
+IMAGES = 24
+# Enough for all of them; what a network of fewer steps or planes leaves over is unused.
+DESIGN = DesignParams((CoreParams(map_depth=1024, weight_depth=2048, trace=True),))
+
+
+@pytest.fixture(scope="module")
+def device():
+    with Simulation(DESIGN, trace=True, threads=1) as simulation:
+        yield simulation
+
+
+def check(device, steps, levels):
+    with one_thread():
+        # Short: spikes in all layers are wanted, not accuracy.
+        trained = train_digits(steps, levels, recipe=dataclasses.replace(DIGITS, epochs=2, quantised_epochs=1))
+    network = fold(trained.quantised)
+    images = digits_data().test_x[:IMAGES]
+    with torch.no_grad():
+        quantised = trained.quantised.eval()(images.float())
+    expected = golden.run(network, images, record=True)
+    assert network.steps == steps
+    assert {layer.neuron.levels for layer in network.layers[:-1]} == {levels}
+    assert all(record.levels.any() for record in expected.records[:-1])
+    np.testing.assert_array_equal(np.asarray(quantised.argmax(1)), expected.predictions)
+
+    plan = make_plan(network, design=DESIGN)
+    device.program(plan.program)
+    result = device.infer(plan.input_layout.pack(images), network.classes)
+    assert compare_logits(network, expected.logits, result.logits) is None
+    assert first_mismatch(network, expected.records, decode(plan, device.traces)) is None
+
+
+def test_four_steps_of_binary_spikes_run_bit_exactly(device):
+    check(device, 4, 1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("levels", LEVELS)
+@pytest.mark.parametrize("steps", STEPS)
+def test_every_t_and_n_of_the_papers_tables_runs_bit_exactly(device, steps, levels):
+    check(device, steps, levels)

@@ -1,0 +1,95 @@
+"""The command line: the chain step by step, and one message for each mistake."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from qblif import cli
+
+MODULE = """
+from torch import nn
+from qblif import gen
+
+def network():
+    return nn.Sequential(gen.InputScale(1 / 16, bits=5), gen.QConv2d(1, 4, 3), gen.Repeat(2), gen.QBLIF(3),
+                         gen.Flatten(), gen.QLinear(16, 3), gen.MeanOverTime())
+
+def wrong():
+    return 5
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with a user's module, its network and its bundle, made by the commands."""
+    folder = tmp_path_factory.mktemp("own")
+    with contextlib.chdir(folder):
+        (folder / "own.py").write_text(MODULE)
+        assert cli.main(["fold", "own.py:network", "--example", "1,1,4,4", "-o", "own.network"]) == 0
+        assert cli.main(["build", "own.network"]) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(made, monkeypatch):
+    monkeypatch.chdir(made)
+
+
+def test_a_network_is_inspected_and_planned(folder, capsys):
+    assert cli.main(["inspect", "own.network"]) == 0
+    assert "3x3" in capsys.readouterr().out
+    assert cli.main(["plan", "own.network", "--lanes", "4"]) == 0
+    assert "4 lanes" in capsys.readouterr().out
+
+
+def test_a_bundle_is_inspected_and_run_with_golden_vectors_and_with_own_images(folder, capsys):
+    assert cli.main(["inspect", "own.qblif"]) == 0
+    assert "4 golden vector" in capsys.readouterr().out
+    assert cli.main(["run", "own.qblif"]) == 0
+    assert "4 golden vectors: all logits equal" in capsys.readouterr().out
+    np.save("images.npy", np.arange(2 * 16, dtype=np.uint8).reshape(2, 1, 4, 4))
+    assert cli.main(["run", "own.qblif", "images.npy", "-o", "logits.npy"]) == 0
+    assert np.load("logits.npy").shape == (2, 3)
+
+
+MISTAKES = {
+    "a missing network": (["plan", "none.network"], "none.network"),
+    "a missing bundle": (["run", "none.qblif"], "none.qblif"),
+    "a network where a bundle belongs": (["run", "own.network"], "own.network"),
+    "a parameter out of range": (["plan", "own.network", "--lanes", "5"], "lanes is 5, allowed is a power of two"),
+    "an unknown target": (["run", "own.qblif", "--target", "moon"], "there is no target 'moon'"),
+    "a module without a function": (["fold", "own.py", "-o", "x"], "allowed are digits and file.py:function"),
+    "a function that does not exist": (["fold", "own.py:nothing", "-o", "x"], "no function 'nothing'"),
+    "a function that returns no module": (["fold", "own.py:wrong", "-o", "x"], "returned a int"),
+    "digits without weights": (["fold", "digits", "-o", "x"], "--weights is missing"),
+}
+
+
+@pytest.mark.parametrize("arguments, expected", MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_message_and_exit_code_2(folder, capsys, arguments, expected):
+    assert cli.main(arguments) == cli.MISTAKE
+    assert expected in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_with_130_and_no_traceback(monkeypatch, capsys):
+    def version(args):
+        """Stand in for a command that takes long."""
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "version", version)
+    assert cli.main(["version"]) == cli.INTERRUPTED
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_is_not_installed_is_named_with_the_extra_that_brings_it():
+    script = ("import sys; sys.modules['torch'] = None; from qblif import cli; "
+              "sys.exit(cli.main(['fold', 'own.py:network', '-o', 'x']))")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == cli.MISTAKE
+    assert "needs torch, which is not installed: pip install 'qblif[gen]'" in done.stderr
+    assert "Traceback" not in done.stderr
