@@ -58,6 +58,7 @@ class TableCore:
 
     def _layer(self, cluster, layer, buffer):
         sources = cluster.sources[layer["source_first"]:layer["source_first"] + layer["sources"]]
+        assert not layer["rows"] or sources[-1]["exponent"] == 0, "a sum ends with a source that takes part last"
         places = itertools.product(*(range(layer[name]) for name in ("rows", "groups", "cols")))
         for row, group, col in places:
             first = layer["channel_first"] + group * layer["group_channels"]
