@@ -105,6 +105,8 @@ def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | 
         core_params.setdefault("level_bits", max((network.map_bits(i + 1) for i in range(len(network.layers) - 1)),
                                                  default=5))
         core_params.setdefault("level_bits", 5)
+        # The default serves most networks with one build; what needs more gets more, as far as the core goes.
+        core_params.setdefault("acc_bits", min(32, max(CoreParams.acc_bits, *(b.bits for b in bounds(network)))))
     shape = design.cores[0] if design else CoreParams(**core_params)
     layouts = {i: map_layout(network, i, shape.lanes, shape.word_bits) for i in range(len(network.layers))}
     troubles: list[str] = []

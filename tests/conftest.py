@@ -12,6 +12,7 @@ import pathlib
 import shutil
 import subprocess
 
+import hypothesis
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -20,6 +21,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Builds of simulators are kept in the repository's own cache, as `make sim` does.
 os.environ.setdefault("QBLIF_CACHE", str(ROOT / "build" / "cache"))
+
+# No deadline: how long an example takes says more about the machine. A failure prints what reproduces it.
+hypothesis.settings.register_profile("qblif", deadline=None, print_blob=True,
+                                     suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("qblif")
 
 MARKERS = {"icarus": "icarus", "python310": "python3.10"}
 """Marker -> the name of what it needs, as QBLIF_REQUIRE spells it."""

@@ -1,0 +1,100 @@
+"""`make sim` without its simulator: what it prints, and that a single wrong integer fails it. The real thing is run by
+continuous integration, and by the long test below on Icarus.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from qblif.gen.training import Recipe
+from qblif.sim import golden, pipeline
+from qblif.sim.stages import timed
+
+QUICK = Recipe(epochs=1, quantised_epochs=1, batch=256)
+
+
+def fake_rtl(change=lambda logits, records: None):
+    """Return a simulator that answers with the golden model's integers, once `change` had its way with them."""
+    def simulate(verdict, expected, built, plan, images, stages):
+        result = golden.run(plan.network, images, record=True)
+        logits = result.logits.copy()
+        records = [{name: None if value is None or name == "name" else value.copy()
+                    for name, value in vars(record).items()} for record in result.records]
+        change(logits, records)
+        _, done = timed("simulate", lambda: None)
+        stages.append(done)
+        verdict.logits("logits, RTL", expected, logits)
+        verdict.levels("levels, RTL", result.records, records)
+        return pipeline.Rtl(logits, np.full(len(logits), 1000))
+
+    return simulate
+
+
+@pytest.fixture(scope="module")
+def cache_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def run(cache_folder, monkeypatch, capsys):
+    """Run the pipeline on four images with a stand-in for the simulator; return exit code and printed lines."""
+    def run(change=lambda logits, records: None):
+        monkeypatch.setenv("QBLIF_CACHE", str(cache_folder))
+        monkeypatch.setattr(pipeline, "_verilator", fake_rtl(change))
+        monkeypatch.setattr(pipeline, "deploy_plan", lambda plan, path, vectors: path.write_bytes(b""))
+        code = pipeline.run(pipeline.Options(first=5, images=4, recipe=QUICK))
+        return code, capsys.readouterr().out.splitlines()
+
+    return run
+
+
+def test_the_last_line_is_the_result(run):
+    code, lines = run()
+    assert code == 0
+    assert re.fullmatch(r"result: images=4 mismatches=0 accuracy=\d+\.\d\d cycles=1000", lines[-1])
+
+
+def test_the_table_has_accuracies_mismatches_layers_and_stages(run):
+    text = "\n".join(run()[1])
+    for word in ("float", "quantised", "golden", "RTL", "γ", "set bits", "SOPs", "additions", "dense MACs",
+                 "block1.neuron1", "cycles per image", "train", "fold", "plan", "build"):
+        assert word in text, word
+
+
+def test_stages_are_kept_between_runs(run):
+    run()
+    assert any(re.match(r" *train .*kept from before", line) for line in run()[1])
+
+
+def test_a_single_wrong_logit_fails_and_is_named(run):
+    def change(logits, records):
+        logits[2, 7] += 1
+
+    code, lines = run(change)
+    text = "\n".join(lines)
+    assert code == 1
+    assert "mismatches=1 " in lines[-1]
+    assert re.search(r"layer 5 \(readout\), logits, image 2, channel 7", text)
+    assert "make sim FIRST=7 IMAGES=1 WAVES=waves.vcd" in text  # image 5 + 2 of the data set
+
+
+def test_a_single_wrong_membrane_is_named_with_its_place(run):
+    def change(logits, records):
+        records[2]["membrane"][1, 3, 4, 5, 6] -= 1
+
+    code, lines = run(change)
+    text = "\n".join(lines)
+    assert code == 1
+    assert re.search(r"layer 2 \(block1.neuron2\), membrane, image 3, time step 1, position \(y=5, x=6\)", text)
+    assert "channel 4: expected " in text
+
+
+@pytest.mark.long
+@pytest.mark.icarus
+def test_two_images_are_bit_exact_on_icarus(cache_folder, monkeypatch, capsys):
+    monkeypatch.setenv("QBLIF_CACHE", str(cache_folder))
+    assert pipeline.run(pipeline.Options(simulator="icarus", images=2, recipe=QUICK)) == 0
+    assert "result: images=2 mismatches=0" in capsys.readouterr().out
