@@ -143,6 +143,14 @@ def sim(args: argparse.Namespace) -> int:
                                          steps=args.steps, levels=args.levels, fresh=args.fresh, waves=args.waves))
 
 
+def variants(args: argparse.Namespace) -> int:
+    """Run the digits network on cores of several shapes and print cycles and efficiencies side by side."""
+    from qblif.sim import variants as comparison
+
+    print(comparison.run(args.images))
+    return DONE
+
+
 def version(args: argparse.Namespace) -> int:
     """Print the version."""
     print(f"qblif {__version__}")
@@ -155,7 +163,7 @@ def _plan(args: argparse.Namespace):
 
     network = network_file.load(args.network)
     try:
-        return make_plan(network, cores=args.cores, lanes=args.lanes, fanout=args.fanout)
+        return make_plan(network, cores=args.cores, lanes=args.lanes, clusters=args.clusters, fanout=args.fanout)
     except ValueError as error:  # a parameter outside its range
         raise Mistake(str(error)) from error
 
@@ -195,7 +203,8 @@ def parser() -> argparse.ArgumentParser:
     def hardware(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("network", type=Path, help="what `qblif fold` saved")
         sub.add_argument("--cores", type=_number(1, 64), default=1, help="cores of the chain (default: 1)")
-        sub.add_argument("--lanes", type=_number(4, 256), default=16, help="accumulators per core (default: 16)")
+        sub.add_argument("--lanes", type=_number(4, 256), default=16, help="accumulators per cluster (default: 16)")
+        sub.add_argument("--clusters", type=_number(1, 16), default=1, help="clusters per core (default: 1)")
         sub.add_argument("--fanout", choices=("double", "unary"), default="double", help="how a level is added")
 
     sub = command(train)
@@ -243,6 +252,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--fresh", action="store_true", help="do every stage again")
     sub.add_argument("--waves", type=Path, help="write the first image's waveform to this .vcd")
 
+    command(variants).add_argument("--images", type=_number(1, 360), default=60, help="test images (default: 60)")
     command(version)
     return top
 

@@ -118,6 +118,11 @@ def _run(options: Options) -> int:
     return 1 if verdict.mismatches else 0
 
 
+def folded(options: Options, data: Data) -> Done:
+    """Train and fold the digits network, or find it kept from before; its folder holds NETWORK."""
+    return _fold(options, _train(options), data)
+
+
 def _train(options: Options) -> Done:
     def make(folder: Path) -> None:
         with Progress("train") as bar:
