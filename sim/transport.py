@@ -31,7 +31,7 @@ def check_harmless(verilog: str, where: object) -> None:
     text = _NAME.sub(" ", verilog)
     found = set(re.findall(r"\$\w+|`\w*|\\|\b(?:import|export|bind)\b", text)) - HARMLESS
     if found:
-        raise BundleError(f"{VERILOG} in {where} contains {', '.join(sorted(found))}, which emitted hardware never does",
+        raise BundleError(f"{VERILOG} in {where} contains {', '.join(sorted(found))}; emitted hardware never does",
                           hint="build the bundle again from its network")
 
 
