@@ -6,8 +6,9 @@ import random
 import numpy as np
 import pytest
 
+from qblif.gen.maps import map_layout
 from qblif.gen.network import Input, MaxPool, Network, Neuron, NeuronLayer, Readout, Source
-from qblif.gen.plan import make_plan, map_layout
+from qblif.gen.plan import make_plan
 from qblif.host import abi
 from qblif.hw.core import Core
 from qblif.sim import golden

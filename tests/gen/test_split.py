@@ -1,0 +1,43 @@
+"""A network is cut where one map is alive, into segments of like work."""
+
+import re
+
+import pytest
+
+from qblif.gen.errors import PlanError
+from qblif.gen.network import layer_inputs
+from qblif.gen.plan import allowed_cuts, make_plan
+
+from .planned import chain, network, shortcut
+
+
+def test_a_shortcut_cannot_be_cut_through():
+    assert allowed_cuts(shortcut()) == [0, 2, 3]
+    assert [(s.first, s.last) for s in make_plan(shortcut(), "max").segments] == [(0, 0), (1, 2), (3, 3), (4, 4)]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_cuts_are_where_exactly_one_map_is_still_needed(seed):
+    net = network(seed)
+    for cut in range(len(net.layers) - 1):
+        needed = {index for later in net.layers[cut + 1:] for index in layer_inputs(later) if index <= cut + 1}
+        assert (cut in allowed_cuts(net)) == (needed == {cut + 1})
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 4])
+def test_segments_follow_each_other_and_cover_all_layers(cores):
+    plan = make_plan(shortcut(), cores)
+    assert len(plan.segments) == len(plan.design.cores) == cores
+    layers = [index for segment in plan.segments for index in range(segment.first, segment.last + 1)]
+    assert layers == list(range(5))
+
+
+def test_equal_layers_are_shared_out_equally():
+    plan = make_plan(chain(layers=6, classes=1), 3)
+    assert [segment.last - segment.first + 1 for segment in plan.segments] == [2, 2, 3]
+
+
+@pytest.mark.parametrize("cores", [0, 5, 2.0, "many"])
+def test_more_cores_than_segments_are_refused_with_the_places_of_the_cuts(cores):
+    with pytest.raises(PlanError, match=re.escape(f"{cores!r} cores; allowed is 1 to 4") + r".*\[0, 2, 3\]"):
+        make_plan(shortcut(), cores)
