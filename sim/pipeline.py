@@ -201,7 +201,7 @@ def _verilator(verdict: Verdict, expected: np.ndarray, built: Done, plan: Plan, 
 def _icarus(verdict: Verdict, expected: np.ndarray, built: Done, plan: Plan, images: np.ndarray,
             stages: list[Done]) -> Rtl:
     """Compare everything of all images in one run; appends what was done to `stages`."""
-    _say("simulate", "Icarus Verilog takes minutes for an image")
+    _say("simulate", "Icarus Verilog, perhaps half a minute for an image")
     with Progress("simulate") as bar:
         result, simulated = timed("simulate", lambda: run_icarus(
             plan.design, plan.program, plan.input_layout.pack(images), plan.network.classes, trace=True,
