@@ -111,6 +111,30 @@ def inspect(args: argparse.Namespace) -> int:
     return DONE
 
 
+def synth(args: argparse.Namespace) -> int:
+    """Synthesise the hardware for FPGA families and print what it takes; fail if it multiplies anywhere."""
+    from qblif import host
+    from qblif.hw.params import CoreParams, DesignParams
+    from qblif.sim import figures
+
+    try:
+        if args.bundle is not None:
+            design = DesignParams.from_dict(host.Bundle.load(args.bundle).design)
+        else:
+            core = CoreParams(lanes=args.lanes, word_bits=args.word_bits, map_depth=args.map_depth,
+                              weight_depth=args.weight_depth)
+            design = DesignParams((core,) * args.cores)
+    except ValueError as error:  # a parameter outside its range, or of another version
+        raise Mistake(str(error)) from error
+    multiplies = False
+    for target in ("ecp5", "xc7") if args.target == "both" else (args.target,):
+        print(f"synthesising for {target}: a minute or two, more when Yosys runs for the first time", file=sys.stderr)
+        report = figures.report(design, target, args.modules)
+        print(f"{report}\n")
+        multiplies = multiplies or bool(report.multipliers)
+    return DIFFERS if multiplies else DONE
+
+
 def sim(args: argparse.Namespace) -> int:
     """Do it all on handwritten digits: train, fold, build, run the RTL, compare every integer."""
     from qblif.sim import pipeline
@@ -200,6 +224,16 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("-o", "--out", type=Path, help=".npy for the integer logits (default: print them)")
 
     command(inspect).add_argument("file", type=Path, help="a network or a bundle")
+
+    sub = command(synth)
+    sub.add_argument("bundle", type=Path, nargs="?", help="synthesise this bundle's hardware, not that of the options")
+    sub.add_argument("--target", choices=("ecp5", "xc7", "both"), default="both", help="FPGA family (default: both)")
+    sub.add_argument("--modules", action="store_true", help="also what each module takes (a second run)")
+    for option, default, what in (("cores", 1, "cores of the chain"), ("lanes", 16, "accumulators per core"),
+                                  ("word-bits", 64, "width of a feature-map word"),
+                                  ("map-depth", 1024, "words of feature-map memory"),
+                                  ("weight-depth", 2048, "weight rows")):
+        sub.add_argument(f"--{option}", type=_number(1, 1 << 20), default=default, help=f"{what} (default: {default})")
 
     sub = command(sim)
     sub.add_argument("--simulator", choices=("verilator", "icarus"), default="verilator")
