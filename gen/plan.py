@@ -14,7 +14,7 @@ import numpy as np
 
 from qblif.host import abi
 from qblif.host.codec import InputLayout
-from qblif.hw.params import CoreParams, DesignParams
+from qblif.hw.params import LARGEST, CoreParams, DesignParams
 
 from .errors import PlanError
 from .maps import map_layout, place
@@ -125,7 +125,7 @@ def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | 
                                 strict=True):
             needs[name] = max(t.rows(memory) for t in per_cluster)
         if design is None:
-            core = dataclasses.replace(core, **{name: _power(need) for name, need in needs.items()
+            core = dataclasses.replace(core, **{name: min(_power(need), LARGEST[name]) for name, need in needs.items()
                                                 if name not in core_params})
             for table in per_cluster:
                 table.core = core
