@@ -1,0 +1,58 @@
+"""The neuron unit gives the levels and logits of the case, under random credit, pauses and back-pressure.
+
+Vectors: ``memory`` (id of the channel table), ``jobs``: layers one after the other, each with ``row`` (fields of the
+layer table), ``channels`` (rows of the channel table, flat), ``sums``, ``chunks`` (levels in order), ``logits``
+(value and last).
+"""
+
+from __future__ import annotations
+
+import random
+
+import cocotb
+from cocotb.triggers import RisingEdge
+
+from .monitors import Driver, Sink
+from .ports import Bench
+
+QUIET = 12
+"""Cycles after a layer in which nothing may come: twice the unit's pipeline."""
+
+
+async def credit(bench: Bench, refusal: float) -> None:
+    """Give credit at random; fail when a chunk is issued without it. Never ends."""
+    given, issued = bench["credit"], bench["issued"]
+    while True:
+        gives = random.random() >= refusal
+        given.set(int(gives))
+        await RisingEdge(bench.clk)
+        assert gives or not issued.raw(), "a chunk was issued without credit"
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+@cocotb.parametrize(idle=[0.0, 0.4], pause=[0.0, 0.6])
+async def layers_give_the_integers_of_the_model(dut, idle, pause):
+    """Runs all layers of the case, for each kind of surroundings."""
+    bench = await Bench(dut).start()
+    cocotb.start_soon(credit(bench, pause))
+    levels, logits = Sink(bench, "o"), Sink(bench, "logits", pause)
+    sums = Driver(bench, "i", idle)
+    for number, job in enumerate(bench.vectors["jobs"]):
+        await bench.load(bench.vectors["memory"], job["channels"], job["row"]["channel_first"])
+        bench["layer"].set(job["row"])
+        bench["begin"].set(1)
+        await bench.cycles(1)
+        bench["begin"].set(0)
+        await sums.send(job["sums"])
+        found = await levels.take(len(job["chunks"]))
+        assert found == job["chunks"], f"layer {number}, {job['row']}: levels {found}, expected {job['chunks']}"
+        found = [[item["value"] - (item["value"] >> 31 << 32), item["last"]]
+                 for item in await logits.take(len(job["logits"]))]
+        assert found == job["logits"], f"layer {number}, {job['row']}: logits {found}, expected {job['logits']}"
+        await levels.silent(QUIET)
+        await logits.silent(0)
+        for _ in range(100):                    # lanes beyond the last class are let go one by one
+            await bench.cycles(1)
+            if bench["idle"].raw():
+                break
+        assert bench["idle"].raw(), f"layer {number} does not end"
