@@ -29,7 +29,7 @@ async def credit(bench: Bench, refusal: float) -> None:
         assert gives or not issued.raw(), "a chunk was issued without credit"
 
 
-@cocotb.test(timeout_time=5, timeout_unit="ms")
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(idle=[0.0, 0.4], pause=[0.0, 0.6])
 async def layers_give_the_integers_of_the_model(dut, idle, pause):
     """Runs all layers of the case, for each kind of surroundings."""
