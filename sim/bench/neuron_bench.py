@@ -51,8 +51,4 @@ async def layers_give_the_integers_of_the_model(dut, idle, pause):
         assert found == job["logits"], f"layer {number}, {job['row']}: logits {found}, expected {job['logits']}"
         await levels.silent(QUIET)
         await logits.silent(0)
-        for _ in range(100):                    # lanes beyond the last class are let go one by one
-            await bench.cycles(1)
-            if bench["idle"].raw():
-                break
-        assert bench["idle"].raw(), f"layer {number} does not end"
+        await bench.until("idle", 1, 100)       # lanes beyond the last class are let go one by one
