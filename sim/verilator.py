@@ -133,7 +133,8 @@ def find_tools() -> Tools:
         number = re.search(r"(\d+)\.(\d+)", version)
         where = _output([program, "--getenv", "VERILATOR_ROOT"])
         if not number or not where:
-            raise ToolMissing(f"{program} does not answer as Verilator does (it says {version.splitlines()[0] if version else 'nothing'!r}). "
+            says = version.splitlines()[0] if version else "nothing"
+            raise ToolMissing(f"{program} does not answer as Verilator does; asked for its version it says {says!r}. "
                               f"Unset VERILATOR, or set it to a Verilator {OLDEST[0]}.{OLDEST[1]:03} or newer.")
         number, root = number.groups(), Path(where)
     if (int(number[0]), int(number[1])) < OLDEST:
