@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import subprocess
 import sys
@@ -74,6 +75,13 @@ MISTAKES = {
 def test_a_mistake_is_one_message_and_exit_code_2(folder, capsys, arguments, expected):
     assert cli.main(arguments) == cli.MISTAKE
     assert expected in capsys.readouterr().err
+
+
+def test_every_argument_has_a_help_text():
+    commands = next(action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction))
+    for name, sub in commands.choices.items():
+        for action in sub._actions:
+            assert action.help, f"qblif {name}: {action.option_strings or action.dest} has no help text"
 
 
 def test_ctrl_c_ends_with_130_and_no_traceback(monkeypatch, capsys):

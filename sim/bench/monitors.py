@@ -60,7 +60,7 @@ class Sink:
         self.items = []
         self._task = cocotb.start_soon(self._run())
         if f"{name}__ready" in bench:
-            cocotb.start_soon(stability(bench, name))
+            cocotb.start_soon(stability(bench, f"{name}__valid", f"{name}__ready", f"{name}__payload"))
 
     async def _run(self) -> None:
         bench, name = self._bench, self._name
@@ -92,14 +92,17 @@ class Sink:
         assert not self.items, f"{self._name} gave {len(self.items)} items too many, first {self.items[0]}"
 
 
-async def stability(bench: Bench, name: str) -> None:
-    """Fail when an item on offer changes, or vanishes, before it is taken; never ends."""
-    payload, valid, ready = (bench[f"{name}__{part}"] for part in ("payload", "valid", "ready"))
+async def stability(bench: Bench, valid: str, ready: str, *payload: str) -> None:
+    """Fail when an item on offer (the named ports) changes, or vanishes, before it is taken; never ends."""
+    is_valid, is_ready, parts = bench[valid], bench[ready], [bench[name] for name in payload]
     offered = None
     while True:
         await RisingEdge(bench.clk)
-        now = valid.raw()
+        now = is_valid.raw()
+        if offered is None and not now:
+            continue
+        item = [part.raw() for part in parts]
         if offered is not None:
-            assert now, f"{name}: an item vanished before it was taken"
-            assert payload.raw() == offered, f"{name}: an item changed from {offered:#x} to {payload.raw():#x}"
-        offered = payload.raw() if now and not ready.raw() else None
+            assert now, f"{valid} fell before the item was taken"
+            assert item == offered, f"{', '.join(payload)} changed from {offered} to {item} before the item was taken"
+        offered = item if not is_ready.raw() else None

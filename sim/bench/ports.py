@@ -10,7 +10,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
 CASE = "QBLIF_BENCH"
-"""Environment variable that holds the path of the case: JSON, ``{"ports": ..., "vectors": ...}`` (sim/bench/runner.py)."""
+"""Environment variable with the path of the case: JSON, ``{"ports": ..., "vectors": ...}`` (sim/bench/runner.py)."""
 
 RESET_CYCLES = 3
 
@@ -99,6 +99,14 @@ class Bench:
         """Let `count` clock edges pass; ports then read as they were just before the last one."""
         for _ in range(count):
             await RisingEdge(self.clk)
+
+    async def until(self, name: str, value: int, patience: int) -> None:
+        """Wait until a port has a value; fail after `patience` cycles."""
+        for _ in range(patience):
+            await self.cycles(1)
+            if self[name].raw() == value:
+                return
+        raise AssertionError(f"{name} was not {value} within {patience} cycles")
 
     def __contains__(self, name: str) -> bool:
         return name in self._ports

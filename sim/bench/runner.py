@@ -34,6 +34,10 @@ MAKE_FLAGS = "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0"
 """Benches run few cycles and wait for Python in each: the compiler's time is what counts."""
 
 
+TIMEOUT = 600
+"""Seconds after which a run is killed: benches count cycles, but a loop without a delay lets no cycle pass."""
+
+
 class BenchFailed(AssertionError):
     """A bench failed, or ran nothing; the message ends with its log."""
 
@@ -148,7 +152,7 @@ def run(component, bench: str, vectors: dict, folder: Path, simulator: str, *, s
     case, log, results = folder / "case.json", folder / "bench.log", folder / "results.xml"
     shell = Shell(component)
     case.write_text(json.dumps({"ports": shell.table(), "vectors": vectors}))
-    with _environment(PATH=_path(), MAKEFLAGS=MAKE_FLAGS):
+    with _environment(PATH=_path(), MAKEFLAGS=MAKE_FLAGS, SIM_CMD_PREFIX=f"timeout {TIMEOUT}"):
         _need(simulator)
         runner = get_runner(simulator)
         build = _built(runner, simulator, emit(shell, top), top)
@@ -161,6 +165,7 @@ def run(component, bench: str, vectors: dict, folder: Path, simulator: str, *, s
             ended = error
     count, failed = get_results(results) if results.is_file() else (0, 0)
     if ended is not None or failed or not count:
-        raise BenchFailed(f"{bench} on {simulator}: {failed} of {count} tests failed"
-                          f"{f' ({ended!r})' if ended is not None else ''}; seed {seed}. The end of {log}:\n{_tail(log)}")
+        how = f" ({ended!r})" if ended is not None else ""
+        raise BenchFailed(f"{bench} on {simulator}: {failed} of {count} tests failed{how}; seed {seed}. "
+                          f"The end of {log}:\n{_tail(log)}")
     return count

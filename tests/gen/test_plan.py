@@ -10,6 +10,7 @@ from qblif.gen.errors import PlanError, VerifyError
 from qblif.gen.maps import map_layout
 from qblif.gen.network import Input, MaxPool, Network, Neuron, Readout, Source
 from qblif.gen.plan import make_plan
+from qblif.gen.split import choose_lanes
 from qblif.host.abi import MemoryId
 from qblif.hw.params import CoreParams, DesignParams
 from qblif.sim.random_networks import random_network
@@ -175,3 +176,8 @@ def test_tracing_does_not_change_the_image():
 def test_the_description_names_cores_layers_and_memory():
     text = make_plan(shortcut(), 2).describe()
     assert all(part in text for part in ("shortcut", "core 0", "core 1", "layer 4 head", "words"))
+
+
+def test_without_being_told_the_planner_takes_the_most_lanes_that_the_channels_keep_busy():
+    chosen = make_plan(chain()).design.cores[0].lanes
+    assert chosen == choose_lanes(chain()) and 8 <= chosen <= 64
