@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .errors import ModelError
@@ -36,7 +36,10 @@ def train(path: str | os.PathLike, steps: int = 2, levels: int = 20, recipe: Rec
     state = {name: value.contiguous() for name, value in trained.quantised.state_dict().items()}
     facts = {"steps": str(steps), "levels": str(levels), "float_accuracy": repr(trained.float_accuracy),
              "quantised_accuracy": repr(trained.quantised_accuracy)}
-    save_file(state, path, metadata=facts)
+    try:
+        save_file(state, path, metadata=facts)
+    except SafetensorError as error:
+        raise OSError(f"the weights cannot be written to {Path(path)}: {error}") from error
     return trained
 
 
@@ -46,7 +49,7 @@ def facts(path: str | os.PathLike) -> dict[str, float]:
         with safe_open(path, framework="pt") as file:
             noted = file.metadata() or {}
         return {name: float(noted[name]) for name in ("steps", "levels", "float_accuracy", "quantised_accuracy")}
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise ModelError(f"{Path(path)} was not written by `qblif train`: {error}") from error
 
 
