@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from .errors import ModelError
@@ -48,7 +48,7 @@ def facts(path: str | os.PathLike) -> dict[str, float]:
         with safe_open(path, framework="pt") as file:
             noted = file.metadata() or {}
         return {name: float(noted[name]) for name in ("steps", "levels", "float_accuracy", "quantised_accuracy")}
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise ModelError(f"{Path(path)} was not written by `qblif train`: {error}") from error
 
 
