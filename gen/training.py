@@ -118,6 +118,11 @@ class Trained:
     gammas: dict[str, float]
     seconds: float
 
+    def __str__(self):
+        gamma = ", ".join(f"{name} {value:.3g}" for name, value in self.gammas.items())
+        return (f"{type(self.module).__name__}: accuracy {self.float_accuracy:.2%} float, "
+                f"{self.quantised_accuracy:.2%} quantised; gamma: {gamma}; {self.seconds:.0f} s")
+
 
 def train(module: nn.Module, data: Data, recipe: Recipe = Recipe(), *, weight_bits: int | None = None,
           input_bits: int | None = None, augment: Callable | None = None, progress: Progress | bool = False) -> Trained:
