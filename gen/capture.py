@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import operator
 
 import torch
 from torch import fx, nn
@@ -41,7 +42,8 @@ def capture(module: nn.Module, example: torch.Tensor, problems: list[str]) -> Ca
     name = type(module).__name__
     tracer = _Tracer()
     try:
-        graph = tracer.trace(module)
+        with evaluation(module):
+            graph = tracer.trace(module)
     except Exception as e:  # user code runs here
         leaves = {path: m for path, m in module.named_modules() if not list(m.children())}
         problems += [f"{path}: {p}" for path, m in leaves.items() for p in checks.module_problems(m)]
@@ -111,6 +113,13 @@ def _check_modules(module, graph, batched, problems):
             seen.add(id(m))
 
 
+class _Proxy(fx.Proxy):
+    """A proxy that keeps `a += b` apart from `a = a + b`: other names of a change with it."""
+
+    def __iadd__(self, other):
+        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+
 class _Tracer(fx.Tracer):
     """Keeps layers whole, and looks into SeqToBatch; `batched` are the layers in there."""
 
@@ -118,6 +127,10 @@ class _Tracer(fx.Tracer):
         super().__init__()
         self.batched: set[str] = set()
         self.inside = 0
+
+    def proxy(self, node):
+        """Return the proxy of a node."""
+        return _Proxy(node, self)
 
     def is_leaf_module(self, module, name):
         """Keep what we know, what torch has, and SpikingJelly's layers, so that problems name them."""

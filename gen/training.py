@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from qblif.gen.errors import ModelError
 from qblif.gen.layers import InputScale
 from qblif.gen.models import digits_net
 from qblif.gen.neuron import gammas, neurons
 from qblif.gen.quantised import QuantisedNetwork, quantise
+from qblif.host.errors import InputError
 
 Progress = Callable[[str, int, int, float], None]
 """Called after each epoch with phase ("float" or "quantised"), epochs done, epochs in all and the mean loss."""
@@ -97,8 +97,8 @@ class Data:
         if y.min() < 0:
             yield f"{part}_y goes down to {int(y.min())}, allowed are classes from 0"
         if x.is_complex() or not ((x >= 0).all() and (not x.is_floating_point() or (x == x.floor()).all())):
-            yield (f"{part}_x has values that are no unsigned integers: give pixels or counts, and put the scaling into "
-                   "the module, as InputScale")
+            yield (f"{part}_x has values that are no unsigned integers: give pixels or counts, and put the scaling "
+                   "into the module, as InputScale")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +138,7 @@ def train(module: nn.Module, data: Data, recipe: Recipe = Recipe(), *, weight_bi
     first = quantise(module, example, weight_bits=weight_bits, input_bits=input_bits)
     classes, most = first.graph.groups[-1].shape[0], int(max(data.train_y.max(), data.test_y.max()))
     if most >= classes:
-        raise InputError(f"the labels go up to {most}, allowed with the {classes} logits of the module is {classes - 1}")
+        raise InputError(f"the labels go up to {most}, allowed with the module's {classes} logits is {classes - 1}")
     try:
         fit(module, data, recipe, recipe.epochs, recipe.rate, augment=augment, report=report, phase="float")
         float_accuracy = evaluate(module.eval(), data.test_x, data.test_y, data.axis)
@@ -163,7 +163,7 @@ def fit(module: nn.Module, data: Data, recipe: Recipe, epochs: int, rate: float,
         {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0, "factor": 1.0},
         {"params": scales, "weight_decay": 0.0, "factor": recipe.gamma_rate}], lr=rate)
     count = len(data.train_y)
-    device = next(module.parameters()).device
+    device, dtype = next((p.device, p.dtype) for p in module.parameters())
     total = max(1, epochs * -(-count // recipe.batch))
     warm = max(1, min(total // 20, 200)) if phase == "float" else 1
     step = 0
@@ -174,7 +174,7 @@ def fit(module: nn.Module, data: Data, recipe: Recipe, epochs: int, rate: float,
             if len(index) < 2:
                 continue  # BatchNorm needs more than one sample
             x, y = data.train_x.index_select(data.axis, index), data.train_y[index].to(device)
-            x = (augment(x, generator) if augment else x).to(device, torch.float32)
+            x = (augment(x, generator) if augment else x).to(device, dtype)
             step += 1
             done = max(0, step - warm) / max(1, total - warm)
             factor = min(1, step / warm) * (1 + math.cos(math.pi * done)) / 2

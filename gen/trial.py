@@ -88,9 +88,9 @@ class _Trial(Run):
             layer, worst = self._layer(n), difference.argmax()
             name, what = (n.target, type(layer).__name__) if layer else (n.name, "operation")
             raise Disagreement(f"{name}: this {what} gives {seen.flatten()[worst]:.6g} where fold would compute "
-                               f"{expected.flatten()[worst]:.6g}. What it does besides cannot be seen: a hook, a tensor "
-                               "changed in place (+=) and used elsewhere, or axes read in another order. Remove hooks, "
-                               "write a = a + b")
+                               f"{expected.flatten()[worst]:.6g}. There is a hook, a tensor changed in place (+=) and "
+                               "used elsewhere, or a layer of torch that takes T for N: remove hooks, write a = a + b, "
+                               "and use the layers of qblif.gen, which know the time axis")
         return result
 
     def _layer(self, node):
