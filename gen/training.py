@@ -118,6 +118,11 @@ class Trained:
     gammas: dict[str, float]
     seconds: float
 
+    def __repr__(self) -> str:
+        """Return one line; the modules print themselves."""
+        return (f"Trained({type(self.module).__name__}: float {100 * self.float_accuracy:.2f} %, "
+                f"quantised {100 * self.quantised_accuracy:.2f} %, {self.seconds:.0f} s)")
+
 
 def train(module: nn.Module, data: Data, recipe: Recipe = Recipe(), *, weight_bits: int | None = None,
           input_bits: int | None = None, augment: Callable | None = None, progress: Progress | bool = False) -> Trained:
