@@ -14,12 +14,12 @@ import numpy as np
 
 from qblif.host import abi
 from qblif.host.codec import InputLayout
-from qblif.hw.params import CoreParams, DesignParams
+from qblif.hw.params import LARGEST, CoreParams, DesignParams
 
 from .errors import PlanError
 from .maps import map_layout, place
 from .network import MaxPool, Network, Readout
-from .split import Segment, allowed_cuts, cut, split_layer
+from .split import Segment, allowed_cuts, choose_lanes, cut, split_layer
 from .tables import Tables
 from .verify import bounds, verify
 
@@ -79,7 +79,7 @@ def _image(design: DesignParams, sections: list[np.ndarray]) -> tuple[np.ndarray
     return np.append(image, np.uint32(abi.crc(image.tobytes()))).astype("<u4"), program_hash
 
 
-def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | None = None, lanes: int = 16,
+def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | None = None, lanes: int | None = None,
               buffers: int = 2, **core_params) -> Plan:
     """Plan a network onto hardware.
 
@@ -87,7 +87,8 @@ def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | 
     ----------
     cores: cores in the chain, or "max": as many as there are allowed segments
     design: an existing build to plan onto; without it, the smallest one that fits is chosen
-    lanes, core_params: parameters of the cores (hw/params.py CoreParams) when there is no `design`;
+    lanes: accumulators of a cluster; default: as many as the network keeps busy (split.choose_lanes)
+    core_params: further parameters of the cores (hw/params.py CoreParams) when there is no `design`;
         depths left out are chosen to fit
     buffers: input buffers per core, 1 or 2 (2: the next image arrives while one is in work)
 
@@ -97,64 +98,24 @@ def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | 
     verify(network)
     if buffers not in (1, 2):
         raise PlanError(f"buffers is {buffers!r}, allowed is 1 or 2")
-    cores = len(design.cores) if design else cores
     if design is None:
-        core_params = {"weight_bits": network.weight_bits, **core_params, "lanes": lanes}
-        core_params.setdefault("word_bits", max(64, lanes))
-        core_params.setdefault("neuron_lanes", min(4, lanes))
-        core_params.setdefault("level_bits", max((network.map_bits(i + 1) for i in range(len(network.layers) - 1)),
-                                                 default=5))
-        core_params.setdefault("level_bits", 5)
-        # The default serves most networks with one build; what needs more gets more, as far as the core goes.
-        core_params.setdefault("acc_bits", min(32, max(CoreParams.acc_bits, *(b.bits for b in bounds(network)))))
-    shape = design.cores[0] if design else CoreParams(**core_params)
+        shape = _shape(network, lanes or choose_lanes(network), core_params)
+    else:
+        shape, cores = design.cores[0], len(design.cores)
     layouts = {i: map_layout(network, i, shape.lanes, shape.word_bits) for i in range(len(network.layers))}
-    troubles: list[str] = []
-    chosen, segments, tables = [], [], []
-    for number, (first, last) in enumerate(cut(network, cores, shape.lanes)):
+    parts, troubles = [], []
+    for number, span in enumerate(cut(network, cores, shape.lanes)):
         core = design.cores[number] if design else shape
-        bases, words, step = place(network, first, last, layouts, buffers)
-        if design and words > core.map_depth and buffers == 2:
-            bases, words, step = place(network, first, last, layouts, 1)
-        shares = tuple(split_layer(network.layers[i], core.lanes, core.clusters) for i in range(first, last + 1))
-        segment = Segment(first, last, bases, words, step, shares)
-        streams = last < len(network.layers) - 1
-        per_cluster = [Tables(network, core, segment, layouts, c, streams) for c in range(core.clusters)]
-        needs = {"map_depth": words, "contexts": max(row["sources"] for t in per_cluster for row in t.layers)}
-        for memory, name in zip(_TABLES, ("layer_depth", "source_depth", "channel_depth", "weight_depth"),
-                                strict=True):
-            needs[name] = max(t.rows(memory) for t in per_cluster)
-        if design is None:
-            core = dataclasses.replace(core, **{name: _power(need) for name, need in needs.items()
-                                                if name not in core_params})
-            for table in per_cluster:
-                table.core = core
-        troubles += [f"core {number} needs {name} >= {need:,}, the build has {getattr(core, name):,} "
-                     f"({need - getattr(core, name):,} too few)"
-                     for name, need in needs.items() if need > getattr(core, name)]
-        troubles += _widths(network, core, number, first, last)
-        chosen.append(core)
-        segments.append(segment)
-        tables.append(per_cluster)
+        fixed = set(LARGEST if design else core_params)
+        parts.append(_lay_out(network, core, span, layouts, buffers, fixed))
+        troubles += [f"core {number} {trouble}" for trouble in _misfits(network, *parts[-1])]
     if troubles:
         raise PlanError("network {!r} does not fit:\n  {}".format(network.name, "\n  ".join(troubles)))
 
-    design = design or DesignParams(tuple(chosen))
-    sections = []
+    design = design or DesignParams(tuple(core for core, _, _ in parts))
     try:
-        for number, (segment, core, per_cluster) in enumerate(zip(segments, design.cores, tables, strict=True)):
-            config = abi.pack(abi.CONFIG_FIELDS, {
-                "layers": segment.last - segment.first + 1, "input_words": layouts[segment.first].words,
-                "input_base": segment.bases[segment.first], "buffer_step": segment.buffer_step})
-            beats = abi.beats(config, abi.row_beats(core.memory_bits(abi.MemoryId.CONFIG)))
-            sections.append(_section(abi.MemoryId.CONFIG, abi.ALL_CLUSTERS, number, np.array([beats], np.uint32)))
-            for memory in _TABLES:
-                contents = [table.beats(memory) for table in per_cluster]
-                if all(np.array_equal(contents[0], other) for other in contents[1:]):
-                    sections.append(_section(memory, abi.ALL_CLUSTERS, number, contents[0]))
-                else:
-                    sections += [_section(memory, index, number, rows) for index, rows in enumerate(contents)
-                                 if len(rows)]
+        sections = [section for number, (_, segment, tables) in enumerate(parts)
+                    for section in _sections(number, segment, tables, layouts[segment.first].words)]
     except ValueError as error:
         raise PlanError(f"network {network.name!r} exceeds what the program format can say: {error}") from error
     image, program_hash = _image(design, sections)
@@ -163,29 +124,88 @@ def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | 
     layout = InputLayout(shape=spec.shape, steps=network.steps, static=spec.static, bits=spec.bits,
                          padding=spec.padding, zero_point=spec.zero_point, stored_channels=layouts[0].channels,
                          word_bits=shape.word_bits)
-    return Plan(network, design, tuple(segments), image, program_hash, layout)
+    return Plan(network, design, tuple(segment for _, segment, _ in parts), image, program_hash, layout)
 
 
-def _widths(network: Network, core: CoreParams, number: int, first: int, last: int) -> list[str]:
+def _shape(network: Network, lanes: int, given: dict) -> CoreParams:
+    """Return parameters of a new core, with depths still open, from those given and what the network needs."""
+    levels = [network.map_bits(i + 1) for i in range(len(network.layers) - 1)]
+    needed = {
+        "weight_bits": network.weight_bits, "word_bits": max(64, lanes), "neuron_lanes": min(4, lanes),
+        "level_bits": max(levels, default=CoreParams.level_bits),
+        # The default serves most networks with one build; what needs more gets more, as far as the core goes.
+        "acc_bits": min(32, max(CoreParams.acc_bits, *(b.bits for b in bounds(network)))),
+    }
+    return CoreParams(**{**needed, **given, "lanes": lanes})
+
+
+def _lay_out(network: Network, core: CoreParams, span: tuple[int, int], layouts: dict, buffers: int, fixed: set):
+    """Return (core, segment, tables of each cluster) for layers `span`; depths not `fixed` are made to fit."""
+    first, last = span
+    bases, words, step = place(network, first, last, layouts, buffers)
+    if "map_depth" in fixed and words > core.map_depth and buffers == 2:
+        bases, words, step = place(network, first, last, layouts, 1)
+    shares = tuple(split_layer(network.layers[i], core.lanes, core.clusters) for i in range(first, last + 1))
+    segment = Segment(first, last, bases, words, step, shares)
+    streams = last < len(network.layers) - 1
+    tables = [Tables(network, core, segment, layouts, cluster, streams) for cluster in range(core.clusters)]
+    open_depths = {name: min(_power(need), LARGEST[name]) for name, need in _needs(segment, tables).items()
+                   if name not in fixed}
+    return dataclasses.replace(core, **open_depths), segment, tables
+
+
+def _needs(segment: Segment, tables: list[Tables]) -> dict[str, int]:
+    """Return the depth that each memory of a core needs, by the name of its parameter."""
+    rows = {f"{memory.name.lower().removesuffix('s')}_depth": max(table.rows(memory) for table in tables)
+            for memory in _TABLES}
+    return {"map_depth": segment.map_words, **rows,
+            "contexts": max(row["sources"] for table in tables for row in table.layers)}
+
+
+def _misfits(network: Network, core: CoreParams, segment: Segment, tables: list[Tables]) -> list[str]:
+    """Return everything that does not fit the core, and by how much."""
+    depths = [f"needs {name} >= {need:,}, the build has {getattr(core, name):,} "
+              f"({need - getattr(core, name):,} too few)"
+              for name, need in _needs(segment, tables).items() if need > getattr(core, name)]
+    return depths + _widths(network, core, segment.first, segment.last)
+
+
+def _sections(number: int, segment: Segment, tables: list[Tables], input_words: int) -> list[np.ndarray]:
+    """Return the program sections of core `number`; what is the same in all clusters is sent once."""
+    config = abi.pack(abi.CONFIG_FIELDS, {
+        "layers": segment.last - segment.first + 1, "input_words": input_words,
+        "input_base": segment.bases[segment.first], "buffer_step": segment.buffer_step})
+    beats = abi.beats(config, abi.row_beats(abi.field_bits(abi.CONFIG_FIELDS)))
+    sections = [_section(abi.MemoryId.CONFIG, abi.ALL_CLUSTERS, number, np.array([beats], np.uint32))]
+    for memory in _TABLES:
+        contents = [table.beats(memory) for table in tables]
+        if all(np.array_equal(contents[0], other) for other in contents[1:]):
+            sections.append(_section(memory, abi.ALL_CLUSTERS, number, contents[0]))
+        else:
+            sections += [_section(memory, index, number, rows) for index, rows in enumerate(contents) if len(rows)]
+    return sections
+
+
+def _widths(network: Network, core: CoreParams, first: int, last: int) -> list[str]:
     """Return what is too wide for a core: weights, levels, sums and membranes."""
     troubles = []
     if network.weight_bits > core.weight_bits:
-        troubles.append(f"core {number} has weights of {core.weight_bits} bits, the network's have "
+        troubles.append(f"has weights of {core.weight_bits} bits, the network's have "
                         f"{network.weight_bits}")
     limits = bounds(network)
     for index in range(first, last + 1):
         layer = network.layers[index]
         if not isinstance(layer, Readout) and network.map_bits(index + 1) > core.level_bits:
-            troubles.append(f"core {number} emits levels of {core.level_bits} bits, layer {layer.name!r} has "
+            troubles.append(f"emits levels of {core.level_bits} bits, layer {layer.name!r} has "
                             f"{network.map_bits(index + 1)}")
         if isinstance(layer, MaxPool):
             continue
         if limits[index].bits > core.acc_bits:
-            troubles.append(f"core {number} has accumulators of {core.acc_bits} bits, layer {layer.name!r} needs "
+            troubles.append(f"has accumulators of {core.acc_bits} bits, layer {layer.name!r} needs "
                             f"{limits[index].bits}")
         steps = max(s.exponent + network.map_bits(s.map) for s in layer.sources)
         if core.fanout == "unary" and steps > 16:
-            troubles.append(f"core {number} has unary fan-out, which is limited to 16 scan steps; layer "
+            troubles.append(f"has unary fan-out, which is limited to 16 scan steps; layer "
                             f"{layer.name!r} has {steps} (exponents up to "
                             f"{max(s.exponent for s in layer.sources)})")
     return troubles

@@ -65,6 +65,15 @@ def _work(network: Network, layer: int, lanes: int) -> int:
     return positions * field
 
 
+def choose_lanes(network: Network) -> int:
+    """Return the most lanes, 8 to 64, of which less than a fifth idles because channels do not fill lane groups."""
+    def work(lanes: int) -> int:
+        return lanes * sum(_work(network, layer, lanes) for layer in range(len(network.layers)))
+
+    useful = work(1)
+    return max((lanes for lanes in (16, 32, 64) if work(lanes) * 4 < useful * 5), default=8)
+
+
 def cut(network: Network, cores: int | str, lanes: int) -> list[tuple[int, int]]:
     """Return the first and last layer of each core, the largest segment made as small as the cuts allow."""
     cuts = allowed_cuts(network)

@@ -60,16 +60,15 @@ class Cluster(wiring.Component):
         m = Module()
         p = self._params
 
-        m.submodules.layers = layers = Memory(shape=abi_row(abi.LAYER_FIELDS), depth=p.layer_depth, init=[],
-                                              attrs={"no_rw_check": 1})
-        write, read = layers.write_port(), layers.read_port()
+        # Shallow and wide: LUT RAM, read into registers that fan out widely.
+        m.submodules.layers = layers = Memory(shape=abi_row(abi.LAYER_FIELDS), depth=p.layer_depth, init=[])
+        write, read = layers.write_port(), layers.read_port(domain="comb")
+        layer = Signal(abi_row(abi.LAYER_FIELDS))
         m.d.comb += [
             write.en.eq(self.load.valid & (self.load.memory == abi.MemoryId.LAYERS)),
             write.addr.eq(self.load.address), write.data.eq(self.load.data),
-            read.addr.eq(self.layer_index), read.en.eq(1),
+            read.addr.eq(self.layer_index),
         ]
-        # A copy in registers: it fans out widely and must not follow the memory's clock-to-out.
-        layer = Signal(abi_row(abi.LAYER_FIELDS))
         m.d.sync += layer.eq(read.data)
 
         # Feature maps: one bank per chunk, so that a chunk can be written alone.

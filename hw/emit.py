@@ -1,10 +1,9 @@
 """SystemVerilog text from Amaranth components.
 
 `amaranth.back.verilog` prints combinational logic as ``always @*`` processes with initialised registers, which
-stay X on Icarus under SystemVerilog rules; ``always_comb`` processes wake each other for ever there, since Icarus 11
-makes them sensitive to all of a vector of which they read a few bits. So processes become assignments here
-(full ``proc``). Verilator then simulates at 0.8 of the speed that it has with ``always_comb``: the price of one text
-for all tools. Attributes are kept: ``no_rw_check`` and ``ram_style`` decide what memories become.
+stay X on Icarus under SystemVerilog rules; with ``always_comb`` processes Icarus 11 hangs at time zero. So processes
+become assignments here (full ``proc``). Verilator simulates those at 0.7 of the speed of ``always_comb``: the price
+of one text for all tools. Attributes are kept: ``no_rw_check`` and ``ram_style`` decide what memories become.
 """
 
 from __future__ import annotations

@@ -8,6 +8,10 @@ from qblif.host import abi
 
 FANOUTS = ("double", "unary")
 
+LARGEST = {"map_depth": 1 << 20, "weight_depth": 1 << 20, "layer_depth": 1 << 12, "source_depth": 1 << 14,
+           "channel_depth": 1 << 16, "contexts": 128}
+"""What the sizes of a core may be at most; all are powers of two from 2 upwards."""
+
 
 def _bits(depth: int) -> int:
     return max(1, (depth - 1).bit_length())
@@ -68,8 +72,7 @@ class CoreParams:
         check("weight_bits", 2 <= self.weight_bits <= 8, "2 to 8")
         check("acc_bits", 12 <= self.acc_bits <= 32, "12 to 32")
         check("level_bits", 1 <= self.level_bits <= 8, "1 to 8")
-        for name, most in (("map_depth", 1 << 20), ("weight_depth", 1 << 20), ("layer_depth", 1 << 12),
-                           ("source_depth", 1 << 14), ("channel_depth", 1 << 16), ("contexts", 128)):
+        for name, most in LARGEST.items():
             check(name, power(getattr(self, name)) and 2 <= getattr(self, name) <= most,
                   f"a power of two, 2 to {most}")
         check("fanout", self.fanout in FANOUTS, f"one of {FANOUTS}")

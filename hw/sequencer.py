@@ -24,6 +24,8 @@ from .params import CoreParams
 X_BITS = 21
 Y_BITS = 14
 
+_MAP_ADDRESSES = ("row_init", "row_step", "step_step", "plane_step", "plane_top", "tap_row_step")
+_WEIGHT_ADDRESSES = ("tap_row_weights", "tap_col_weights", "weight_first")
 _GEOMETRY = ("tap_rows", "tap_dy", "tap_row_step", "tap_row_weights", "tap_cols", "tap_col_step",
              "tap_col_weights", "run_bits", "y_limit", "x_limit")
 
@@ -43,6 +45,13 @@ def field(params: CoreParams) -> data.StructLayout:
         "first": 1, "last": 1, "doublings": 6, "diagonal": 1, "again": 1, "address": params.map_bits,
         "y": signed(Y_BITS), "x": signed(X_BITS), "weight": params.weight_address_bits,
         **{name: widths[name] for name in _GEOMETRY}})
+
+
+def _stored(params: CoreParams) -> data.StructLayout:
+    """Return what is kept of a row of the source table: addresses as wide as the core's memories need them."""
+    widths = (dict.fromkeys(_MAP_ADDRESSES, params.map_bits)
+              | dict.fromkeys(_WEIGHT_ADDRESSES, params.weight_address_bits))
+    return abi_row([(name, min(bits, widths.get(name, bits)), *signed) for name, bits, *signed in abi.SOURCE_FIELDS])
 
 
 class Sequencer(wiring.Component):
@@ -76,15 +85,16 @@ class Sequencer(wiring.Component):
         p = self._params
         unary = p.fanout == "unary"
 
-        source_row = abi_row(abi.SOURCE_FIELDS)
-        m.submodules.sources = sources = Memory(shape=source_row, depth=p.source_depth, init=[],
+        m.submodules.sources = sources = Memory(shape=_stored(p), depth=p.source_depth, init=[],
                                                 attrs={"no_rw_check": 1})
         write = sources.write_port()
         read = sources.read_port()
+        source_row = abi_row(abi.SOURCE_FIELDS)
+        loaded = data.View(source_row, self.load.data[:source_row.size])
         m.d.comb += [
             write.en.eq(self.load.valid & (self.load.memory == abi.MemoryId.SOURCES)),
             write.addr.eq(self.load.address),
-            write.data.eq(self.load.data),
+            *(write.data[name].eq(loaded[name]) for name, *_ in abi.SOURCE_FIELDS),
         ]
         # What a source remembers between visits: addresses of the field's row, its time step and its plane.
         context = data.StructLayout({"row": p.map_bits, "step": p.map_bits, "plane": p.map_bits,

@@ -215,7 +215,8 @@ def synthesise(verilog: str, target: str = "ecp5", top: str = _TOP, modules: boo
         (work / "run.ys").write_text(script)
         run = subprocess.run([*command, "-q", "run.ys"], cwd=work, capture_output=True, text=True, check=False)
         if run.returncode:
-            raise RuntimeError(f"Yosys failed with status {run.returncode}:\n{run.stderr.strip()[-2000:]}")
+            said = (run.stdout + run.stderr).strip()[-2000:]
+            raise RuntimeError(f"Yosys failed with status {run.returncode}:\n{said}")
         generic = _statistics(work / "generic.json")[top]
         cells = _statistics(work / "mapped.json")[top]
         by_module = _statistics(work / "modules.json") if modules else {}

@@ -71,7 +71,8 @@ def run_icarus(design: DesignParams, program: np.ndarray, frames: np.ndarray, cl
         raise DeviceError(fields["error"], status[1])
     check_frames(last, classes)
     if len(words) != count * classes:
-        raise Timeout(f"{len(words) // classes} of {count} images were done after {timeout_cycles} cycles without a beat")
+        raise Timeout(f"{len(words) // classes} of {count} images were done when no beat had moved for "
+                      f"{timeout_cycles} cycles")
     cycles, latency = spans(starts, ends)
     return Result(words.view(np.int32).astype(np.int64).reshape(count, classes), cycles, latency, now,
                   time.perf_counter() - started, traces)

@@ -57,11 +57,12 @@ def pytest_runtest_setup(item):
 def pytest_runtest_makereport(item, call):
     report = yield
     if report.skipped and not hasattr(report, "wasxfail"):
-        needs = {name for marker, name in MARKERS.items() if item.get_closest_marker(marker)}
-        missing = needs & required()
+        reason = str(report.longrepr[2])
+        missing = {name for name in required() if name in reason.lower()}
+        missing |= {name for marker, name in MARKERS.items() if item.get_closest_marker(marker)} & required()
         if missing:
             report.outcome = "failed"
-            report.longrepr = f"QBLIF_REQUIRE asks for {', '.join(sorted(missing))}, but: {report.longrepr[2]}"
+            report.longrepr = f"QBLIF_REQUIRE asks for {', '.join(sorted(missing))}, but: {reason}"
     return report
 
 

@@ -69,16 +69,24 @@ def test_the_host_part_imports_with_numpy_alone():
     assert done.returncode == 0, done.stderr
 
 
-def test_the_host_part_works_on_python_3_10(python310, tmp_path, wheel):
+def test_the_host_part_works_and_passes_its_tests_on_python_3_10(python310, tmp_path, wheel):
+    """A wheel in an environment with numpy and nothing else of ours; beside it only what the tests themselves need."""
     subprocess.run([python310, "-m", "venv", tmp_path], check=True)
-    python = tmp_path / "bin" / "python"
-    install = subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-compile", wheel], capture_output=True,
-                             text=True, check=False)
+    programs = tmp_path / "bin"
+    install = subprocess.run([programs / "pip", "install", "--quiet", "--no-compile", wheel, "pytest", "hypothesis"],
+                             capture_output=True, text=True, check=False)
     if install.returncode:
         pytest.skip(f"python3.10: numpy cannot be installed here: {install.stderr.strip().splitlines()[-1]}")
-    # Not in the repository's root, whose own qblif folder would come first
-    done = subprocess.run([python, "-c", IMPORT_ALL_OF_HOST], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    version = subprocess.run([tmp_path / "bin" / "qblif", "version"], capture_output=True, text=True, check=False,
-                             cwd=tmp_path)
-    assert version.returncode == 0, version.stderr
+
+    def run(*command) -> str:
+        # Not in the repository's root, whose own qblif folder would come first
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run(programs / "python", "-c", IMPORT_ALL_OF_HOST)
+    assert run(programs / "qblif", "version").startswith("qblif ")
+    passed = run(programs / "pytest", "-q", "-c", "/dev/null", "--import-mode=importlib", "-p", "no:cacheprovider",
+                 ROOT / "tests" / "host")
+    assert " passed" in passed
+    assert " failed" not in passed

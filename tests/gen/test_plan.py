@@ -8,8 +8,9 @@ import pytest
 
 from qblif.gen.errors import PlanError, VerifyError
 from qblif.gen.maps import map_layout
-from qblif.gen.network import Input, MaxPool, Network, Neuron, Readout
+from qblif.gen.network import Input, MaxPool, Network, Neuron, Readout, Source
 from qblif.gen.plan import make_plan
+from qblif.gen.split import choose_lanes
 from qblif.host.abi import MemoryId
 from qblif.hw.params import CoreParams, DesignParams
 from qblif.sim.random_networks import random_network
@@ -88,20 +89,36 @@ def test_accumulators_that_are_too_narrow_are_named_with_the_bits_needed():
     assert int(bits) > 12
 
 
-def test_too_many_sources_of_a_layer_are_named():
-    net = Network("wide", 1, Input((4, 8, 8), 1), (
-        layer("a", (4, 8, 8), conv(0, 4, 4)), MaxPool("max", 1, (8, 8), (1, 1), (0, 0), (4, 1, 1)),
+def max_pool_of(size):
+    """Return a network with a max pooling over a whole map, which takes a source per tap."""
+    return Network("wide", 1, Input((4, size, size), 1), (
+        layer("a", (4, size, size), conv(0, 4, 4)), MaxPool("max", 1, (size, size), (1, 1), (0, 0), (4, 1, 1)),
         Readout("head", (conv(2, 2, 4),), frozen([0, 0], np.int32))))
+
+
+def test_too_many_sources_of_a_layer_are_named():
     with pytest.raises(PlanError, match=r"needs contexts >= 64, the build has 32 \(32 too few\)"):
-        make_plan(net, design=DesignParams((ROOMY,)))
+        make_plan(max_pool_of(8), design=DesignParams((ROOMY,)))
+
+
+def test_what_no_core_can_be_built_for_is_named_too():
+    with pytest.raises(PlanError, match=r"needs contexts >= 144, the build has 128 \(16 too few\)"):
+        make_plan(max_pool_of(12))
+
+
+def test_what_the_fields_of_the_tables_cannot_hold_is_named():
+    net = Network("long", 1, Input((32, 1, 4095), 1), (
+        Readout("head", (Source(0, frozen(np.ones((1, 32, 1, 4095)))),), frozen([0], np.int32)),))
+    with pytest.raises(PlanError, match="'run_bits' is 131040, allowed is 0 to 65535"):
+        make_plan(net)
 
 
 def test_unary_fan_out_is_limited_in_scan_steps():
-    a = layer("a", (4, 4, 4), conv(0, 4, 4), conv(0, 4, 4, exponent=14))
+    a = layer("a", (4, 4, 4), conv(0, 4, 4), conv(0, 4, 4, exponent=17))
     net = Network("steep", 1, Input((4, 4, 4), 3), (
         a, Readout("head", (conv(1, 3, 4, 4),), frozen([0, 0, 0], np.int32))))
-    make_plan(net, acc_bits=32)
-    with pytest.raises(PlanError, match=r"limited to 16 scan steps; layer 'a' has 17 \(exponents up to 14\)"):
+    assert make_plan(net).design.cores[0].acc_bits > 24       # without a design, what is needed is chosen
+    with pytest.raises(PlanError, match=r"limited to 16 scan steps; layer 'a' has 20 \(exponents up to 17\)"):
         make_plan(net, acc_bits=32, fanout="unary")
 
 
@@ -159,3 +176,8 @@ def test_tracing_does_not_change_the_image():
 def test_the_description_names_cores_layers_and_memory():
     text = make_plan(shortcut(), 2).describe()
     assert all(part in text for part in ("shortcut", "core 0", "core 1", "layer 4 head", "words"))
+
+
+def test_without_being_told_the_planner_takes_the_most_lanes_that_the_channels_keep_busy():
+    chosen = make_plan(chain()).design.cores[0].lanes
+    assert chosen == choose_lanes(chain()) and 8 <= chosen <= 64
