@@ -9,9 +9,9 @@ layers, on (N, ...) and (T, N, ...): QConv2d, QConv1d, QLinear, BatchNorm2d, Bat
 the input and time: InputScale, Repeat, MeanOverTime; SeqToBatch (for torch's own layers)
 training: train, Recipe, Data, Trained, evaluate; quantise, QuantisedNetwork; digits_net, digits_data, train_digits
 weights from elsewhere: load_weights
-to integers and to a design: fold, Network, make_plan, Plan
+to integers and to a design: fold, Network, save and load (network files), make_plan, Plan
 errors: ModelError, VerifyError, PlanError
-modules: network_file (save, load), table (prints a network), verify, build
+modules: table (prints a network), verify, build
 
 What needs torch is imported when it is first used, so that reading and planning networks works without it.
 """
@@ -29,6 +29,7 @@ _EXPORTS = {
     "models": ("digits_net",),
     "training": ("train", "train_digits", "evaluate", "Recipe", "Data", "Trained", "digits_data"),
     "network": ("Network",),
+    "network_file": ("save", "load"),
     "plan": ("make_plan", "Plan"),
     "errors": ("ModelError", "VerifyError", "PlanError"),
 }

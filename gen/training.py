@@ -118,10 +118,10 @@ class Trained:
     gammas: dict[str, float]
     seconds: float
 
-    def __str__(self):
-        gamma = ", ".join(f"{name} {value:.3g}" for name, value in self.gammas.items())
-        return (f"{type(self.module).__name__}: accuracy {self.float_accuracy:.2%} float, "
-                f"{self.quantised_accuracy:.2%} quantised; gamma: {gamma}; {self.seconds:.0f} s")
+    def __repr__(self) -> str:
+        """Return one line; the modules print themselves."""
+        return (f"Trained({type(self.module).__name__}: float {100 * self.float_accuracy:.2f} %, "
+                f"quantised {100 * self.quantised_accuracy:.2f} %, {self.seconds:.0f} s)")
 
 
 def train(module: nn.Module, data: Data, recipe: Recipe = Recipe(), *, weight_bits: int | None = None,

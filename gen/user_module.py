@@ -38,5 +38,5 @@ def _call(what, function, *args):
         return function(*args)
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
-        place = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (last.filename, last.lineno)
-        raise ModelError(f"{what} cannot be run: {type(error).__name__}: {error} ({place[0]}, line {place[1]})") from error
+        file, line = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (last.filename, last.lineno)
+        raise ModelError(f"{what} cannot be run: {type(error).__name__}: {error} ({file}, line {line})") from error

@@ -7,6 +7,7 @@ on a board that has nothing but numpy, and says what is missing where more is ne
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -79,6 +80,9 @@ def run(args: argparse.Namespace) -> int:
     from qblif import host
 
     images = _array(args.images) if args.images else None
+    if args.target == "sim":
+        print("opening the simulated hardware; the first time it is compiled, which takes about a minute",
+              file=sys.stderr)
     with host.open(args.bundle, args.target, timeout=args.timeout) as accelerator:
         if images is None:
             print(f"{accelerator.self_test()} golden vectors: all logits equal")
@@ -102,7 +106,7 @@ def inspect(args: argparse.Namespace) -> int:
         bundle = host.Bundle.load(args.file)
         print(bundle)
         for key, value in {**bundle.about, **bundle.tools}.items():
-            print(f"  {key}: {value}")
+            print(f"  {key}: {value}".replace("\n", "\n    "))
         return DONE
     from qblif.gen import table
 
@@ -319,7 +323,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code; errors of use are one message, not a traceback."""
     args = parser().parse_args(argv)
     try:
-        return args.function(args)
+        code = args.function(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader, for instance `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except KeyboardInterrupt:
         print("\ninterrupted; finished stages are kept", file=sys.stderr)
         return INTERRUPTED

@@ -113,6 +113,12 @@ def test_ctrl_c_ends_with_130_and_no_traceback(monkeypatch, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_a_reader_that_stops_early_is_no_mistake(folder):
+    done = subprocess.run(f"{sys.executable} -m qblif.cli inspect own.network | true", shell=True, check=False,
+                          capture_output=True, text=True)
+    assert done.stderr == ""
+
+
 def test_what_is_not_installed_is_named_with_the_extra_that_brings_it():
     script = ("import sys; sys.modules['torch'] = None; from qblif import cli; "
               "sys.exit(cli.main(['fold', 'own.py:network', '-o', 'x']))")
