@@ -106,11 +106,12 @@ class _Trial(Run):
         return functional_call(module, state, args, kwargs)
 
     def _neuron(self, module, current):
-        given = current.to(module.gamma.dtype)
+        levels = self._draw(module.levels, current.shape) * module.gamma.double()
+        given = levels.to(module.gamma.dtype)  # as a current: makes it spike, which the module's own need not
         if not torch.equal(module(given), QBLIF.forward(module, given)):
             raise Disagreement(f"this {type(module).__name__} gives other levels than its class computes: remove its "
                                "hooks")
-        return self._draw(module.levels, current.shape) * module.gamma.double()
+        return levels
 
     # --- what the graph says, (T or 1, N, C, H, W) -----------------------------------------------------------------
 
