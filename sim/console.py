@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Sequence
 
@@ -19,8 +20,9 @@ class Progress:
     On a terminal one line is redrawn; elsewhere a line is printed at every quarter, so that logs stay short.
     """
 
-    def __init__(self, title: str, stream=None):
+    def __init__(self, title: str, stream=None, unit: str = ""):
         self._title = title
+        self._unit = f" {unit}" if unit else ""
         self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
         self._started = time.monotonic()
@@ -33,13 +35,14 @@ class Progress:
         now = time.monotonic()
         if self._terminal and (done >= total or now - self._drawn > PAUSE):
             filled = WIDTH * done // max(total, 1)
-            line = f"{self._title:<12} [{'#' * filled}{'.' * (WIDTH - filled)}] {done}/{total} {text}"
+            bar = "#" * filled + "." * (WIDTH - filled)
+            line = f"{self._title:<12} [{bar}] {done}/{total}{self._unit} {text}".rstrip()
             self._stream.write("\r" + line.ljust(self._width))
             self._stream.flush()
             self._drawn, self._width = now, len(line)
         elif not self._terminal and 4 * done // max(total, 1) > self._quarter:
             self._quarter = 4 * done // total
-            print(f"{self._title:<12} {done}/{total} after {now - self._started:.0f} s {text}".rstrip(),
+            print(f"{self._title:<12} {done}/{total}{self._unit} after {now - self._started:.0f} s {text}".rstrip(),
                   file=self._stream, flush=True)
 
     def __enter__(self) -> Progress:
@@ -49,6 +52,36 @@ class Progress:
         """Leave the line: what is printed next starts on a line of its own."""
         if self._terminal and self._width:
             self._stream.write("\r" + " " * self._width + "\r")
+            self._stream.flush()
+
+
+class Waiting:
+    """Around a step that cannot say how far it is: its name, what to expect, and on a terminal the seconds so far."""
+
+    def __init__(self, title: str, text: str, stream=None):
+        self._line = f"{title:<12} {text}"
+        self._stream = stream or sys.stderr
+        self._done = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, daemon=True) if self._stream.isatty() else None
+
+    def __enter__(self) -> Waiting:
+        self._stream.write(self._line if self._ticker else self._line + "\n")
+        self._stream.flush()
+        if self._ticker:
+            self._ticker.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._done.set()
+        if self._ticker:
+            self._ticker.join()
+            self._stream.write("\n")
+            self._stream.flush()
+
+    def _tick(self) -> None:
+        started = time.monotonic()
+        while not self._done.wait(1):
+            self._stream.write(f"\r{self._line} ({time.monotonic() - started:.0f} s)")
             self._stream.flush()
 
 

@@ -20,8 +20,8 @@ from qblif.gen.plan import Plan, make_plan
 from qblif.gen.training import DIGITS, Data, Recipe, digits_data
 from qblif.host.stats import CoreStats
 
-from . import golden
-from .console import Progress
+from . import cache, golden
+from .console import Progress, Waiting
 from .deploy import deploy_plan
 from .icarus import find_icarus, run_icarus
 from .report import Report
@@ -76,7 +76,7 @@ class Rtl:
 
 def run(options: Options) -> int:
     """Do it all and print the table; return 0 where every integer is equal, else 1 after naming the first mismatch."""
-    with digits.one_thread():
+    with digits.one_thread(), cache.starting_over(options.fresh):
         return _run(options)
 
 
@@ -97,13 +97,14 @@ def _run(options: Options) -> int:
 
     verdict = Verdict(network)
     by_torch = _load_integers(folded)
-    verdict.logits("logits, quantised PyTorch", expected.logits, by_torch["logits"][chosen])
+    verdict.logits(f"quantised PyTorch: logits of {_named(options.first, len(images))}", expected.logits,
+                   by_torch["logits"][chosen])
     first_images = golden.run(network, data.test_x.numpy()[:TRACED], record=True)
-    verdict.levels(f"currents, membranes, levels of {TRACED} images, PyTorch", first_images.records,
+    verdict.levels(f"quantised PyTorch: all integers of {_named(0, TRACED)}", first_images.records,
                    by_torch["records"])
 
     simulate = _icarus if options.simulator == "icarus" else _verilator
-    rtl = simulate(verdict, expected.logits, built, plan, images, stages)
+    rtl = simulate(options, verdict, expected.logits, built, plan, images, stages)
 
     noted = digits.facts(trained.folder / WEIGHTS)
     accuracies = {"float": noted["float_accuracy"], "quantised": noted["quantised_accuracy"],
@@ -128,16 +129,16 @@ def folded(options: Options, data: Data) -> Done:
 
 def _train(options: Options) -> Done:
     def make(folder: Path) -> None:
-        with Progress("train") as bar:
+        with Progress("train", unit="epochs") as bar:
             digits.train(folder / WEIGHTS, options.steps, options.levels, options.recipe, progress=epochs(bar))
 
     def epochs(bar: Progress):
         first, second = options.recipe.epochs, options.recipe.quantised_epochs
         return lambda phase, done, _, loss: bar(done + first * (phase == "quantised"), first + second,
-                                                f"epochs, {phase}, loss {loss:.3f}")
+                                                f"({phase}), loss {loss:.3f}")
 
     parameters = {"steps": options.steps, "levels": options.levels, "recipe": dataclasses.asdict(options.recipe)}
-    return stage("train", ("qblif.gen.digits",), parameters, make, fresh=options.fresh)
+    return stage("train", ("qblif.gen.digits",), parameters, make)
 
 
 def _fold(options: Options, trained: Done, data: Data) -> Done:
@@ -153,38 +154,40 @@ def _fold(options: Options, trained: Done, data: Data) -> Done:
                             layers=json.dumps([layer.name for layer in network.layers]), **arrays)
 
     return stage("fold", ("qblif.gen.digits", "qblif.gen.folding", "qblif.gen.network_file"), {"images": TRACED}, make,
-                 after=(trained,), fresh=options.fresh)
+                 after=(trained,))
 
 
 def _load_integers(folded: Done) -> dict:
-    """Return logits, gammas, and records as Verdict.levels takes them, of quantised PyTorch."""
+    """Return logits, gammas, and records as Verdict.levels takes them, of quantised PyTorch.
+
+    As "membrane" of the read-out the other two have the running sum of its currents; it is formed here."""
     with np.load(folded.folder / INTEGERS, allow_pickle=False) as arrays:
         records = [{kind: arrays[f"{name}/{short}"] for kind, short in
                     (("current", "c"), ("membrane", "v"), ("levels", "s")) if f"{name}/{short}" in arrays}
                    for name in json.loads(str(arrays["layers"]))]
+        records[-1]["membrane"] = records[-1]["current"].cumsum(0)
         return {"logits": arrays["logits"], "gammas": json.loads(str(arrays["gammas"])), "records": records}
 
 
 def _build(options: Options, folded: Done, plan: Plan, data: Data) -> Done:
     def make(folder: Path) -> None:
-        _say("build", "emitting SystemVerilog")
-        deploy_plan(plan, folder / BUNDLE, data.test_x.numpy()[:GOLDEN_VECTORS])
+        with Waiting("build", "emitting SystemVerilog: about a quarter of a minute"):
+            deploy_plan(plan, folder / BUNDLE, data.test_x.numpy()[:GOLDEN_VECTORS])
 
-    return stage("build", ("qblif.sim.deploy", "qblif.hw.top"), {"lanes": LANES}, make, after=(folded,),
-                 fresh=options.fresh)
+    return stage("build", ("qblif.sim.deploy", "qblif.hw.top"), {"lanes": LANES}, make, after=(folded,))
 
 
-def _verilator(verdict: Verdict, expected: np.ndarray, built: Done, plan: Plan, images: np.ndarray,
+def _verilator(options: Options, verdict: Verdict, expected: np.ndarray, built: Done, plan: Plan, images: np.ndarray,
                stages: list[Done]) -> Rtl:
     """Compare the logits of all images, as a user would get them, and all integers of some of them.
 
     Appends what was done to `stages`."""
-    _say("compile", "Verilator and g++, once for this hardware")
-    accelerator, opened = timed("compile", lambda: host.open(built.folder / BUNDLE, "sim"))
-    with accelerator, Progress("simulate") as bar:
+    with Waiting("compile", "Verilator and g++: about a minute the first time, for the same hardware seconds"):
+        accelerator, opened = timed("compile", lambda: host.open(built.folder / BUNDLE, "sim"))
+    with accelerator, Progress("simulate", unit="images") as bar:
         logits, simulated = timed("simulate", lambda: accelerator.run_batch(images, progress=bar))
         rtl = Rtl(logits, accelerator.last_cycles, accelerator.stats().cores[0])
-    differs = verdict.logits("logits, RTL", expected, logits)
+    differs = verdict.logits(f"RTL: logits of {_named(options.first, len(images))}", expected, logits)
 
     # Where logits differ, look inside the first image that they differ for
     at = differs.image if differs else 0
@@ -194,35 +197,38 @@ def _verilator(verdict: Verdict, expected: np.ndarray, built: Done, plan: Plan, 
         with Simulation(plan.design, trace=True) as sim:
             sim.program(plan.program)
             sim.infer(plan.input_layout.pack(some), plan.network.classes)
-            _compare_levels(verdict, plan, some, sim.traces)
+            _compare_levels(verdict, plan, some, sim.traces, options.first + at)
 
-    _say("trace", "the same core with its trace ports")
-    stages += [opened, simulated, timed("trace", trace)[1]]
+    with Waiting("trace", f"the same core with trace ports, {len(some)} images: about a minute the first time"):
+        _, traced = timed("trace", trace)
+    stages += [opened, simulated, traced]
     return rtl
 
 
-def _icarus(verdict: Verdict, expected: np.ndarray, built: Done, plan: Plan, images: np.ndarray,
+def _icarus(options: Options, verdict: Verdict, expected: np.ndarray, built: Done, plan: Plan, images: np.ndarray,
             stages: list[Done]) -> Rtl:
     """Compare everything of all images in one run; appends what was done to `stages`."""
-    _say("simulate", "Icarus Verilog, perhaps half a minute for an image")
-    with Progress("simulate") as bar:
+    print(f"{'simulate':<12} Icarus Verilog: perhaps half a minute for an image", file=sys.stderr, flush=True)
+    with Progress("simulate", unit="images") as bar:
         result, simulated = timed("simulate", lambda: run_icarus(
             plan.design, plan.program, plan.input_layout.pack(images), plan.network.classes, trace=True,
             progress=lambda done: bar(done, len(images))))
-    verdict.logits("logits, RTL", expected, result.logits)
-    _compare_levels(verdict, plan, images, result.traces)
+    verdict.logits(f"RTL: logits of {_named(options.first, len(images))}", expected, result.logits)
+    _compare_levels(verdict, plan, images, result.traces, options.first)
     stages.append(simulated)
     return Rtl(result.logits, result.cycles)
 
 
-def _compare_levels(verdict: Verdict, plan: Plan, images: np.ndarray, traces: dict) -> None:
-    verdict.levels(f"currents, membranes, levels of {len(images)} images, RTL",
+def _compare_levels(verdict: Verdict, plan: Plan, images: np.ndarray, traces: dict, first: int) -> None:
+    """Compare all integers of `images`, the first of which is test image `first`."""
+    verdict.levels(f"RTL: all integers of {_named(first, len(images))}",
                    golden.run(plan.network, images, record=True).records,
                    [vars(record) for record in decode(plan, traces)])
 
 
-def _say(name: str, text: str) -> None:
-    print(f"{name:<12} {text}", file=sys.stderr, flush=True)
+def _named(first: int, count: int) -> str:
+    """Return how the table names test images."""
+    return f"images {first} to {first + count - 1}" if count > 1 else f"image {first}"
 
 
 def _write_waves(plan: Plan, image: np.ndarray, path: Path) -> None:

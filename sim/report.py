@@ -14,6 +14,9 @@ from .counts import LayerCounts
 from .stages import Done
 from .verdict import Verdict
 
+CLOCK = 100e6
+"""Hz: what cycles are translated to a time with, for comparison only. No build of the hardware is tied to it."""
+
 CAUSES = {
     "doublings": "doublings that no addition could carry",
     "starved": "accumulators waiting for the scan",
@@ -62,7 +65,9 @@ class Report:
     def _accuracies(self) -> str:
         rows = [(name, f"{100 * value:.2f} %") for name, value in self.accuracies.items()]
         same = [(c.what, f"{c.different} of {c.compared:,}") for c in self.verdict.comparisons]
-        return table(rows, ("accuracy", "")) + "\n\n" + table(same, ("mismatches", ""))
+        note = "  all integers: every current, membrane and level of every layer, position, channel and time step"
+        return "\n\n".join([table(rows, ("accuracy", "")),
+                            table(same, ("compared with the golden model", "different")) + "\n" + note])
 
     def _layers(self) -> str:
         """Per layer, means of one image."""
@@ -75,11 +80,16 @@ class Report:
             rows.append((layer.name, "x".join(map(str, layer.shape)), "" if gamma is None else f"{gamma:.3f}",
                          mean(counts.set_bits), mean(counts.sops), mean(counts.additions["double"]), counts.macs))
         rows.append(("all", "", "", *(sum(row[column] for row in rows) for column in range(3, 7))))
-        return table(rows, ("layer, per image", "output", "γ", "set bits", "SOPs", "additions", "dense MACs"))
+        note = ("  a SOP counts level k as k additions: high levels, as of pixels, can take more SOPs than\n"
+                "  dense MACs; docs/numerics.md defines the words")
+        return table(rows, ("layer, per image", "output", "γ", "input bits set", "SOPs", "additions",
+                            "dense MACs")) + "\n" + note
 
     def _hardware(self) -> str:
         cycles = self.cycles
-        rows = [("cycles per image", f"{cycles.mean():,.0f} (least {cycles.min():,}, most {cycles.max():,})")]
+        mean = float(cycles.mean())
+        rows = [("cycles per image", f"{mean:,.0f} (least {cycles.min():,}, most {cycles.max():,})"),
+                (f"  at a hypothetical {CLOCK / 1e6:.0f} MHz", f"{1e6 * mean / CLOCK:.0f} us per image; no board yet")]
         if self.core is not None:
             total = self.core.cluster_cycles
             row_adds = sum(int(counts.row_adds[self.lanes].sum()) for counts in self.counts)

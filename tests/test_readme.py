@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import pathlib
 import re
 import subprocess
+import sys
 
 import pytest
 
 from qblif import cli
+from qblif.sim import pipeline, report
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,6 +72,31 @@ def test_every_qblif_command_in_the_readme_exists():
         with pytest.raises(SystemExit) as stopped:
             cli.main([name, "--help"])
         assert stopped.value.code == 0
+
+
+def test_the_result_and_the_table_of_the_readme_read_as_the_program_prints_them():
+    assert re.search(r"^    result: images=360 mismatches=0 accuracy=\d+\.\d\d cycles=\d+$", README, re.M)
+    printed = inspect.getsource(report) + inspect.getsource(pipeline)
+    for words in ("compared with the golden model", "layer, per image", "input bits set", "dense MACs",
+                  "cycles per image", "scan efficiency", "lane utilisation", "quantised PyTorch: logits of"):
+        assert words in README
+        assert words in printed
+
+
+def test_the_example_of_the_api_page_runs():
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    done = subprocess.run([sys.executable, "-c", code + "print(network.steps)"], capture_output=True, text=True,
+                          check=False)
+    assert done.stdout == "4\n", done.stderr
+
+
+def test_every_name_of_the_api_page_exists():
+    from qblif import gen
+
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    for name in sorted(set(re.findall(r"`gen\.(\w+)", text))):
+        assert hasattr(gen, name), f"docs/api.md names gen.{name}"
 
 
 def test_the_layout_names_every_folder_of_the_repository():

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,15 @@ def test_a_full_disk_during_compilation_is_a_cache_error(tmp_path):
 
 
 def test_what_a_tool_says_is_passed_on(folder):
-    with pytest.raises(RuntimeError, match="syntax error"):
+    with pytest.raises(ToolMissing, match="syntax error"):
         verilator.build("module qblif_top(clk);\n  input clk;\n  wire = ;\nendmodule\n")
     assert not any(path.is_dir() for path in (folder / "verilator").iterdir())
+
+
+@pytest.mark.parametrize(("variable", "says"), [("VERILATOR", "does not answer as Verilator does"),
+                                                ("CXX", "does not do its work")])
+def test_a_tool_that_is_none_is_named(monkeypatch, tmp_path, variable, says):
+    monkeypatch.setenv("QBLIF_CACHE", str(tmp_path))
+    monkeypatch.setenv(variable, shutil.which("false" if variable == "CXX" else "true"))
+    with pytest.raises(ToolMissing, match=says):
+        verilator.build("module qblif_top(clk);\n  input clk;\n  wire clk;\nendmodule\n")

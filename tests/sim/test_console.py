@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import time
 
-from qblif.sim.console import Progress, table
+from qblif.sim.console import Progress, Waiting, table
 
 
 class Terminal(io.StringIO):
@@ -28,6 +29,21 @@ def test_a_terminal_gets_one_line_that_is_redrawn_and_cleared():
     assert "\n" not in terminal.getvalue()
     assert "[" + "#" * 28 + "] 2/2" in terminal.getvalue()
     assert terminal.getvalue().endswith("\r")
+
+
+def test_a_line_of_a_log_reads_as_a_sentence():
+    log = io.StringIO()
+    with Progress("train", log, unit="epochs") as progress:
+        progress(19, 75, "(float), loss 0.614")
+    assert log.getvalue() == "train        19/75 epochs after 0 s (float), loss 0.614\n"
+
+
+def test_waiting_is_one_line_in_a_log_and_counts_seconds_on_a_terminal():
+    log, terminal = io.StringIO(), Terminal()
+    with Waiting("compile", "about a minute", log), Waiting("compile", "about a minute", terminal):
+        time.sleep(1.2)
+    assert log.getvalue() == "compile      about a minute\n"
+    assert terminal.getvalue().endswith("about a minute (1 s)\n")
 
 
 def test_a_table_aligns_numbers_to_the_right_and_texts_to_the_left():

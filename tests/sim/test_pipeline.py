@@ -19,7 +19,7 @@ QUICK = Recipe(epochs=1, quantised_epochs=1, batch=256)
 
 def fake_rtl(change=lambda logits, records: None):
     """Return a simulator that answers with the golden model's integers, once `change` had its way with them."""
-    def simulate(verdict, expected, built, plan, images, stages):
+    def simulate(options, verdict, expected, built, plan, images, stages):
         result = golden.run(plan.network, images, record=True)
         logits = result.logits.copy()
         records = [{name: None if value is None or name == "name" else value.copy()
@@ -60,8 +60,9 @@ def test_the_last_line_is_the_result(run):
 
 def test_the_table_has_accuracies_mismatches_layers_and_stages(run):
     text = "\n".join(run()[1])
-    for word in ("float", "quantised", "golden", "RTL", "γ", "set bits", "SOPs", "additions", "dense MACs",
-                 "block1.neuron1", "cycles per image", "train", "fold", "plan", "build"):
+    for word in ("float", "quantised", "golden", "RTL", "γ", "input bits set", "SOPs", "additions", "dense MACs",
+                 "block1.neuron1", "cycles per image", "hypothetical 100 MHz",
+                 "quantised PyTorch: logits of images 5 to 8", "train", "fold", "plan", "build"):
         assert word in text, word
 
 
