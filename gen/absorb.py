@@ -66,7 +66,7 @@ def absorb(graph: Graph, index: int, parts: tuple[Contribution, ...]):
     rims = iter([part.rim for part in parts])
     device = group.neuron.gamma.device if isinstance(group, NeuronGroup) else None
     for branch in group.branches:
-        w, b = _branch(branch, group.shape[0], device)
+        w, b = linear(branch, group.shape[0], graph.steps, device)
         for ref in branch.inputs:
             part = w
             if ref.scale is not None:
@@ -100,20 +100,24 @@ def _gamma(graph: Graph, index: int):
     return sg.scale_gradient(group.neuron.gamma.double(), group.neuron.gamma_scale(math.prod(group.shape)))
 
 
-def _branch(branch: Branch, channels: int, device):
-    """Return weight and bias of a branch with its BatchNorms folded in, from their running statistics."""
+def linear(branch: Branch, channels: int, steps: int, device=None):
+    """Return weight and bias per step of a branch, float64, its BatchNorms folded in from their running statistics.
+
+    Weights are (C_out, C_in, kh, kw), or (C,) where the branch has no convolution; channels: C_out; steps: T."""
     op = branch.op
     if op is None:
         w = torch.ones(channels, dtype=torch.float64, device=device)
     else:
         w = op.weight.double()
         w = w.reshape(w.shape[0], -1, *branch.kernel)
-    b = op.bias.double() if getattr(op, "bias", None) is not None else w.new_zeros(w.shape[0])
+    b = w.new_zeros(w.shape[0])
+    if getattr(op, "bias", None) is not None:
+        b = op.bias.double() * branch.offset.share(steps)
     for norm, offset in branch.norms:
         gain = torch.rsqrt(norm.running_var.double() + norm.eps)
         if norm.affine:
             gain = gain * norm.weight.double()
         w, b = w * gain.reshape(-1, *[1] * (w.dim() - 1)), b * gain
-        if offset:
-            b = b - norm.running_mean.double() * gain + (norm.bias.double() if norm.affine else 0)
+        shift = (norm.bias.double() if norm.affine else 0) - norm.running_mean.double() * gain
+        b = b + shift * offset.share(steps)
     return w, b

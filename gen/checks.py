@@ -49,13 +49,28 @@ ADVICE = {
 }
 _ACTIVATIONS = ("ReLU", "ReLU6", "LeakyReLU", "GELU", "SiLU", "ELU", "SELU", "Tanh", "Hardtanh", "Hardswish", "PReLU",
                 "Mish", "Softplus", "CELU", "GLU", "relu", "gelu", "silu", "tanh", "sigmoid", "relu_", "leaky_relu")
+_FUNCTIONS = {
+    **dict.fromkeys(("cat", "concat", "concatenate", "hstack"), "give each part a convolution of its own and add: "
+                    "conv(cat(a, b)) is the same as conv_a(a) + conv_b(b)"),
+    "stack": "the layers of qblif.gen take all steps at once, (T, N, ...): no loop over time is needed",
+    **dict.fromkeys(("mul", "truediv", "div"), "put the factor into the weights, into BatchNorm or, for the input, "
+                    "into InputScale"),
+    "sub": "add, and let the weights of one term be negative",
+    **{name: f"use the layer {layer}" for name, layer in {
+        "conv1d": "QConv1d", "conv2d": "QConv2d", "linear": "QLinear", "batch_norm": "BatchNorm2d",
+        "max_pool1d": "MaxPool1d", "max_pool2d": "MaxPool2d", "avg_pool1d": "AvgPool1d", "avg_pool2d": "AvgPool2d",
+        "adaptive_avg_pool1d": "AdaptiveAvgPool1d", "adaptive_avg_pool2d": "AdaptiveAvgPool2d",
+        "dropout": "nn.Dropout"}.items()},
+}
+"""Advice on functions, by their full names; parts of the names in ADVICE do."""
+
 ADVICE |= dict.fromkeys(_ACTIVATIONS, "use QBLIF: at T = 1 it is an unsigned quantised activation with learned step")
 
 
 def advice(kind: str) -> str:
     """Return what to do instead of a layer or function named `kind`."""
-    if kind in ADVICE:
-        return ADVICE[kind]
+    if kind in _FUNCTIONS or kind in ADVICE:
+        return _FUNCTIONS.get(kind) or ADVICE[kind]
     return next((text for part, text in ADVICE.items() if part in kind and part not in _ACTIVATIONS), _SUPPORTED)
 
 
@@ -66,6 +81,7 @@ def module_problems(module: nn.Module) -> Iterator[str]:
         yield f"{kind} is not supported: {advice(kind)}"
         return
     yield from _numbers(module)
+    yield from _overridden(module)
     if isinstance(module, CONVOLUTIONS):
         yield from _convolution(module)
     elif isinstance(module, MAX_POOLS + AVERAGE_POOLS):
@@ -86,6 +102,14 @@ def _numbers(module) -> Iterator[str]:
             yield f"{name} has {count} NaN or infinite value(s) of {value.numel()}: the training has diverged"
     if isinstance(module, _BatchNorm) and module.running_var is not None and (module.running_var < 0).any():
         yield "running_var has negative values: the file or the training is broken"
+
+
+def _overridden(module) -> Iterator[str]:
+    owner = next(c for c in type(module).__mro__ if "forward" in vars(c))
+    if "forward" in vars(module) or owner.__module__.partition(".")[0] not in ("torch", "qblif", "spikingjelly"):
+        known = next(c for c in type(module).__mro__ if c.__module__.startswith(("torch.nn", "qblif")))
+        yield (f"{type(module).__name__} has a forward of its own, while fold would take it for a plain "
+               f"{known.__name__}: put what it does into the weights or into layers beside a plain {known.__name__}")
 
 
 def _convolution(conv) -> Iterator[str]:

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 
 from .errors import ModelError
 from .models import digits_net
@@ -30,13 +30,15 @@ def one_thread():
 
 def train(path: str | os.PathLike, steps: int = 2, levels: int = 20, recipe: Recipe = DIGITS,
           progress: Progress | bool = False) -> Trained:
-    """Train the digits network (T = steps, N = levels), write it to `path` (.safetensors), and return it."""
+    """Train the digits network (T = steps, N = levels), write it to `path` (.safetensors), and return it.
+
+    Raises OSError where `path` cannot be written."""
     with one_thread():
         trained = train_digits(steps, levels, recipe=recipe, progress=progress)
     state = {name: value.contiguous() for name, value in trained.quantised.state_dict().items()}
     facts = {"steps": str(steps), "levels": str(levels), "float_accuracy": repr(trained.float_accuracy),
              "quantised_accuracy": repr(trained.quantised_accuracy)}
-    save_file(state, path, metadata=facts)
+    Path(path).write_bytes(save(state, metadata=facts))     # its own save_file hides why a file cannot be written
     return trained
 
 
@@ -46,7 +48,7 @@ def facts(path: str | os.PathLike) -> dict[str, float]:
         with safe_open(path, framework="pt") as file:
             noted = file.metadata() or {}
         return {name: float(noted[name]) for name in ("steps", "levels", "float_accuracy", "quantised_accuracy")}
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise ModelError(f"{Path(path)} was not written by `qblif train`: {error}") from error
 
 

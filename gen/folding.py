@@ -12,6 +12,7 @@ from qblif.gen.graph import MaxGroup, NeuronGroup
 from qblif.gen.network import Input, MaxPool, Network, Neuron, NeuronLayer, Readout, Source
 from qblif.gen.neuron import power_of_two
 from qblif.gen.quantised import QuantisedNetwork, quantise
+from qblif.gen.verify import verify
 
 
 def fold(module: nn.Module, example_input: torch.Tensor | None = None, *, name: str | None = None,
@@ -27,7 +28,8 @@ def fold(module: nn.Module, example_input: torch.Tensor | None = None, *, name: 
     meta: free text to keep with the network
 
     The logits of the network times its read-out's scale are those of the module in quantised form.
-    Raises ModelError with everything that is not supported, and what to do instead.
+    Raises ModelError with everything that is not supported, and what to do instead; VerifyError where the network
+    breaks a rule of the integers, such as the width of the membranes.
     """
     problems = list(checks.structure_problems(module))
     if isinstance(module, QuantisedNetwork):
@@ -46,7 +48,7 @@ def fold(module: nn.Module, example_input: torch.Tensor | None = None, *, name: 
             raise_problems(type(module).__name__, problems)
         quantised = quantise(module, example_input, weight_bits=weight_bits, input_bits=input_bits, steps=steps,
                              bias_bits=bias_bits, _problems=problems)
-    return _network(quantised, name or type(quantised.module).__name__, dict(meta or {}))
+    return verify(_network(quantised, name or type(quantised.module).__name__, dict(meta or {})))
 
 
 def _network(q: QuantisedNetwork, name: str, meta: dict[str, str]) -> Network:

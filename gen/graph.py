@@ -8,6 +8,7 @@ output of group i. Shapes are (C, H, W); 1-D data has H = 1, vectors H = W = 1.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import math
 
 from torch import nn
@@ -43,13 +44,26 @@ class Ref:
         return math.prod(self.pool)
 
 
+class Offset(enum.Enum):
+    """How often the offset of a layer (a bias, or what BatchNorm adds) counts in the sum over the steps."""
+
+    STEP = "at every step"
+    ONCE = "once: the layer stands behind the sum over time"
+    NEVER = "never: it is counted in another branch"
+
+    def share(self, steps: int) -> float:
+        """Return what is added per step, as a part of the offset."""
+        return {Offset.STEP: 1.0, Offset.ONCE: 1 / steps, Offset.NEVER: 0.0}[self]
+
+
 @dataclasses.dataclass(frozen=True)
 class Branch:
     """norms(op(sum of inputs)): one term of the current of a layer.
 
     op: convolution or linear layer, or None for the identity (then name is "")
     kernel, stride, padding: of `op` in (pooled) map positions; a linear layer on a map has the map's size
-    norms: BatchNorms applied afterwards, first to last; False beside one: its offset is counted in another branch
+    offset: of the bias of `op`
+    norms: BatchNorms applied afterwards, first to last, each with its own Offset
     """
 
     inputs: tuple[Ref, ...]
@@ -58,7 +72,8 @@ class Branch:
     kernel: Pair = (1, 1)
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
-    norms: tuple[tuple[nn.Module, bool], ...] = ()
+    offset: Offset = Offset.STEP
+    norms: tuple[tuple[nn.Module, Offset], ...] = ()
 
     @property
     def pure(self) -> bool:
@@ -141,3 +156,22 @@ def branches_of(group: Group) -> tuple[Branch, ...]:
 def reads(group: Group) -> set[int]:
     """Return the indices of the maps that a group reads."""
     return {group.map} if isinstance(group, MaxGroup) else {ref.map for b in group.branches for ref in b.inputs}
+
+
+def prune(groups: list[Group]) -> tuple[Group, ...]:
+    """Return the groups that the last one depends on, with the maps numbered anew."""
+    needed, wanted = [], {len(groups)}
+    for index in range(len(groups), 0, -1):
+        if index in wanted:
+            needed.append(index)
+            wanted |= reads(groups[index - 1])
+    number = {0: 0} | {old: new for new, old in enumerate(reversed(needed), 1)}
+
+    def renumber(group):
+        if isinstance(group, MaxGroup):
+            return dataclasses.replace(group, map=number[group.map])
+        branches = tuple(dataclasses.replace(b, inputs=tuple(dataclasses.replace(r, map=number[r.map])
+                                                             for r in b.inputs)) for b in group.branches)
+        return dataclasses.replace(group, branches=branches)
+
+    return tuple(renumber(groups[old - 1]) for old in reversed(needed))

@@ -56,10 +56,13 @@ class Plan:
         for index, (segment, core) in enumerate(zip(self.segments, self.design.cores, strict=True)):
             lines.append(f"  core {index}: {core.lanes} lanes x {core.clusters} cluster(s), words of {core.word_bits} "
                          f"bits, fan-out {core.fanout}; maps {segment.map_words} of {core.map_depth} words")
+            lines.append(f"    memories: {core.weight_depth:,} weight rows of {core.lanes} x {core.weight_bits} bits, "
+                         f"{core.layer_depth} layer, {core.source_depth} source and {core.channel_depth} channel rows")
             for layer, shares in zip(range(segment.first, segment.last + 1), segment.shares, strict=True):
-                split = next((name for name in ("row", "col", "group") if getattr(shares[0], name)[1] > 1), "whole")
+                split = next((f", clusters split {name}s" for name in ("row", "col", "group")
+                              if getattr(shares[0], name)[1] > 1), "")
                 lines.append(f"    layer {layer} {self.network.layers[layer].name}: "
-                             f"{self.network.map_shape(layer + 1)}, split by {split}")
+                             f"{self.network.map_shape(layer + 1)}{split}")
         return "\n".join(lines)
 
 

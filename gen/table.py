@@ -31,7 +31,7 @@ def table(network: Network) -> str:
     head = (f"network {network.name!r}: T = {network.steps}, input {_by(given.shape)} of {given.bits} bits, "
             f"{'static' if given.static else 'one per step'}"
             + (f", padded by {given.padding} to {_by(given.map_shape)}" if any(given.padding) else "")
-            + f", weights of {network.weight_bits} bits\n")
+            + f", weights of up to {network.weight_bits} bits\n")
     tail = (f"{len(network.layers)} layers, {sum(map(parameters, network.layers)):,} parameters, "
             f"{sum(macs(network, layer) for layer in network.layers):,} dense MACs per image\n")
     text = io.StringIO()

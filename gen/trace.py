@@ -14,17 +14,21 @@ from torch import fx, nn
 
 from qblif.gen import checks, values
 from qblif.gen.capture import capture, raise_problems
-from qblif.gen.graph import Branch, Graph, MaxGroup, NeuronGroup, ReadoutGroup, Ref, branches_of, reads, window
+from qblif.gen.graph import Branch, Graph, MaxGroup, NeuronGroup, ReadoutGroup, Ref, branches_of, prune, window
 from qblif.gen.layers import Add, InputScale, MeanOverTime, Repeat
 from qblif.gen.network import Pair
 from qblif.gen.neuron import QBLIF
-from qblif.gen.values import Problem, Value, pair
+from qblif.gen.trial import disagreement
+from qblif.gen.values import AxesProblem, Problem, Value, pair
 
 UNKNOWN = object()
 """Value of a node that was not understood; what uses it stays silent, the problem is reported already."""
 
 NOT_A_TENSOR = object()
-"""Value of a node such as a shape or a number."""
+"""Value of an input that is not used."""
+
+IN_PLACE = ("iadd", "add_")
+"""Functions that change their first operand."""
 
 POOLS_2D = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 AFTER_MEAN = (*checks.CONVOLUTIONS, nn.Linear, *checks.AVERAGE_POOLS, *checks.ADAPTIVE_POOLS, *checks.NORMS)
@@ -50,16 +54,18 @@ class _Builder:
         self.deployed_steps = steps
         self.input: Value | None = None
         self.groups: list = []
+        self.values: dict[fx.Node, object] = {}
         self.scales: list[InputScale] = []
 
     def build(self) -> Graph:
         if not isinstance(self.example, torch.Tensor) or self.example.dim() < 2 or 0 in self.example.shape:
-            found = tuple(self.example.shape) if isinstance(self.example, torch.Tensor) else type(self.example).__name__
-            self._stop(f"example_input is {found}, allowed is (N, C, H, W), (N, C, L) or (N, F), with T in front "
-                       "where the module contains no Repeat, none of them 0")
-        device = next((p.device for p in self.module.parameters()), None)
-        captured = capture(self.module, self.example.detach().to(device, torch.float32), self.problems)
-        self.shapes = captured.shapes
+            if not isinstance(self.example, torch.Tensor):
+                self._stop(f"example_input is a {type(self.example).__name__}, allowed is a torch.Tensor: give "
+                           "torch.as_tensor(example_input)")
+            self._stop(f"example_input is {tuple(self.example.shape)}, allowed is (N, C, H, W), (N, C, L) or (N, F), "
+                       "with T in front where the module contains no Repeat, none of them 0")
+        captured = capture(self.module, self.example, self.problems)
+        self.shapes, self.others = captured.shapes, captured.others
         self._read_steps(captured.graph)
         lead = 1 if self.static else 2
         if not 1 <= self.example.dim() - lead <= 3:
@@ -73,7 +79,12 @@ class _Builder:
             if node.op == "output":
                 output = known.get(node.args[0]) if isinstance(node.args[0], fx.Node) else None
             else:
-                known[node] = self._visit(node, known)
+                known[node] = self.values[node] = self._visit(node, known)
+                if _function_name(node) in IN_PLACE and isinstance(node.args[0], fx.Node):
+                    known[node.args[0]] = known[node]
+        if not self.problems:
+            self.problems += disagreement(self.module, captured, self.values, self.groups, self.steps,
+                                          0 if self.static else 1)
         return self._finish(output)
 
     def _stop(self, problem):
@@ -85,8 +96,10 @@ class _Builder:
         repeats = [self.module.get_submodule(n.target) for n in graph.nodes if n.op == "call_module"]
         repeats = [m.steps for m in repeats if isinstance(m, Repeat)]
         made = [n for n in graph.nodes
-                if n.op == "call_method" and n.target == "unsqueeze" and _argument(n, 1, "dim") == 0]
+                if _function_name(n) == "unsqueeze" and (*n.args[1:], *n.kwargs.values())[:1] == (0,)]
         self.static = bool(repeats or made)
+        self.hint = "" if self.static else ("; there is no Repeat, so the first axis of the input is taken as time: "
+                                            "for still inputs, (N, ...), put Repeat(T) into the module")
         if repeats:
             self.steps = repeats[0]
         elif made:
@@ -101,8 +114,8 @@ class _Builder:
         if node.op == "placeholder":
             return self._placeholder(node)
         if node not in self.shapes:
-            return NOT_A_TENSOR
-        args = [known.get(a, a) if isinstance(a, fx.Node) else a for a in node.args]
+            return self.others.get(node, NOT_A_TENSOR)
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda n: known[n])
         unknown = any(known.get(n) is UNKNOWN for n in node.all_input_nodes)
         name = node.target if node.op == "call_module" else _function_name(node)
         try:
@@ -113,16 +126,15 @@ class _Builder:
                 unknown = unknown or any(True for _ in checks.module_problems(module))  # reported by capture
                 result = UNKNOWN if unknown else self._module(node, module, args)
             else:
-                result = UNKNOWN if unknown else self._function(node, args)
+                result = UNKNOWN if unknown else self._function(node, args, kwargs)
         except Problem as e:
-            self.problems.append(f"{name}: {e}")
+            self.problems.append(f"{name}: {e}{self.hint if isinstance(e, AxesProblem) else ''}")
             return UNKNOWN
         if result is not UNKNOWN:
             expected = result.torch_shape(self.steps, self.example.shape[0 if self.static else 1])
             if self.shapes[node] != expected:
-                read = "(N, ...)" if self.static else "(T, N, ...)"
                 self.problems.append(f"{name}: gives shape {self.shapes[node]} where {expected} was expected; the "
-                                     f"input is read as {read}{result.hint}")
+                                     f"input is read as {self.input.axes}{self.hint}")
                 return UNKNOWN
         return result
 
@@ -166,8 +178,7 @@ class _Builder:
             return values.convolution(name, m, x)
         if isinstance(m, nn.Linear):
             return values.dense(name, m, x)
-        if x.features != (3 if isinstance(m, POOLS_2D) else 2):
-            raise Problem(f"{type(m).__name__} on a tensor of {x.features} feature axes{x.hint}")
+        values.check_axes(m, x, 3 if isinstance(m, POOLS_2D) else 2)
         if isinstance(m, checks.MAX_POOLS):
             return self._max_pool(name, m, x)
         if isinstance(m, checks.AVERAGE_POOLS):
@@ -200,6 +211,9 @@ class _Builder:
         shape = (x.shape[0], *window(x.shape[1:], kernel, stride, padding))
         if not x.pure or len(x.maps()) > 1:
             if (self.deployed_steps or self.steps) > 1:
+                if x.pure:
+                    raise Problem("max pooling of a sum of the levels of several neurons is not supported: add before "
+                                  "the neuron, as in ResNet, or pool each of the terms before they are added")
                 raise Problem("max pooling of currents, before the neuron, with T > 1: put it after the neuron (at "
                               "T = 1 both orders are the same, and this one is allowed)")
             return x.replace(peak=(kernel, stride, padding, x.shape, name), shape=shape)
@@ -227,10 +241,10 @@ class _Builder:
             raise Problem("the tensor has no time axis to average over; put Repeat(T) or a (T, N, ...) input before")
         return x.replace(timed=False, reduced=how)
 
-    def _function(self, node, args) -> Value:
+    def _function(self, node, args, kwargs) -> Value:
         name, x = _function_name(node), args[0] if args else None
-        if name in ("add", "iadd", "add_"):
-            if node.kwargs.get("alpha", 1) != 1:
+        if name in ("add", *IN_PLACE):
+            if kwargs.get("alpha", 1) != 1:
                 raise Problem("add with alpha is not supported")
             return values.add(*args[:2])
         if not isinstance(x, Value):
@@ -239,8 +253,8 @@ class _Builder:
         if name in ("flatten", "reshape", "view"):
             return self._flatten(node, x)
         if name in ("mean", "sum"):
-            keep = _argument(node, 2, "keepdim") or False
-            return self._mean(name, x, len(before), _argument(node, 1, "dim"), keep)
+            dims, keep = (*args[1:], *(kwargs.get(k) for k in ("dim", "keepdim")[len(args) - 1:]))[:2]
+            return self._mean(name, x, len(before), dims, bool(keep))
         if name == "unsqueeze" and after == (1, *before) and not x.timed:
             return x.replace(timed=True, once=True)
         if name in ("repeat", "expand") and x.once and after == (self.steps, *before[1:]):
@@ -283,7 +297,7 @@ class _Builder:
             raise_problems(self.name, problems)
         name = next(b.name for b in output.branches if b.name)
         self.groups.append(ReadoutGroup(name, output.branches, output.shape, output.reduced != "sum"))
-        groups = _prune(self.groups)
+        groups = prune(self.groups)
         if len(set(map(id, self.scales))) > 1:
             problems.append("there is more than one InputScale, allowed is one")
         scale = self.scales[0] if self.scales else None
@@ -318,29 +332,6 @@ def _host_padding(groups, scale: InputScale | None, problems: list[str]) -> Pair
     return padding
 
 
-def _prune(groups):
-    """Drop groups that the read-out does not depend on, and renumber the maps."""
-    needed, wanted = [], {len(groups)}
-    for index in range(len(groups), 0, -1):
-        if index in wanted:
-            needed.append(index)
-            wanted |= reads(groups[index - 1])
-    number = {0: 0} | {old: new for new, old in enumerate(reversed(needed), 1)}
-
-    def renumber(group):
-        if isinstance(group, MaxGroup):
-            return dataclasses.replace(group, map=number[group.map])
-        branches = tuple(dataclasses.replace(b, inputs=tuple(dataclasses.replace(r, map=number[r.map])
-                                                             for r in b.inputs)) for b in group.branches)
-        return dataclasses.replace(group, branches=branches)
-
-    return tuple(renumber(groups[old - 1]) for old in reversed(needed))
-
-
 def _function_name(node) -> str:
     target = node.target
     return target if isinstance(target, str) else getattr(target, "__name__", str(target))
-
-
-def _argument(node, position, keyword):
-    return node.args[position] if len(node.args) > position else node.kwargs.get(keyword)

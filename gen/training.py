@@ -15,6 +15,7 @@ from qblif.gen.layers import InputScale
 from qblif.gen.models import digits_net
 from qblif.gen.neuron import gammas, neurons
 from qblif.gen.quantised import QuantisedNetwork, quantise
+from qblif.host.errors import InputError
 
 Progress = Callable[[str, int, int, float], None]
 """Called after each epoch with phase ("float" or "quantised"), epochs done, epochs in all and the mean loss."""
@@ -47,9 +48,12 @@ class Recipe:
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Inputs of unsigned integers and their classes (int64), for training and for testing.
+    """Inputs of unsigned integers and their classes, for training and for testing: tensors or numpy arrays.
 
+    train_x, test_x: (N, ...) or (T, N, ...), pixels or counts, 0 and up; train_y, test_y: (N,), integers from 0
     axis: the one that counts the samples: 0 for (N, ...), 1 for (T, N, ...)
+
+    Raises InputError with everything that is wrong.
     """
 
     train_x: torch.Tensor
@@ -57,6 +61,44 @@ class Data:
     test_x: torch.Tensor
     test_y: torch.Tensor
     axis: int = 0
+
+    def __post_init__(self):
+        problems = []
+        for field in ("train_x", "train_y", "test_x", "test_y"):
+            try:
+                object.__setattr__(self, field, torch.as_tensor(getattr(self, field)))
+            except (TypeError, ValueError, RuntimeError) as e:
+                problems.append(f"{field} is a {type(getattr(self, field)).__name__}, allowed are tensors and numpy "
+                                f"arrays of numbers ({e})")
+        if not problems:
+            problems = [p for part in ("train", "test") for p in self._problems(part)]
+        if not problems:
+            object.__setattr__(self, "train_y", self.train_y.long())
+            object.__setattr__(self, "test_y", self.test_y.long())
+            shapes = [[n for i, n in enumerate(x.shape) if i != self.axis] for x in (self.train_x, self.test_x)]
+            if shapes[0] != shapes[1]:
+                problems.append(f"the samples of train_x and test_x differ in shape: {shapes[0]} and {shapes[1]}")
+        if problems:
+            raise InputError("; ".join(problems))
+
+    def _problems(self, part):
+        x, y = getattr(self, f"{part}_x"), getattr(self, f"{part}_y")
+        if self.axis not in (0, 1) or x.dim() < self.axis + 2:
+            yield (f"{part}_x has shape {tuple(x.shape)} with axis={self.axis}, allowed are (N, ...) with axis=0 and "
+                   "(T, N, ...) with axis=1")
+            return
+        if y.dim() != 1 or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+            yield (f"{part}_y has shape {tuple(y.shape)} and type {y.dtype}, allowed are integers (N,): the number of "
+                   "each sample's class")
+            return
+        if len(y) != x.shape[self.axis] or not len(y):
+            yield f"{part}_x has {x.shape[self.axis]} samples and {part}_y {len(y)}, needed are as many, and 1 or more"
+            return
+        if y.min() < 0:
+            yield f"{part}_y goes down to {int(y.min())}, allowed are classes from 0"
+        if x.is_complex() or not ((x >= 0).all() and (not x.is_floating_point() or (x == x.floor()).all())):
+            yield (f"{part}_x has values that are no unsigned integers: give pixels or counts, and put the scaling "
+                   "into the module, as InputScale")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +118,11 @@ class Trained:
     gammas: dict[str, float]
     seconds: float
 
+    def __repr__(self) -> str:
+        """Return one line; the modules print themselves."""
+        return (f"Trained({type(self.module).__name__}: float {100 * self.float_accuracy:.2f} %, "
+                f"quantised {100 * self.quantised_accuracy:.2f} %, {self.seconds:.0f} s)")
+
 
 def train(module: nn.Module, data: Data, recipe: Recipe = Recipe(), *, weight_bits: int | None = None,
           input_bits: int | None = None, augment: Callable | None = None, progress: Progress | bool = False) -> Trained:
@@ -92,7 +139,11 @@ def train(module: nn.Module, data: Data, recipe: Recipe = Recipe(), *, weight_bi
     if input_bits is None and not any(isinstance(m, InputScale) for m in module.modules()):
         input_bits = max(1, int(data.train_x.max()).bit_length())
     module.eval()
-    quantise(module, example, weight_bits=weight_bits, input_bits=input_bits)  # what cannot be deployed is not trained
+    # what cannot be deployed is not trained
+    first = quantise(module, example, weight_bits=weight_bits, input_bits=input_bits)
+    classes, most = first.graph.groups[-1].shape[0], int(max(data.train_y.max(), data.test_y.max()))
+    if most >= classes:
+        raise InputError(f"the labels go up to {most}, allowed with the module's {classes} logits is {classes - 1}")
     try:
         fit(module, data, recipe, recipe.epochs, recipe.rate, augment=augment, report=report, phase="float")
         float_accuracy = evaluate(module.eval(), data.test_x, data.test_y, data.axis)
@@ -117,7 +168,7 @@ def fit(module: nn.Module, data: Data, recipe: Recipe, epochs: int, rate: float,
         {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0, "factor": 1.0},
         {"params": scales, "weight_decay": 0.0, "factor": recipe.gamma_rate}], lr=rate)
     count = len(data.train_y)
-    device = next(module.parameters()).device
+    device, dtype = next((p.device, p.dtype) for p in module.parameters())
     total = max(1, epochs * -(-count // recipe.batch))
     warm = max(1, min(total // 20, 200)) if phase == "float" else 1
     step = 0
@@ -128,7 +179,7 @@ def fit(module: nn.Module, data: Data, recipe: Recipe, epochs: int, rate: float,
             if len(index) < 2:
                 continue  # BatchNorm needs more than one sample
             x, y = data.train_x.index_select(data.axis, index), data.train_y[index].to(device)
-            x = (augment(x, generator) if augment else x).to(device, torch.float32)
+            x = (augment(x, generator) if augment else x).to(device, dtype)
             step += 1
             done = max(0, step - warm) / max(1, total - warm)
             factor = min(1, step / warm) * (1 + math.cos(math.pi * done)) / 2
@@ -148,8 +199,8 @@ def fit(module: nn.Module, data: Data, recipe: Recipe, epochs: int, rate: float,
 @torch.no_grad()
 def predict(module: nn.Module, x: torch.Tensor, axis: int = 0, batch: int = 256) -> torch.Tensor:
     """Return the logits (N, K) of `module` for inputs x, in batches."""
-    device = next(module.parameters()).device
-    return torch.cat([module(part.to(device, torch.float32)).cpu() for part in x.split(batch, dim=axis)])
+    p = next(module.parameters())
+    return torch.cat([module(part.to(p.device, p.dtype)).cpu() for part in x.split(batch, dim=axis)])
 
 
 def evaluate(module: nn.Module, x: torch.Tensor, y: torch.Tensor, axis: int = 0) -> float:

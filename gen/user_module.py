@@ -22,7 +22,10 @@ def load_module(name: str) -> nn.Module:
         raise ModelError(f"there is no file {path!r}")
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
     loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
+    try:
+        spec.loader.exec_module(loaded)
+    except Exception as error:
+        raise ModelError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
     if not callable(getattr(loaded, function, None)):
         raise ModelError(f"{path} has no function {function!r}")
     module = getattr(loaded, function)()

@@ -7,12 +7,20 @@ import dataclasses
 from torch import nn
 
 from qblif.gen import checks
-from qblif.gen.graph import Branch, Ref, Shape, window
+from qblif.gen.graph import Branch, Offset, Ref, Shape, window
 from qblif.gen.network import Pair
 
 
 class Problem(Exception):
     """Something about one layer or function that cannot be folded; the text says what to do instead."""
+
+
+FEATURES = {1: "F", 2: "C, L", 3: "C, H, W"}
+"""Axes behind T and N, by their number."""
+
+
+class AxesProblem(Problem):
+    """A layer does not fit the axes of its input, which may have been read with the wrong meaning."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +48,14 @@ class Value:
         return all(b.pure for b in self.branches)
 
     @property
-    def hint(self) -> str:
-        """What may be wrong where the axes do not fit a layer."""
-        return "; for still inputs, (N, ...), put Repeat(T) into the module" if self.timed else ""
+    def axes(self) -> str:
+        """The axes that it has in torch."""
+        return f"({'T, ' if self.timed else ''}N, {FEATURES[self.features]})"
+
+    @property
+    def offset(self) -> Offset:
+        """How often the offset of a layer behind this counts."""
+        return Offset.ONCE if self.reduced == "sum" else Offset.STEP
 
     def replace(self, **changes) -> Value:
         """Return a copy with changes."""
@@ -79,17 +92,20 @@ def norm(m: nn.Module, x: Value) -> Value:
     channels, height, width = x.shape
     if x.features == 1 and height * width > 1:
         raise Problem("BatchNorm1d on a flattened map is not supported: put BatchNorm2d before Flatten")
+    mode = getattr(m, "step_mode", None)
+    if x.features == 2 - x.timed and mode not in (None, "m" if x.timed else "s"):
+        raise Problem(f"step_mode is {mode!r}, but its input is {x.axes}: give this BatchNorm1d "
+                      f"step_mode={'m' if x.timed else 's'!r}")
     if m.num_features != channels:
         raise Problem(f"has {m.num_features} features, its input has {channels} channels")
-    return x.replace(branches=tuple(dataclasses.replace(b, norms=(*b.norms, (m, i == 0)))
+    return x.replace(branches=tuple(dataclasses.replace(b, norms=(*b.norms, (m, Offset.NEVER if i else x.offset)))
                                     for i, b in enumerate(x.branches)))
 
 
 def convolution(name: str, m: nn.Module, x: Value) -> Value:
     """Return a 1-D or 2-D convolution of x."""
     two = isinstance(m, nn.Conv2d)
-    if x.features != (3 if two else 2):
-        raise Problem(f"{'QConv2d' if two else 'QConv1d'} on a tensor of {x.features} feature axes{x.hint}")
+    check_axes(m, x, 3 if two else 2)
     padding = checks.conv_padding(m)
     if two:
         return _linear(name, m, x, tuple(m.kernel_size), tuple(m.stride), padding, 3)
@@ -100,7 +116,8 @@ def dense(name: str, m: nn.Module, x: Value) -> Value:
     """Return a linear layer of x: on a flattened map, a kernel of the map's size."""
     c, h, w = x.shape
     if x.features != 1:
-        raise Problem(f"Linear on a tensor with {x.features} feature axes: put Flatten() before it")
+        raise AxesProblem(f"{type(m).__name__} takes (N, F) or (T, N, F), but its input is read as {x.axes}: put "
+                          "Flatten() before it")
     if m.in_features != c * h * w:
         raise Problem(f"has {m.in_features} inputs, its input has {c * h * w}")
     return _linear(name, m, x, (h, w), (1, 1), (0, 0), 1)
@@ -111,8 +128,16 @@ def _linear(name, m, x, kernel: Pair, stride: Pair, padding: Pair, features: int
     for ref in refs:
         _check_padded_pool(ref, padding)
     size = window(x.shape[1:], kernel, stride, padding)
-    return x.replace(branches=(Branch(refs, m, name, kernel, stride, padding),), shape=(m.weight.shape[0], *size),
-                     features=features)
+    return x.replace(branches=(Branch(refs, m, name, kernel, stride, padding, x.offset),),
+                     shape=(m.weight.shape[0], *size), features=features)
+
+
+def check_axes(m: nn.Module, x: Value, features: int):
+    """Raise Problem where the layer `m` works on another number of feature axes than x has."""
+    if x.features != features:
+        needed = FEATURES[features]
+        raise AxesProblem(f"{type(m).__name__} takes (N, {needed}) or (T, N, {needed}), but its input is read as "
+                          f"{x.axes}")
 
 
 def _check_padded_pool(ref: Ref, padding: Pair):

@@ -121,7 +121,7 @@ class InputLayout:
         x = _as_array(x)
         most = (1 << self.bits) - 1
         if x.dtype.kind not in "bui":
-            hint = {"f": f"quantise it first, for instance np.clip(np.rint(x), 0, {most}).astype(np.uint8)",
+            hint = {"f": "give the integers that the network was trained on (undo any scaling to 0..1), as uint8",
                     "O": "all images need the same shape, and all values must be integers"}.get(x.dtype.kind)
             found = f"the input is of type {x.dtype}"
             if x.dtype.kind == "f" and np.isnan(x).any():

@@ -7,6 +7,7 @@ on a board that has nothing but numpy, and says what is missing where more is ne
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -63,11 +64,9 @@ def plan(args: argparse.Namespace) -> int:
 
 def build(args: argparse.Namespace) -> int:
     """Make a bundle: program, Verilog and golden vectors in one file."""
-    import numpy as np
-
     from qblif.sim.deploy import deploy_plan
 
-    vectors = np.load(args.vectors, allow_pickle=False) if args.vectors else None
+    vectors = _array(args.vectors) if args.vectors else None
     out = args.out or args.network.with_suffix(".qblif")
     print(deploy_plan(_plan(args), out, vectors))
     print(f"saved {out}; next: qblif run {out}")
@@ -80,11 +79,15 @@ def run(args: argparse.Namespace) -> int:
 
     from qblif import host
 
+    images = _array(args.images) if args.images else None
+    if args.target == "sim":
+        print("opening the simulated hardware; the first time it is compiled, which takes about a minute",
+              file=sys.stderr)
     with host.open(args.bundle, args.target, timeout=args.timeout) as accelerator:
-        if args.images is None:
+        if images is None:
             print(f"{accelerator.self_test()} golden vectors: all logits equal")
         else:
-            logits = accelerator.run_batch(np.load(args.images, allow_pickle=False), progress=True)
+            logits = accelerator.run_batch(images, progress=True)
             if args.out:
                 np.save(args.out, logits)
                 print(f"saved {args.out}: integer logits {logits.shape}, scale {accelerator.scale:.6g}")
@@ -103,11 +106,11 @@ def inspect(args: argparse.Namespace) -> int:
         bundle = host.Bundle.load(args.file)
         print(bundle)
         for key, value in {**bundle.about, **bundle.tools}.items():
-            print(f"  {key}: {value}")
+            print(f"  {key}: {value}".replace("\n", "\n    "))
         return DONE
-    from qblif.gen import network_file, table
+    from qblif.gen import table
 
-    print(table.table(network_file.load(args.file)))
+    print(table.table(_network(args.file)))
     return DONE
 
 
@@ -157,11 +160,36 @@ def version(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _plan(args: argparse.Namespace):
+def _array(path: Path):
+    """Return the array of a .npy file."""
+    import numpy as np
+
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        array = None
+    if not isinstance(array, np.ndarray):
+        raise Mistake(f"{path} is not a .npy file of numbers, as numpy.save writes it")
+    return array
+
+
+def _network(path: Path):
+    """Return the network of a file."""
     from qblif.gen import network_file
+    from qblif.host.errors import QblifError
+
+    if zipfile.is_zipfile(path):
+        raise Mistake(f"{path} is a bundle, needed is a network: the file that `qblif fold` saved")
+    try:
+        return network_file.load(path)
+    except QblifError as error:
+        raise Mistake(f"{path} cannot be read as a network, the file that `qblif fold` saves: {error}") from error
+
+
+def _plan(args: argparse.Namespace):
     from qblif.gen.plan import make_plan
 
-    network = network_file.load(args.network)
+    network = _network(args.network)
     try:
         return make_plan(network, cores=args.cores, lanes=args.lanes, clusters=args.clusters, fanout=args.fanout)
     except ValueError as error:  # a parameter outside its range
@@ -194,7 +222,15 @@ def parser() -> argparse.ArgumentParser:
         return sub
 
     def shape(text: str) -> tuple[int, ...]:
-        return tuple(int(size) for size in text.split(","))
+        sizes = text.split(",")
+        if not all(size.strip().isdecimal() and int(size) for size in sizes):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a shape: sizes with commas between, as 1,3,32,32")
+        return tuple(map(int, sizes))
+
+    def seconds(text: str) -> float:
+        if not 0 < float(text) < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
+        return float(text)
 
     def sizes(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--steps", type=_number(1, 255), default=2, metavar="T",
@@ -206,10 +242,10 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("network", type=Path, metavar="NETWORK", help="file that `qblif fold` saved")
         for option, low, high, default, what in (
                 ("cores", 1, 64, 1, "cores of the chain, each with a part of the layers"),
-                ("lanes", 4, 256, 16, "output channels that a cluster adds at once, a power of two"),
+                ("lanes", 4, 256, None, "output channels that a cluster adds at once, a power of two"),
                 ("clusters", 1, 16, 1, "clusters of a core, which share each layer's positions or channels")):
             sub.add_argument(f"--{option}", type=_number(low, high), default=default, metavar="NUMBER",
-                             help=f"{what} (default: {default})")
+                             help=f"{what} (default: {default or 'as many as the network keeps busy'})")
         sub.add_argument("--fanout", choices=("double", "unary"), default="double",
                          help="how a level k is added: once per set bit of k, doubling in between (double, the "
                               "default), or k times (unary); the results are the same")
@@ -247,7 +283,7 @@ def parser() -> argparse.ArgumentParser:
                           "the bundle's golden vectors, whose logits are then compared)")
     sub.add_argument("--target", default="sim", metavar="NAME",
                      help="where to run it (default: sim, the simulated RTL)")
-    sub.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS",
+    sub.add_argument("--timeout", type=seconds, default=60.0, metavar="SECONDS",
                      help="seconds without a finished image (default: 60)")
     sub.add_argument("-o", "--out", type=Path, metavar="FILE",
                      help=".npy for the integer logits (default: print them)")
@@ -287,7 +323,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code; errors of use are one message, not a traceback."""
     args = parser().parse_args(argv)
     try:
-        return args.function(args)
+        code = args.function(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader, for instance `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except KeyboardInterrupt:
         print("\ninterrupted; finished stages are kept", file=sys.stderr)
         return INTERRUPTED

@@ -47,6 +47,21 @@ def explained(where: Path):
                          f"writable, or set QBLIF_CACHE to a folder that is.") from error
 
 
+_redone: set[tuple[str, str]] | None = None
+"""While starting over: the entries that have been made again."""
+
+
+@contextlib.contextmanager
+def starting_over(wanted: bool = True):
+    """Make every entry again that is asked for in here, once; the old one stays until the new one is complete."""
+    global _redone
+    before, _redone = _redone, set() if wanted else _redone
+    try:
+        yield
+    finally:
+        _redone = before
+
+
 def entry(kind: str, name: str, make: Callable[[Path], None]) -> Path:
     """Return the folder of entry `name` of a `kind` ("emit", "verilator" ...), made by `make` where it is missing.
 
@@ -54,7 +69,11 @@ def entry(kind: str, name: str, make: Callable[[Path], None]) -> Path:
     several processes that want the same entry one makes it and the others wait. Raises CacheError."""
     base = folder() / kind
     done = base / name
-    if done.is_dir():
+
+    def found() -> bool:
+        return done.is_dir() and (_redone is None or (kind, name) in _redone)
+
+    if found():
         return done
     with explained(folder()):
         base.mkdir(parents=True, exist_ok=True)
@@ -62,7 +81,7 @@ def entry(kind: str, name: str, make: Callable[[Path], None]) -> Path:
     with lock:
         with explained(folder()):
             fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the process, however that ends
-        if done.is_dir():
+        if found():
             return done
         with explained(folder()):
             for left in base.glob(f"{name}.part*"):  # by someone who was killed: we hold the lock
@@ -72,7 +91,12 @@ def entry(kind: str, name: str, make: Callable[[Path], None]) -> Path:
             make(part)
             with explained(folder()):
                 part.chmod(0o755)
+                if done.is_dir():
+                    done.rename(base / f"{name}.part.old")  # swept away with what killed processes leave behind
                 part.rename(done)
+                shutil.rmtree(base / f"{name}.part.old", ignore_errors=True)
+            if _redone is not None:
+                _redone.add((kind, name))
         finally:
             shutil.rmtree(part, ignore_errors=True)
     return done

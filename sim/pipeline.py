@@ -20,7 +20,7 @@ from qblif.gen.plan import Plan, make_plan
 from qblif.gen.training import DIGITS, Data, Recipe, digits_data
 from qblif.host.stats import CoreStats
 
-from . import golden
+from . import cache, golden
 from .console import Progress, Waiting
 from .deploy import deploy_plan
 from .icarus import run_icarus
@@ -75,7 +75,7 @@ class Rtl:
 
 def run(options: Options) -> int:
     """Do it all and print the table; return 0 where every integer is equal, else 1 after naming the first mismatch."""
-    with digits.one_thread():
+    with digits.one_thread(), cache.starting_over(options.fresh):
         return _run(options)
 
 
@@ -135,7 +135,7 @@ def _train(options: Options) -> Done:
                                                 f"({phase}), loss {loss:.3f}")
 
     parameters = {"steps": options.steps, "levels": options.levels, "recipe": dataclasses.asdict(options.recipe)}
-    return stage("train", ("qblif.gen.digits",), parameters, make, fresh=options.fresh)
+    return stage("train", ("qblif.gen.digits",), parameters, make)
 
 
 def _fold(options: Options, trained: Done, data: Data) -> Done:
@@ -151,7 +151,7 @@ def _fold(options: Options, trained: Done, data: Data) -> Done:
                             layers=json.dumps([layer.name for layer in network.layers]), **arrays)
 
     return stage("fold", ("qblif.gen.digits", "qblif.gen.folding", "qblif.gen.network_file"), {"images": TRACED}, make,
-                 after=(trained,), fresh=options.fresh)
+                 after=(trained,))
 
 
 def _load_integers(folded: Done) -> dict:
@@ -171,8 +171,7 @@ def _build(options: Options, folded: Done, plan: Plan, data: Data) -> Done:
         with Waiting("build", "emitting SystemVerilog: about a quarter of a minute"):
             deploy_plan(plan, folder / BUNDLE, data.test_x.numpy()[:GOLDEN_VECTORS])
 
-    return stage("build", ("qblif.sim.deploy", "qblif.hw.top"), {"lanes": LANES}, make, after=(folded,),
-                 fresh=options.fresh)
+    return stage("build", ("qblif.sim.deploy", "qblif.hw.top"), {"lanes": LANES}, make, after=(folded,))
 
 
 def _verilator(options: Options, verdict: Verdict, expected: np.ndarray, built: Done, plan: Plan, images: np.ndarray,

@@ -80,8 +80,8 @@ class Report:
             rows.append((layer.name, "x".join(map(str, layer.shape)), "" if gamma is None else f"{gamma:.3f}",
                          mean(counts.set_bits), mean(counts.sops), mean(counts.additions["double"]), counts.macs))
         rows.append(("all", "", "", *(sum(row[column] for row in rows) for column in range(3, 7))))
-        note = ("  a SOP counts level k as k additions: high levels, as of pixels, can take more SOPs than dense MACs;\n"
-                "  docs/numerics.md defines the words")
+        note = ("  a SOP counts level k as k additions: high levels, as of pixels, can take more SOPs than\n"
+                "  dense MACs; docs/numerics.md defines the words")
         return table(rows, ("layer, per image", "output", "γ", "input bits set", "SOPs", "additions",
                             "dense MACs")) + "\n" + note
 

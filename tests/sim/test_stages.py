@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
-from qblif.sim import stages
+from qblif.host.errors import CacheError
+from qblif.sim import cache, stages
 
 
 @pytest.fixture(autouse=True)
@@ -12,9 +15,9 @@ def cache_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("QBLIF_CACHE", str(tmp_path))
 
 
-def run(value, fresh=False, after=()):
+def run(value, after=()):
     return stages.stage("probe", ("qblif.host.abi",), {"value": value},
-                        lambda folder: (folder / "out").write_text(str(value)), after=after, fresh=fresh)
+                        lambda folder: (folder / "out").write_text(str(value)), after=after)
 
 
 def test_a_stage_is_made_once_for_the_same_parameters():
@@ -33,9 +36,31 @@ def test_a_stage_is_made_again_when_one_before_it_changes():
     assert run(3, after=(run(1),)).key != run(3, after=(run(2),)).key
 
 
-def test_fresh_makes_a_stage_again():
+def test_starting_over_makes_a_stage_again_once():
     run(1)
-    assert not run(1, fresh=True).cached
+    with cache.starting_over():
+        assert not run(1).cached
+        assert run(1).cached
+    assert run(1).cached
+
+
+def test_starting_over_and_failing_keeps_what_there_was():
+    kept = run(1).folder
+
+    def fail(folder):
+        raise KeyboardInterrupt
+
+    with cache.starting_over(), pytest.raises(KeyboardInterrupt):
+        stages.stage("probe", ("qblif.host.abi",), {"value": 1}, fail)
+    assert (kept / "out").read_text() == "1" and run(1).cached
+
+
+def test_a_full_disk_amid_a_stage_says_what_to_do():
+    def fill(folder):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(CacheError, match="set QBLIF_CACHE to a folder elsewhere"):
+        stages.stage("probe", (), {"full": True}, fill)
 
 
 def test_a_stage_is_made_again_when_a_source_changes(monkeypatch):
