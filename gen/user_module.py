@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import traceback
 from pathlib import Path
 
 from torch import nn
@@ -14,7 +15,7 @@ def load_module(name: str) -> nn.Module:
     """Return what the function of a Python file returns; `name` is file.py:function.
 
     The file is run, as `python file.py` would run it (but not as __main__). Raises ModelError where the file or the
-    function is missing, or what it returns is no module."""
+    function is missing or fails, or what it returns is no module."""
     path, _, function = name.rpartition(":")
     if not path.endswith(".py") or not function.isidentifier():
         raise ModelError(f"the module is {name!r}, allowed are digits and file.py:function")
@@ -22,13 +23,20 @@ def load_module(name: str) -> nn.Module:
         raise ModelError(f"there is no file {path!r}")
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
     loaded = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(loaded)
-    except Exception as error:
-        raise ModelError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
+    _call(path, spec.loader.exec_module, loaded)
     if not callable(getattr(loaded, function, None)):
         raise ModelError(f"{path} has no function {function!r}")
-    module = getattr(loaded, function)()
+    module = _call(f"{function} of {path}", getattr(loaded, function))
     if not isinstance(module, nn.Module):
         raise ModelError(f"{function} of {path} returned a {type(module).__name__}, needed is a torch.nn.Module")
     return module
+
+
+def _call(what, function, *args):
+    """Call the user's code; whatever it raises becomes a ModelError that says where."""
+    try:
+        return function(*args)
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        file, line = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (last.filename, last.lineno)
+        raise ModelError(f"{what} cannot be run: {type(error).__name__}: {error} ({file}, line {line})") from error

@@ -23,12 +23,13 @@ from qblif.host.stats import CoreStats
 from . import cache, golden
 from .console import Progress, Waiting
 from .deploy import deploy_plan
-from .icarus import run_icarus
+from .icarus import find_icarus, run_icarus
 from .report import Report
 from .simulation import Simulation
 from .stages import Done, stage, timed
 from .trace import decode
 from .verdict import Verdict
+from .verilator import find_tools
 
 LANES = 16
 """Lanes of the one core: the digits network has 16 and 32 channels, so that none of them idles before the read-out."""
@@ -80,6 +81,8 @@ def run(options: Options) -> int:
 
 
 def _run(options: Options) -> int:
+    # What is missing is said now, not after minutes of training
+    (find_icarus if options.simulator == "icarus" else find_tools)()
     data = digits_data()
     chosen = slice(options.first, options.first + options.images)
     images, labels = data.test_x.numpy()[chosen], data.test_y.numpy()[chosen]

@@ -200,7 +200,8 @@ def test_a_still_input_without_repeat_says_what_to_add():
     (X[0, 0, 0], "example_input is .8,., allowed is"),
     (X[:, :1], "does not run on the example input of shape"),
     (None, "example_input is missing"),
-    ("x", "example_input is str"),
+    ("x", "example_input is a str, allowed is a torch.Tensor"),
+    (X.numpy(), r"example_input is a ndarray, allowed is a torch.Tensor: give torch.as_tensor\(example_input\)"),
     (X[:0], "none of them 0|does not run"),
 ])
 def test_example_inputs_are_checked(x, message):

@@ -7,19 +7,22 @@ from torch import nn
 from qblif.gen import (
     QBLIF,
     BatchNorm1d,
+    Data,
     Flatten,
     ModelError,
     QConv1d,
     QLinear,
     Recipe,
     Repeat,
+    digits_data,
     evaluate,
     fold,
     quantise,
     train,
     train_digits,
 )
-from qblif.gen.training import Data, digits_data, jitter
+from qblif.gen.training import jitter
+from qblif.host.errors import InputError
 
 from . import zoo
 from .integer_reference import run
@@ -107,6 +110,48 @@ def test_gradients_of_the_quantised_phase_follow_those_of_the_float_phase():
 def test_what_cannot_be_deployed_is_not_trained():
     with pytest.raises(ModelError, match="ReLU"):
         train(nn.Sequential(Flatten(False), nn.Linear(8, 4), nn.ReLU(), Repeat(1), nn.Linear(4, 2)), stripes(), RECIPE)
+
+
+IMAGES = torch.zeros(4, 1, 8, dtype=torch.uint8)
+LABELS = torch.tensor([0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"train_y": LABELS[:3]}, "train_x has 4 samples and train_y 3"),
+    ({"test_x": IMAGES[:2]}, "test_x has 2 samples and test_y 4"),
+    ({"train_y": LABELS.float()}, "train_y has shape .4,. and type torch.float32, allowed are integers"),
+    ({"train_y": LABELS.reshape(2, 2)}, "train_y has shape .2, 2."),
+    ({"test_y": -LABELS}, "test_y goes down to -1, allowed are classes from 0"),
+    ({"train_x": IMAGES + 0.5}, "train_x has values that are no unsigned integers"),
+    ({"train_x": IMAGES.float() - 1}, "train_x has values that are no unsigned integers"),
+    ({"train_x": IMAGES * float("nan")}, "train_x has values that are no unsigned integers"),
+    ({"test_x": IMAGES[..., :4]}, r"train_x and test_x differ in shape: \[1, 8\] and \[1, 4\]"),
+    ({"train_x": "images"}, "train_x is a str, allowed are tensors and numpy arrays"),
+    ({"train_x": IMAGES[:0], "train_y": LABELS[:0]}, "1 or more"),
+    ({"axis": 2}, "with axis=2, allowed are"),
+    ({"train_x": LABELS}, "train_x has shape .4,. with axis=0"),
+])
+def test_data_say_what_is_wrong_with_them(change, message):
+    given = {"train_x": IMAGES, "train_y": LABELS, "test_x": IMAGES, "test_y": LABELS}
+    with pytest.raises(InputError, match=message):
+        Data(**given | change)
+
+
+def test_data_may_be_numpy_arrays_with_labels_of_any_integer_type():
+    data = Data(IMAGES.numpy(), LABELS.int().numpy(), IMAGES.numpy(), LABELS.to(torch.uint8).numpy())
+    assert torch.equal(data.train_x, IMAGES) and data.train_y.dtype == data.test_y.dtype == torch.int64
+
+
+def test_labels_beyond_the_logits_are_refused():
+    data = Data(IMAGES, LABELS * 2, IMAGES, LABELS)
+    with pytest.raises(InputError, match="labels go up to 2, allowed with the module's 2 logits is 1"):
+        train(WithMean(), data, RECIPE)
+
+
+def test_modules_in_double_precision_train_and_print_shortly():
+    trained = train(WithMean().double(), stripes(), Recipe(epochs=1, quantised_epochs=1))
+    assert trained.module.net[0].weight.dtype == torch.float64
+    assert len(str(trained).splitlines()) == 1 and "accuracy" in str(trained)
 
 
 def test_digits_are_split_as_announced():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from qblif.gen.training import Recipe
+from qblif.host.errors import ToolMissing
 from qblif.sim import golden, pipeline
 from qblif.sim.stages import timed
 
@@ -91,6 +92,13 @@ def test_a_single_wrong_membrane_is_named_with_its_place(run):
     assert code == 1
     assert re.search(r"layer 2 \(block1.neuron2\), membrane, image 3, time step 1, position \(y=5, x=6\)", text)
     assert "channel 4: expected " in text
+
+
+def test_a_missing_simulator_is_reported_before_anything_is_trained(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(pipeline.digits, "train", lambda *args, **kwargs: pytest.fail("trained first"))
+    with pytest.raises(ToolMissing):
+        pipeline.run(pipeline.Options(simulator="icarus"))
 
 
 @pytest.mark.long
