@@ -24,8 +24,9 @@ class CoreStats:
     def scan_efficiency(self) -> float:
         """Weight rows that any strategy has to add / cluster cycles: 1 where no cycle is idle; 0 before any work.
 
-        Those are the set bits, and of diagonal sources the non-empty masks (their repetitions too if fan-out is
-        unary: it then flatters such layers). It shows idle cycles; idle lanes take the network's shapes to know."""
+        Those are the set bits, and of diagonal sources and max pooling the non-empty lane masks (their repetitions
+        too if fan-out is unary: it then flatters such layers). It shows idle cycles;
+        idle lanes take the network's shapes to know."""
         needed = self.counters["set_bits"] + self.counters["masks"]
         return needed / self.cluster_cycles if self.cluster_cycles else 0.0
 
