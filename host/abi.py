@@ -40,6 +40,17 @@ class Error(enum.IntEnum):
     SHORT_INPUT = 9
     LONG_INPUT = 10
     WATCHDOG = 11
+    # of a job (JOB_STATUS), not of STATUS
+    READ_SLAVE = 32
+    READ_DECODE = 33
+    WRITE_SLAVE = 34
+    WRITE_DECODE = 35
+    SHORT_OUTPUT = 36
+    LONG_OUTPUT = 37
+    ABORTED = 38
+    BAD_JOB = 39
+    BUS_TIMEOUT = 40
+    CORE = 41
 
     @property
     def meaning(self) -> str:
@@ -60,6 +71,16 @@ _ERROR_MEANING = {
     Error.SHORT_INPUT: "an input frame ended before the feature map was complete",
     Error.LONG_INPUT: "an input frame went on after the feature map was complete",
     Error.WATCHDOG: "work was under way but nothing moved for as long as the WATCHDOG register allows",
+    Error.READ_SLAVE: "reading the job's source from memory ended in a slave error of the bus",
+    Error.READ_DECODE: "reading the job's source from memory ended in a decode error: nothing is at that address",
+    Error.WRITE_SLAVE: "writing the job's results to memory ended in a slave error of the bus",
+    Error.WRITE_DECODE: "writing the job's results to memory ended in a decode error: nothing is at that address",
+    Error.SHORT_OUTPUT: "the accelerator ended an output frame before the job's number of beats",
+    Error.LONG_OUTPUT: "the accelerator went on with an output frame after the job's number of beats",
+    Error.ABORTED: "the job was aborted",
+    Error.BAD_JOB: "the job's registers contradict each other: misaligned address, no frames or no beats",
+    Error.BUS_TIMEOUT: "the memory bus did not move for as long as the WATCHDOG register allows",
+    Error.CORE: "the accelerator halted with an error of its own during the job; STATUS tells which",
 }
 
 
@@ -82,6 +103,7 @@ REGISTERS: tuple[tuple[str, int, str, str], ...] = (
     ("BUILD_HI", 0x0C, "ro", "build hash, high word"),
     ("PROGRAM_LO", 0x10, "ro", "hash of the loaded program, low word; 0 when none is loaded"),
     ("PROGRAM_HI", 0x14, "ro", "hash of the loaded program, high word; 0 when none is loaded"),
+    ("CAPS", 0x18, "ro", "what is around the accelerator; see CAPS_FIELDS"),
     ("SCRATCH", 0x1C, "rw", "no function; for testing the bus"),
     ("CONTROL", 0x20, "wo", "bit 0: reset everything but WATCHDOG and SCRATCH (the program has to be loaded again)"),
     ("STATUS", 0x24, "ro", "see STATUS_FIELDS"),
@@ -91,11 +113,19 @@ REGISTERS: tuple[tuple[str, int, str, str], ...] = (
     ("CORE_SELECT", 0x34, "rw", "core whose counters the COUNTER registers show"),
     ("IMAGES_IN", 0x38, "ro", "input frames accepted since reset, modulo 2**32"),
     ("IMAGES_OUT", 0x3C, "ro", "output frames completed since reset, modulo 2**32"),
+    ("CLOCK_HZ", 0x40, "ro", "clock frequency in Hz where the shell makes the clock itself; 0 where the host sets it"),
 )
 """Registers of the AXI4-Lite port. Reads elsewhere return 0, writes elsewhere are ignored, both with OKAY."""
 
 STATUS_FIELDS = (("loaded", 1), ("busy", 1), ("loading", 1), ("reserved", 5), ("error", 8))
 """loaded: a valid program is in place; busy: an image is in the chain; loading: amid a program frame."""
+
+FRONT_ENDS = ("streams", "dma", "uart")
+"""Values of CAPS_FIELDS.front_end."""
+
+CAPS_FIELDS = (("front_end", 4), ("baked", 1), ("reserved", 11), ("address_bits", 8), ("data_bits", 8))
+"""front_end: how frames come and go, FRONT_ENDS; baked: a program is in place from power-up; address_bits, data_bits:
+of the AXI master, with front_end dma."""
 
 COUNTERS: tuple[tuple[str, str], ...] = (
     ("cycles", "clock cycles in which the core worked on an image"),
@@ -115,6 +145,35 @@ COUNTERS: tuple[tuple[str, str], ...] = (
 COUNTER_BASE = 0x100
 """Byte offset of the first counter; counter i has its low word at COUNTER_BASE + 8*i, its high word 4 above.
 Reading a low word latches the high word, so low then high is a consistent pair."""
+
+JOB_REGISTERS: tuple[tuple[str, int, str, str], ...] = (
+    ("JOB_CONTROL", 0x200, "wo", "bit 0: start; bit 1: abort (ends in idle, with error ABORTED if a job ran)"),
+    ("JOB_STATUS", 0x204, "ro", "see JOB_STATUS_FIELDS"),
+    ("JOB_KIND", 0x208, "rw", "0: frames are images; 1: one program frame"),
+    ("JOB_TAG", 0x20C, "rw", "no function; a job's number, for whoever started it"),
+    ("JOB_SOURCE_LO", 0x210, "rw", "address of the first frame, a multiple of 8; low word"),
+    ("JOB_SOURCE_HI", 0x214, "rw", "high word"),
+    ("JOB_TARGET_LO", 0x218, "rw", "address of the first result, a multiple of 8; low word (images only)"),
+    ("JOB_TARGET_HI", 0x21C, "rw", "high word"),
+    ("JOB_FRAMES", 0x220, "rw", "number of input frames, and of output frames; 1 for a program"),
+    ("JOB_IN_BEATS", 0x224, "rw", "beats per input frame; frames lie one behind the other"),
+    ("JOB_OUT_BEATS", 0x228, "rw", "beats per output frame (classes); frames lie one behind the other"),
+    ("JOB_DONE", 0x22C, "ro", "output frames that are in memory, their write responses included"),
+    ("JOB_CYCLES_LO", 0x230, "ro", "clock cycles from start to idle of the running or last job; latches the high word"),
+    ("JOB_CYCLES_HI", 0x234, "ro", "high word"),
+    ("JOB_READ_STALLS", 0x238, "ro", "of these, cycles in which a beat was wanted and memory gave none"),
+    ("JOB_WRITE_STALLS", 0x23C, "ro", "of these, cycles in which a result waited for memory"),
+    ("JOB_ERROR_LO", 0x240, "ro", "address of the burst in which the first bus error came; low word"),
+    ("JOB_ERROR_HI", 0x244, "ro", "high word"),
+)
+"""Further registers of the front-end "dma": one job is a few register writes. A start while a job runs is ignored."""
+
+JOB_STATUS_FIELDS = (("busy", 1), ("done", 1), ("reserved", 6), ("error", 8))
+"""busy: a job runs, or its last transfers are under way; done: the last job ended (cleared by start);
+error: Error of the last job, NONE if it is right."""
+
+JOB_BUFFER_ALIGN = 8
+"""Addresses of a job are multiples of this."""
 
 REGISTER_SPACE = 0x1000
 """Size of the AXI4-Lite address space in bytes."""

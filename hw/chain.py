@@ -19,6 +19,12 @@ def trace_ports(design: DesignParams) -> dict:
             for index, core in enumerate(design.cores) if core.trace for cluster in range(core.clusters)}
 
 
+def trace_members(design: DesignParams) -> dict:
+    """Return the trace ports as members of a component: a payload `p` with `valid`, and nobody to wait for."""
+    return {name: Out(wiring.Signature({"valid": Out(1), "p": Out(layout)}))
+            for name, layout in trace_ports(design).items()}
+
+
 class Chain(wiring.Component):
     """Cores in a row: maps go from core to core through a register stage, logits come from the last one.
 
@@ -50,8 +56,7 @@ class Chain(wiring.Component):
             "enable": In(1), "input_words": Out(32), "busy": Out(1), "progress": Out(1),
             "counters": Out(data.ArrayLayout(64, len(abi.COUNTERS))).array(len(design.cores)),
         } | {f"load_{index}": In(LoadBus(params)) for index, params in enumerate(design.cores)}
-          | {name: Out(wiring.Signature({"valid": Out(1), "p": Out(layout)}))
-             for name, layout in trace_ports(design).items()})
+          | trace_members(design))
 
     def elaborate(self, platform):
         m = Module()

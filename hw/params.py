@@ -148,3 +148,35 @@ class DesignParams:
     def build_hash(self) -> int:
         """64-bit hash that ties programs to hardware: what makes an image loadable, so without `trace`."""
         return abi.build_hash(self.to_dict())
+
+
+@dataclasses.dataclass(frozen=True)
+class Shell:
+    """What is around the accelerator, as registers CAPS and CLOCK_HZ tell the host; it changes nothing in the cores.
+
+    Parameters
+    ----------
+    front_end: "streams" (AXI4-Streams), "dma" (own AXI master, job registers) or "uart" (framed byte link)
+    baked: a program is in the memories from power-up
+    address_bits, data_bits: of the AXI master; 0 where there is none
+    clock_hz: frequency of the clock that a shell makes itself; 0 where the host sets it
+    """
+
+    front_end: str = "streams"
+    baked: bool = False
+    address_bits: int = 0
+    data_bits: int = 0
+    clock_hz: int = 0
+
+    def __post_init__(self):
+        if self.front_end not in abi.FRONT_ENDS:
+            raise ValueError(f"front_end is {self.front_end!r}, allowed is one of {abi.FRONT_ENDS}")
+
+    def caps(self) -> dict[str, int]:
+        """Return the fields of CAPS."""
+        return {"front_end": abi.FRONT_ENDS.index(self.front_end), "baked": int(self.baked), "reserved": 0,
+                "address_bits": self.address_bits, "data_bits": self.data_bits}
+
+
+STREAMS = Shell()
+"""Nothing but AXI4-Streams."""

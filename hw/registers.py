@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from qblif.host import abi
 
 from .axi_lite import RegisterBus
-from .params import DesignParams
+from .params import STREAMS, DesignParams, Shell
 
 status = data.StructLayout(dict(abi.STATUS_FIELDS))
 """The STATUS register."""
@@ -30,6 +30,7 @@ class Registers(wiring.Component):
     Parameters
     ----------
     design: the design whose identity is shown
+    shell: what is around it
 
     Members
     -------
@@ -42,8 +43,8 @@ class Registers(wiring.Component):
     counters: In(ArrayLayout(64, number of counters)), one per core
     """
 
-    def __init__(self, design: DesignParams):
-        self._design = design
+    def __init__(self, design: DesignParams, shell: Shell = STREAMS):
+        self._design, self._shell = design, shell
         address_bits = (abi.REGISTER_SPACE - 1).bit_length() - 2
         super().__init__({
             "bus": In(RegisterBus(address_bits)),
@@ -69,6 +70,7 @@ class Registers(wiring.Component):
             "BUILD_HI": Const(design.build_hash >> 32, 32),
             "PROGRAM_LO": self.program_hash[:32],
             "PROGRAM_HI": self.program_hash[32:],
+            "CAPS": Const(abi.pack(abi.CAPS_FIELDS, self._shell.caps()), 32),
             "SCRATCH": scratch,
             "STATUS": self.status.as_value(),
             "WATCHDOG": self.watchdog,
@@ -77,6 +79,7 @@ class Registers(wiring.Component):
             "CORE_SELECT": core_select,
             "IMAGES_IN": self.images_in,
             "IMAGES_OUT": self.images_out,
+            "CLOCK_HZ": Const(self._shell.clock_hz, 32),
         }
 
         # Writes ---------------------------------------------------------------------------------------------

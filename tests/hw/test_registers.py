@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qblif.host import abi
-from qblif.hw.params import CoreParams, DesignParams
+from qblif.hw.params import CoreParams, DesignParams, Shell
 from qblif.hw.registers import OFFSETS, Registers
 
 from .bench import simulate
@@ -15,7 +15,7 @@ DESIGN = DesignParams((CoreParams(), CoreParams(weight_depth=32)))
 
 class Bus:
     def __init__(self):
-        self.dut = Registers(DESIGN)
+        self.dut = Registers(DESIGN, Shell("dma", baked=True, address_bits=40, data_bits=64, clock_hz=80_000_000))
 
     async def read(self, ctx, offset):
         bus = self.dut.bus
@@ -55,6 +55,7 @@ def test_every_register_shows_what_the_abi_says():
             "SCRATCH": 0xABCD_0123, "CONTROL": 0,
             "STATUS": abi.pack(abi.STATUS_FIELDS, {"loaded": 1, "busy": 0, "loading": 1, "reserved": 0, "error": 7}),
             "WATCHDOG": 1000, "ERROR_INFO": 77, "CORES": 2, "CORE_SELECT": 1, "IMAGES_IN": 5, "IMAGES_OUT": 4,
+            "CAPS": abi.FRONT_ENDS.index("dma") | 1 << 4 | 40 << 16 | 64 << 24, "CLOCK_HZ": 80_000_000,
         }
         assert set(expected) == set(OFFSETS), "every register of the ABI is tested"
         for name, value in expected.items():
