@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 
+import numpy as np
 from amaranth.back import rtlil
 
 from qblif.host.errors import ToolMissing
@@ -68,8 +69,8 @@ def emit(component, name: str) -> str:
     return run.stdout
 
 
-def emit_top(design: DesignParams) -> str:
-    """Return the whole design, module ``qblif_top``, as SystemVerilog."""
+def emit_top(design: DesignParams, baked: np.ndarray | None = None) -> str:
+    """Return the whole design, module ``qblif_top``, as SystemVerilog; baked: program in place from power-up."""
     from .top import Top
 
-    return emit(Top(design), "qblif_top")
+    return emit(Top(design, baked=baked), "qblif_top")
