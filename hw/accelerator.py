@@ -20,7 +20,7 @@ from .link import beat
 from .loader import Loader
 from .output import Output
 from .params import STREAMS, DesignParams, Shell
-from .registers import Registers, status
+from .registers import Registers
 from .supervisor import Supervisor
 
 ADDRESS_BITS = (abi.REGISTER_SPACE - 1).bit_length()
@@ -56,7 +56,7 @@ class Accelerator(wiring.Component):
     clear: Out(1), a reset by the CONTROL register, in its one cycle
     watchdog: Out(32), the WATCHDOG register
     error: Out(1), STATUS shows an error
-    status: Out(registers.status), the STATUS register
+    loaded, busy: Out(1), of STATUS: a program is in place; an image is in the chain
     trace_<core>_<cluster>: Out (layouts.trace with valid), only with trace
     """
 
@@ -68,7 +68,7 @@ class Accelerator(wiring.Component):
             "bus": In(RegisterBus(ADDRESS_BITS - 2)),
             "program": In(stream.Signature(beat)), "input": In(stream.Signature(beat)),
             "output": Out(stream.Signature(beat)), "clear": Out(1), "watchdog": Out(32), "error": Out(1),
-            "status": Out(status),
+            "loaded": Out(1), "busy": Out(1),
         } | trace_members(design))
 
     @property
@@ -85,7 +85,8 @@ class Accelerator(wiring.Component):
         chain, supervisor = Chain(design, self._core, baked), Supervisor()
         halted = supervisor.halted
         # ResetInserter does not stop memory writes. A row or map word written during the reset does no harm:
-        # without a program nothing reads it, and a program and an image write what they use.
+        # without a program nothing reads it, and a program and an image write what they use. A baked program is
+        # no longer valid when the first row is written.
         clear = ResetInserter(registers.clear)
         m.submodules.loader = clear(loader)
         m.submodules.input = clear(feeder)
@@ -99,8 +100,10 @@ class Accelerator(wiring.Component):
             m.d.comb += [sink.p.eq(source.p), sink.valid.eq(source.valid & ~registers.clear),
                          source.ready.eq(sink.ready & ~registers.clear)]
         connect(m, output.o, flipped(self.output))
+
+        busy = feeder.busy | chain.busy | supervisor.in_flight
         m.d.comb += [self.clear.eq(registers.clear), self.watchdog.eq(registers.watchdog), self.error.eq(halted),
-                     self.status.eq(registers.status)]
+                     self.loaded.eq(loader.loaded), self.busy.eq(busy)]
 
         for index in range(len(design.cores)):
             connect(m, getattr(loader, f"load_{index}"), getattr(chain, f"load_{index}"))
@@ -111,7 +114,6 @@ class Accelerator(wiring.Component):
         for name in trace_ports(design):
             connect(m, getattr(chain, name), flipped(getattr(self, name)))
 
-        busy = feeder.busy | chain.busy | supervisor.in_flight
         m.d.comb += [
             loader.hold.eq(busy),
             loader.halted.eq(halted),

@@ -174,8 +174,7 @@ def build(design: Design, keep: Keep, *, seeds: Sequence[int] = (1,), build_hash
     packed = stage("packing", (placed.key, PACKING, tools[ECPPACK.name]), pack)
     steps["packing"] = packed
     files = {f"{design.name}.bit": packed.folder / "top.bit", "synthesis.log": netlist.folder / "synthesis.log",
-             "placement.log": placed.folder / "placement.log", "top.sv": netlist.folder / "top.sv",
-             "pins.lpf": placed.folder / "pins.lpf"}
+             "placement.log": placed.folder / "placement.log", "pins.lpf": placed.folder / "pins.lpf"}
     return report(), files
 
 

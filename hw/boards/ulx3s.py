@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, Module, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
-from ..ecp5_pll import Pll
+from qblif.host.program import read_header
+
+from .. import ecp5, emit
+from ..ecp5_pll import Pll, solve
 from ..params import CoreParams, DesignParams
+from . import Board, Built, Options
 
 OSCILLATOR_HZ = 25_000_000
+
+DEVICE = ("--85k", "--package", "CABGA381", "--speed", "6")
+"""The part, for nextpnr-ecp5."""
 
 RESET_CYCLES = 1 << 12
 """Clock cycles for which the reset goes on once the PLL has locked."""
@@ -59,7 +69,7 @@ class Ulx3s(wiring.Component):
 
     Parameters
     ----------
-    top: component with `rx`, `tx` and `status`, in the clock domain `sync`
+    top: component with `rx`, `tx`, `loaded`, `busy` and `error`, in the clock domain `sync`
     pll: makes its clock
 
     Members
@@ -106,14 +116,41 @@ class Ulx3s(wiring.Component):
 
         m.submodules.top = top = self._top
         beat = Signal(26)
-        status = top.status
         m.d.sync += [
             beat.eq(beat + 1),
             self.led.eq(Const(0, 8)),
-            self.led[0].eq(status.loaded), self.led[1].eq(status.busy), self.led[2].eq(status.error != 0),
+            self.led[0].eq(top.loaded), self.led[1].eq(top.busy), self.led[2].eq(top.error),
             self.led[3].eq(beat[-1]), self.led[4].eq(~top.rx), self.led[5].eq(~top.tx), self.led[7].eq(1),
         ]
         m.submodules.rx = FFSynchronizer(self.ftdi_txd, top.rx, init=1)
         m.d.sync += self.ftdi_rxd.eq(top.tx)
         m.d.comb += self.wifi_gpio0.eq(1)
         return m
+
+
+def versions(toolchain: str) -> dict[str, str]:
+    """Return the tools that `build` would run and their versions; raises ToolMissing."""
+    return ecp5.versions()
+
+
+def build(board: Board, design: DesignParams, folder: Path, toolchain: str, options: Options) -> Built:
+    """Build the bitstream into `folder`, with its report, logs, SystemVerilog and constraints.
+
+    Raises ClockError where the PLL cannot make the clock, ToolMissing, and BuildError as ecp5.build."""
+    from ..uart_top import UartTop
+
+    pll = solve(OSCILLATOR_HZ, options.clock_hz)
+    clock_hz = round(pll.output_hz)
+    options.progress("elaboration", 0.0, "Amaranth to SystemVerilog")
+    text = emit.emit(Ulx3s(UartTop(design, clock_hz, baked=options.baked), pll), board.name)
+    request = ecp5.Design(board.name, text, board.name, constraints(), board.part, DEVICE, float(pll.output_hz))
+    program = 0 if options.baked is None else read_header(options.baked).program_hash
+    report, files = ecp5.build(request, options.keep, seeds=options.seeds, build_hash=design.build_hash,
+                               program_hash=program, progress=options.progress, timeout=options.timeout)
+    for name, path in files.items():
+        shutil.copyfile(path, folder / name)
+    (folder / "top.sv").write_text(text)
+    (folder / "report.json").write_text(report.to_json())
+    (folder / "report.txt").write_text(str(report))
+    return Built(f"{board.name}.bit", clock_hz, "uart", report.summary(),
+                 {"reached_hz": round(report.reached * 1e6), "seed": report.seed, "tools": report.tools})
