@@ -356,13 +356,15 @@ def parser() -> argparse.ArgumentParser:
                           "(default: networks are loaded at run time)")
     sub.add_argument("--lanes", type=_number(4, 256), metavar="NUMBER",
                      help="output channels added at once, a power of two (default: the board's, or the bundle's)")
-    sub.add_argument("--clock", type=positive("MHz"), metavar="MHZ", help="clock of the accelerator (default: the board's)")
+    sub.add_argument("--clock", type=positive("MHz"), metavar="MHZ",
+                     help="clock of the accelerator (default: the board's)")
     sub.add_argument("--seed", type=_number(0, 1 << 30), default=1, metavar="NUMBER",
                      help="seed of the placement (default: 1)")
     sub.add_argument("--seeds", type=_number(1, 1000), default=1, metavar="NUMBER",
                      help="try up to so many seeds, from --seed on, until one reaches the clock (default: 1)")
     sub.add_argument("--toolchain", metavar="NAME", help="what builds it (default: the board's first)")
-    sub.add_argument("--timeout", type=positive("minutes"), metavar="MINUTES", help="most minutes that a stage may take")
+    sub.add_argument("--timeout", type=positive("minutes"), metavar="MINUTES",
+                     help="most minutes that a stage may take (default: several times what it usually takes)")
     sub.add_argument("-o", "--out", type=Path, metavar="FOLDER",
                      help="folder to write, replaced as a whole (default: build/bitstream/BOARD)")
 

@@ -122,9 +122,8 @@ class Ulx3s(wiring.Component):
             self.led[0].eq(top.loaded), self.led[1].eq(top.busy), self.led[2].eq(top.error),
             self.led[3].eq(beat[-1]), self.led[4].eq(~top.rx), self.led[5].eq(~top.tx), self.led[7].eq(1),
         ]
-        m.submodules.rx = FFSynchronizer(self.ftdi_txd, top.rx, init=1)
-        m.d.sync += self.ftdi_rxd.eq(top.tx)
-        m.d.comb += self.wifi_gpio0.eq(1)
+        # The receiver brings the line into the clock's domain.
+        m.d.comb += [top.rx.eq(self.ftdi_txd), self.ftdi_rxd.eq(top.tx), self.wifi_gpio0.eq(1)]
         return m
 
 
