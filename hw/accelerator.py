@@ -50,6 +50,7 @@ class Accelerator(wiring.Component):
     clear: Out(1), a reset by the CONTROL register, in its one cycle
     watchdog: Out(32), the WATCHDOG register
     error: Out(1), STATUS shows an error
+    loaded, busy: Out(1), as in STATUS
     trace_<core>_<cluster>: Out (layouts.trace with valid), only with trace
     """
 
@@ -59,6 +60,7 @@ class Accelerator(wiring.Component):
             "bus": In(RegisterBus(ADDRESS_BITS - 2)),
             "program": In(stream.Signature(beat)), "input": In(stream.Signature(beat)),
             "output": Out(stream.Signature(beat)), "clear": Out(1), "watchdog": Out(32), "error": Out(1),
+            "loaded": Out(1), "busy": Out(1),
         } | trace_members(design))
 
     @property
@@ -118,6 +120,8 @@ class Accelerator(wiring.Component):
                                    | output.i.valid & output.i.ready | output.o.valid & output.o.ready),
             supervisor.image_in.eq(feeder.done),
             supervisor.image_out.eq(output.done),
+            self.loaded.eq(loader.loaded),
+            self.busy.eq(busy),
             registers.status.loaded.eq(loader.loaded),
             registers.status.busy.eq(busy),
             registers.status.loading.eq(loader.loading),
