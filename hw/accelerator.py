@@ -56,7 +56,7 @@ class Accelerator(wiring.Component):
     clear: Out(1), a reset by the CONTROL register, in its one cycle
     watchdog: Out(32), the WATCHDOG register
     error: Out(1), STATUS shows an error
-    loaded, busy: Out(1), of STATUS: a program is in place; an image is in the chain
+    loaded, busy: Out(1), as in STATUS
     trace_<core>_<cluster>: Out (layouts.trace with valid), only with trace
     """
 

@@ -16,7 +16,13 @@ from .ecp5_report import KINDS, MULTIPLIERS, Clocks, Report, by_module, read_nex
 from .flow import BuildError, Progress
 from .tools import ECPPACK, NEXTPNR_ECP5, YOSYS
 
-SYNTHESIS = "read_verilog -sv top.sv\nsynth_ecp5 -top {top} -json netlist.json\n"
+SYNTHESIS = """read_verilog -sv top.sv
+synth_ecp5 -top {top} -run begin:map_luts
+abc -lut 4:7 -dress
+clean
+synth_ecp5 -top {top} -run map_cells: -json netlist.json
+"""
+"""Not abc9, the default: that of the packaged Yosys ends without a word in a design of this size."""
 
 PLACEMENT = ("--json", "netlist.json", "--lpf", "pins.lpf", "--textcfg", "placed.config", "--report", "report.json",
              "--timing-allow-fail")

@@ -74,3 +74,10 @@ def emit_top(design: DesignParams, baked: np.ndarray | None = None) -> str:
     from .top import Top
 
     return emit(Top(design, baked=baked), "qblif_top")
+
+
+def emit_uart_top(design: DesignParams, clock_hz: int, baud: int | None = None, baked=None) -> str:
+    """Return the whole design on a serial line, module ``qblif_uart``, as SystemVerilog; arguments as for UartTop."""
+    from .uart_top import BAUD, UartTop
+
+    return emit(UartTop(design, clock_hz, baud or BAUD, baked), "qblif_uart")

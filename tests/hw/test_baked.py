@@ -45,7 +45,8 @@ def test_rows_are_masked_to_the_width_of_a_memory_and_gaps_are_zero():
     design = DesignParams((params,))
     target = abi.pack(abi.TARGET_FIELDS, {"memory": MemoryId.LAYERS, "cluster": 0, "core": 0, "reserved": 0})
     beats = abi.row_beats(params.memory_bits(MemoryId.LAYERS))
-    words = [abi.MAGIC, abi.ABI_VERSION, *abi.beats(design.build_hash, 2), 7, 0, 1, target, 1, 1, *[0xFFFF_FFFF] * beats]
+    head = [abi.MAGIC, abi.ABI_VERSION, *abi.beats(design.build_hash, 2), 7, 0, 1]
+    words = [*head, target, 1, 1, *[0xFFFF_FFFF] * beats]
     rows = decode(np.array(checked(words), np.uint32), design).cores[0].memory(MemoryId.LAYERS)
     assert rows == [0, (1 << params.memory_bits(MemoryId.LAYERS)) - 1]
 
