@@ -81,3 +81,10 @@ def emit_uart_top(design: DesignParams, clock_hz: int, baud: int | None = None, 
     from .uart_top import BAUD, UartTop
 
     return emit(UartTop(design, clock_hz, baud or BAUD, baked), "qblif_uart")
+
+
+def emit_dma_top(design: DesignParams, address_bits: int = 32) -> str:
+    """Return the whole design with its own DMA, module ``qblif_dma``, as SystemVerilog."""
+    from .dma_top import DmaTop
+
+    return emit(DmaTop(design, address_bits), "qblif_dma")
