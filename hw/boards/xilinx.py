@@ -50,9 +50,9 @@ FORMAT = 1
 class XilinxBoard:
     """A board with a Zynq.
 
-    name: as BOARD= spells it; title: for people; pynq: as PYNQ spells it; part: device, package and grade; family: key of hwh.PROCESSORS;
-    address_bits: of the accelerator's memory addresses; settings: of Vivado's processing system, beside the ports
-    that `ps_config` opens.
+    name: as BOARD= spells it; title: for people; pynq: as PYNQ spells it; part: device, package and grade; family:
+    key of hwh.PROCESSORS; address_bits: of the accelerator's memory addresses; settings: of Vivado's processing
+    system, beside the ports that `ps_config` opens.
     """
 
     name: str
@@ -111,7 +111,8 @@ class Toolchain:
     """A way from the project folder to a bitstream.
 
     title: for people; families: that it can build for; programs: have to be on the PATH; any of a tuple will do;
-    command: run in the project folder; scripts: files of this package -> their names in the folder; get: where people get it.
+    command: run in the project folder; scripts: files of this package -> their names in the folder; get: where people
+    get it.
     """
 
     title: str
@@ -139,8 +140,8 @@ TOOLCHAINS = {
     "openxc7": Toolchain("openXC7: Yosys, nextpnr, prjxray", ("zynq",),
                          ("yosys", ("nextpnr-xilinx", "nextpnr-himbaechel"), "fasm2frames", "xc7frames2bit"),
                          ("sh", "build.sh"), {"openxc7/build.sh": "build.sh"},
-                         "openXC7 (github.com/openXC7/toolchain-nix, or its snap or container); set PRJXRAY_DB_DIR, and "
-                         "CHIPDB where nextpnr does not find its chip database"),
+                         "openXC7 (github.com/openXC7/toolchain-nix, or its snap or container); set PRJXRAY_DB_DIR, "
+                         "and CHIPDB where nextpnr does not find its chip database"),
 }
 """TOOLCHAIN= -> how it works; the first that knows a board's family is its default."""
 
@@ -164,11 +165,13 @@ class Outcome:
 
 
 def _tcl(values: dict[str, object]) -> str:
-    return "# Written by qblif; build.tcl reads it.\n" + "".join(f"set {name} {{{value}}}\n" for name, value in values.items())
+    listed = "".join(f"set {name} {{{value}}}\n" for name, value in values.items())
+    return f"# Written by qblif; build.tcl reads it.\n{listed}"
 
 
 def _shell(values: dict[str, object]) -> str:
-    return "# Written by qblif; build.sh reads it.\n" + "".join(f"{name}='{value}'\n" for name, value in values.items())
+    listed = "".join(f"{name}='{value}'\n" for name, value in values.items())
+    return f"# Written by qblif; build.sh reads it.\n{listed}"
 
 
 def _sha256(content: bytes) -> str:
@@ -383,8 +386,8 @@ def _timing(result: Path, toolchain: str, clock_mhz: float) -> dict[str, float |
                            hint="Build the project again.")
     # Not "setup < 0": what is no number must not pass.
     if not (setup >= 0 and hold >= 0):
-        raise OverlayError(f"the clock of {clock_mhz:g} MHz is not met: setup slack {setup:g} ns, hold slack {hold:g} ns",
-                           hint="Ask for less (--clock), or for fewer lanes.")
+        raise OverlayError(f"the clock of {clock_mhz:g} MHz is not met: setup slack {setup:g} ns, hold slack "
+                           f"{hold:g} ns", hint="Ask for less (--clock), or for fewer lanes.")
     return {"tool": said.get("tool", "Vivado"), "clock_mhz": clock_mhz, "wns_ns": setup, "whs_ns": hold}
 
 

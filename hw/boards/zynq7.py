@@ -86,12 +86,12 @@ class Zynq7(wiring.Component):
         m.submodules.reset = ResetSynchronizer(~resets[0])
 
         ports = {f"i_{name}": ClockSignal() for name in _CLOCKS}
-        for prefix, port, driven in (("MAXIGP0", accelerator.gp0, In), ("SAXIHP0", accelerator.hp0, Out)):
+        for prefix, port in (("MAXIGP0", accelerator.gp0), ("SAXIHP0", accelerator.hp0)):
             for name, member in port.signature.members.items():
                 # The member's flow is the accelerator's side's: what it puts out, the processing system takes in.
                 direction = "i" if member.flow == Out else "o"
                 ports[f"{direction}_{prefix}{name.upper()}"] = getattr(port, name)
-        # The other ports have no manager: nothing is valid, nothing is taken.
+        # What is left open counts as 0: nothing is valid or taken at the ports that nobody uses.
         for name in ("SAXIHP0RDISSUECAP1EN", "SAXIHP0WRISSUECAP1EN"):
             ports[f"i_{name}"] = Const(0, 1)
         # Without the attribute a tool may drop the primitive: none of its ports leads to a pin of the design.

@@ -127,7 +127,7 @@ proc leave {name source} {
   if {$source eq ""} { close [open $name w] } else { file copy -force $source $name }
 }
 
-# What the commands do; their switches arrive as the array `on`, the rest as `rest`.
+# What the commands do; their switches arrive as the array `on`, the other arguments as `rest`, the first as `first`.
 proc do_create_project {} {
   upvar on on rest rest
   if {![info exists on(-part)]} { error "no -part" }
@@ -138,12 +138,12 @@ proc do_create_project {} {
   step create_project
 }
 proc do_current_project {} { step current_project create_project; return project }
-proc do_add_files {} { upvar rest rest; step add_files create_project; existing {*}$rest }
-proc do_read_verilog {} { upvar rest rest; step read_verilog create_project; existing {*}$rest }
+proc do_add_files {} { upvar first rest; step add_files create_project; existing $rest }
+proc do_read_verilog {} { upvar first rest; step read_verilog create_project; existing $rest }
 proc do_update_compile_order {} { step update_compile_order add_files }
 proc do_create_bd_design {} { step create_bd_design create_project }
 proc do_create_bd_cell {} {
-  upvar on on rest rest
+  upvar on on first rest
   step create_bd_cell create_bd_design
   if {$on(-type) eq "module"} {
     if {![dict exists $::modules $on(-reference)]} { error "no module '$on(-reference)' in the sources" }
@@ -190,9 +190,9 @@ proc do_get_property {} {
     default { error "no property '$name'" }
   }
 }
-proc do_apply_bd_automation {} { upvar rest rest; lookup pins $rest/FCLK_CLK0; set ::external 1 }
-proc do_get_bd_pins {} { upvar rest rest; return [lookup pins $rest] }
-proc do_get_bd_intf_pins {} { upvar rest rest; return [lookup interfaces $rest] }
+proc do_apply_bd_automation {} { upvar first rest; lookup pins $rest/FCLK_CLK0; set ::external 1 }
+proc do_get_bd_pins {} { upvar first rest; return [lookup pins $rest] }
+proc do_get_bd_intf_pins {} { upvar first rest; return [lookup interfaces $rest] }
 proc do_connect_bd_net {} {
   upvar rest rest
   lassign $rest from to
@@ -210,12 +210,12 @@ proc do_connect_bd_intf_net {} {
   connect $other $one
 }
 proc do_get_bd_addr_spaces {} {
-  upvar rest rest
+  upvar first rest
   if {$rest eq "ps/Data" && [dict exists $::cells ps]} { return $rest }
   return [lookup interfaces $rest]
 }
 proc do_get_bd_addr_segs {} {
-  upvar on on rest rest
+  upvar on on first rest
   set known {S_AXI_HP0/HP0_DDR_LOWOCM processing_system7 SAXIGP2/HP0_DDR_LOW zynq_ultra_ps_e}
   regexp {^([^/]+)/(.*)$} $rest -> cell segment
   if {[dict exists $::cells $cell]} {
@@ -226,7 +226,7 @@ proc do_get_bd_addr_segs {} {
   error "no segment '$rest'"
 }
 proc do_assign_bd_address {} {
-  upvar on on rest rest
+  upvar on on first rest
   if {[info exists on(-offset)] && $on(-offset) % 65536} { error "offset $on(-offset) is not aligned" }
   lappend ::assigned $on(-target_address_space) $rest
 }
@@ -248,7 +248,7 @@ proc do_validate_bd_design {} {
 }
 proc do_save_bd_design {} { step save_bd_design validate_bd_design }
 proc do_get_files {} {
-  upvar rest rest
+  upvar first rest
   step get_files save_bd_design
   if {$rest ne "qblif_system.bd"} { error "no file '$rest'" }
   return $rest
@@ -265,31 +265,31 @@ proc do_make_wrapper {} {
 }
 proc do_current_fileset {} { return sources_1 }
 proc do_launch_runs {} {
-  upvar rest rest
+  upvar first rest
   if {$rest eq "synth_1"} { step synth_1 make_wrapper } else { step impl_1 synth_1 "waited synth_1" }
 }
 proc do_wait_on_run {} {
-  upvar rest rest
+  upvar first rest
   step "waited $rest" $rest
   if {$rest eq "impl_1" && $::option(progress) eq "100%"} {
     leave [file join $::project qblif.runs impl_1 qblif_system_wrapper.bit] $::option(bit)
   }
 }
-proc do_get_runs {} { upvar rest rest; step get_runs $rest; return $rest }
-proc do_open_run {} { upvar rest rest; step route_design "waited $rest" }
+proc do_get_runs {} { upvar first rest; step get_runs $rest; return $rest }
+proc do_open_run {} { upvar first rest; step route_design "waited $rest" }
 proc do_read_xdc {} {
-  upvar rest rest
+  upvar first rest
   step read_xdc read_verilog
   if {![file exists $rest]} { error "no file '$rest'" }
   uplevel #0 [list source $rest]
 }
 proc do_create_clock {} {
-  upvar on on rest rest
+  upvar on on first rest
   if {$on(-period) <= 0} { error "period $on(-period)" }
   step create_clock
 }
 proc do_get_pins {} {
-  upvar rest rest
+  upvar first rest
   if {![regexp {^(\w+)/(\w+)\[(\d+)\]$} $rest -> instance pin bit]} { error "no pin '$rest'" }
   if {![regexp "\\n  PS7 $instance \\(\[^;\]*\\.$pin\\(" [dict get $::modules qblif_ps7]]} { error "no pin '$rest'" }
   return $rest
@@ -312,7 +312,7 @@ proc do_get_timing_paths {} {
   if {$::project eq "" && "create_clock" ni $::steps} { return {} }
   return [expr {[info exists on(-setup)] ? $::option(wns) : $::option(whs)}]
 }
-proc do_write_bitstream {} { upvar rest rest; step write_bitstream get_timing_paths; leave $rest $::option(bit) }
+proc do_write_bitstream {} { upvar first rest; step write_bitstream get_timing_paths; leave $rest $::option(bit) }
 proc do_version {} { return 2024.1 }
 
 # Each command checks its arguments, and then does what `do_` says.
@@ -338,6 +338,7 @@ foreach command [dict keys $::commands] {
     if {[llength $rest] < $fewest || [llength $rest] > $most} {
       error "COMMAND: [llength $rest] arguments besides switches, $fewest to $most are allowed"
     }
+    set first [lindex $rest 0]
     if {"COMMAND" eq "set_property" || ![string match get_* COMMAND]} {
       lappend ::recorded [string map [list "[pwd]/" ""] [list COMMAND {*}$args]]
     }

@@ -59,9 +59,8 @@ foreach {one other} [list \
 ] {
   connect_bd_intf_net [get_bd_intf_pins $one] [get_bd_intf_pins $other]
 }
-foreach pin [list \
-  ps/$control_clock ps/$memory_clock control/aclk memory/aclk $instance/aclk reset/slowest_sync_clk \
-] {
+foreach pin [list ps/$control_clock ps/$memory_clock control/aclk memory/aclk $instance/aclk \
+  reset/slowest_sync_clk] {
   connect_bd_net [get_bd_pins ps/$clock] [get_bd_pins $pin]
 }
 connect_bd_net [get_bd_pins ps/$reset] [get_bd_pins reset/ext_reset_in]
