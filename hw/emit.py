@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 
+import numpy as np
 from amaranth.back import rtlil
 
 from qblif.host.errors import ToolMissing
@@ -70,15 +71,22 @@ def emit(component, name: str, dialect: str = "-sv") -> str:
     return run.stdout
 
 
-def emit_top(design: DesignParams) -> str:
-    """Return the whole design, module ``qblif_top``, as SystemVerilog."""
+def emit_top(design: DesignParams, baked: np.ndarray | None = None) -> str:
+    """Return the whole design, module ``qblif_top``, as SystemVerilog; baked: program in place from power-up."""
     from .top import Top
 
-    return emit(Top(design), "qblif_top")
+    return emit(Top(design, baked=baked), "qblif_top")
 
 
-def emit_dma_top(design: DesignParams, address_bits: int = 32) -> str:
-    """Return the whole design with its own DMA, module ``qblif_dma``, as SystemVerilog."""
+def emit_dma_top(design: DesignParams, address_bits: int = 32, baked: np.ndarray | None = None) -> str:
+    """Return the whole design with its own DMA, module ``qblif_dma``, as SystemVerilog; baked as for `emit_top`."""
     from .dma_top import DmaTop
 
-    return emit(DmaTop(design, address_bits), "qblif_dma")
+    return emit(DmaTop(design, address_bits, baked=baked), "qblif_dma")
+
+
+def emit_uart_top(design: DesignParams, clock_hz: int, baud: int | None = None, baked=None) -> str:
+    """Return the whole design on a serial line, module ``qblif_uart``, as SystemVerilog; arguments as for UartTop."""
+    from .uart_top import BAUD, UartTop
+
+    return emit(UartTop(design, clock_hz, baud or BAUD, baked), "qblif_uart")
