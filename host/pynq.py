@@ -79,7 +79,8 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, overlay: str 
         with _explained("connect to the board"):
             device = _device(target, rpc_timeout)
     elif target != "pynq":
-        raise UnknownTarget(f"target {target!r} and device={device!r} name two boards", hint='the target is "pynq" then')
+        raise UnknownTarget(f"target {target!r} and device={device!r} name two boards",
+                            hint='the target of a device is "pynq"')
     board = board_of(device)
     chosen = _overlay(bundle, board, overlay)
     mhz = chosen.clock_mhz if clock_mhz is None else float(clock_mhz)
