@@ -65,7 +65,7 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, overlay: str 
 
     target: "pynq" or "pynq://host[:port]"
     overlay: folder or .bit of the overlay; default: the one in `overlays.folders` for this board and build
-    clock_mhz: of the programmable logic; default: the overlay's; never faster than that
+    clock_mhz: of the programmable logic; default: the fastest that board and overlay can do
     download: False: the overlay is in place already, and is not programmed again
     device: a `pynq.Device` to use instead of the target's own
     rpc_timeout: seconds that one call to a remote board may take
@@ -83,12 +83,11 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, overlay: str 
                             hint='the target of a device is "pynq"')
     board = board_of(device)
     chosen = _overlay(bundle, board, overlay)
-    mhz = chosen.clock_mhz if clock_mhz is None else float(clock_mhz)
-    if not 0 < mhz <= chosen.clock_mhz * (1 + CLOCK_TOLERANCE):
-        raise ClockError(f"a clock of {mhz:g} MHz was asked for; {chosen.bit} was built for up to "
+    if clock_mhz is not None and not 0 < clock_mhz <= chosen.clock_mhz * (1 + CLOCK_TOLERANCE):
+        raise ClockError(f"a clock of {clock_mhz:g} MHz was asked for; {chosen.bit} was built for up to "
                          f"{chosen.clock_mhz:g} MHz")
     description = _program(chosen, device, download)
-    clock = set_clock(device, mhz)
+    clock = set_clock(device, clock_mhz) if clock_mhz is not None else set_clock_up_to(device, chosen.clock_mhz)
     with _explained("reach the accelerator's registers"):
         bus = PynqBus(pynq.MMIO(description["phys_addr"], description["addr_range"], device=device), device)
     _check_programmed(bus, chosen, download)
@@ -171,26 +170,54 @@ def board_of(device: Any) -> str | None:
     return next(filter(None, map(overlays.board_named, names)), None)
 
 
-def set_clock(device: Any, mhz: float | None) -> Clock:
-    """Set clock 0 of the programmable logic, unless `mhz` is None, and return what is read back.
+def set_clock(device: Any, mhz: float) -> Clock:
+    """Set clock 0 of the programmable logic and return what is read back.
 
     Raises ClockError where that differs by more than 1 %: the board makes its clocks by dividing others."""
-    with _explained("set the clock"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of pynq, about clocks that it cannot reach: read back below
-        clocks = pynq.Clocks
-        # pynq keeps the registers of the first device for ever
-        if "_real_instance" in vars(clocks):
-            del clocks._real_instance
-        if hasattr(clocks, "set_device"):
-            clocks.set_device(device)
-        if mhz is not None:
-            clocks.fclk0_mhz = mhz
+    with _clocks(device) as clocks:
+        clocks.fclk0_mhz = mhz
         found = float(clocks.fclk0_mhz)
-    if mhz is not None and abs(found - mhz) > CLOCK_TOLERANCE * mhz:
+    if abs(found - mhz) > CLOCK_TOLERANCE * mhz:
         raise ClockError(f"a clock of {mhz:g} MHz was asked for, the board makes {found:g} MHz of it",
-                         hint="it divides a faster clock by whole numbers: ask for a clock_mhz that it can make"
-                         + (f", for instance {found:g}" if found < mhz else ""))
-    return Clock(found * 1e6, "read back" if mhz is None else "set and read back")
+                         hint="it divides a faster clock by whole numbers: ask for another clock_mhz, or for none")
+    return Clock(found * 1e6, "set and read back")
+
+
+def set_clock_up_to(device: Any, mhz: float) -> Clock:
+    """Set clock 0 to the fastest that the board can make up to `mhz`, and return what is read back."""
+    with _clocks(device) as clocks:
+        asked = mhz
+        for _ in range(8):  # pynq sets what is closest, faster or slower
+            clocks.fclk0_mhz = asked
+            found = float(clocks.fclk0_mhz)
+            if mhz / 2 < found <= mhz * (1 + CLOCK_TOLERANCE):
+                return Clock(found * 1e6, "set and read back")
+            asked -= abs(found - asked) + mhz / 1000
+    raise ClockError(f"the overlay was built for up to {mhz:g} MHz, and the board makes {found:g} MHz of it",
+                     hint="give a clock_mhz that the board can make")
+
+
+def read_clock(device: Any) -> Clock:
+    """Return clock 0 of the programmable logic as it is."""
+    with _clocks(device) as clocks:
+        return Clock(float(clocks.fclk0_mhz) * 1e6, "read back")
+
+
+@contextlib.contextmanager
+def _clocks(device: Any) -> Iterator[Any]:
+    """Give pynq's clocks of a device."""
+    with _explained("set the clock"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pynq, about clocks that cannot be made: they are read back
+        _forget_clocks()
+        if hasattr(pynq.Clocks, "set_device"):
+            pynq.Clocks.set_device(device)
+        yield pynq.Clocks
+
+
+def _forget_clocks() -> None:
+    """Undo that pynq keeps the clock registers of the first device for ever."""
+    if "_real_instance" in vars(pynq.Clocks):
+        del pynq.Clocks._real_instance
 
 
 def _device(target: str, rpc_timeout: float) -> Any:
@@ -262,8 +289,7 @@ def _program(chosen: overlays.Overlay, device: Any, download: bool) -> dict:
     with _explained(f"load {chosen.bit}"):
         if getattr(device, "arch", "") == "aarch64" or not _is_local(device):
             pynq.Device.active_device = device  # pynq sets port widths on whichever device is active
-        if "_real_instance" in vars(pynq.Clocks):
-            del pynq.Clocks._real_instance
+        _forget_clocks()
         loaded = pynq.Overlay(str(chosen.bit), download=False, device=device)
         found = [ip for ip in loaded.ip_dict.values() if ip.get("type") == VLNV]
         if len(found) != 1:
@@ -377,7 +403,7 @@ class QblifDriver(DefaultIP):
         if not isinstance(bundle, Bundle):
             bundle = Bundle.load(bundle)
         bus = PynqBus(self.mmio, self.device)
-        clock = set_clock(self.device, clock_mhz)
+        clock = read_clock(self.device) if clock_mhz is None else set_clock(self.device, clock_mhz)
         about = {"board": board_of(self.device) or "unknown", "pynq": pynq.__version__,
                  "memory ports": _widen_ports(self.device)}
         return Accelerator(bundle, JobTransport(bus, clock, about), timeout)
