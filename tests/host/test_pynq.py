@@ -3,6 +3,10 @@
 That the real pynq behaves like this one is shown by tests/pynq, with its releases and a virtual board."""
 
 import hashlib
+import json
+import pathlib
+import runpy
+import sys
 import types
 
 import numpy as np
@@ -152,9 +156,12 @@ def made(fakes, monkeypatch, tmp_path):
         return mmio.device
 
     class Overlay:
-        def __init__(self, path, download, device):
-            assert not download and device is made.device
+        def __init__(self, path, download=True, device=made.device):
+            assert device is made.device
             self.bitfile_name = path
+            self.qblif_0 = target.QblifDriver()
+            self.qblif_0.device, self.qblif_0.mmio = device, MMIO(BASE, 0x10000, device)
+            self.qblif_0.register_map = "RegisterMap"
             self.ip_dict = {"qblif_0": {"type": hwh.VLNV, "phys_addr": BASE, "addr_range": 0x10000}}
             self.clock_dict = {0: {"enable": 1, "frequency": None}, 1: {"enable": 0}}
             self.parser = types.SimpleNamespace(bin_data=bitfile.read(path).data)
@@ -392,3 +399,40 @@ def test_the_driver_opens_a_network_on_the_overlay_that_is_loaded(made, fakes):
     with driver.open(fakes.bundle, clock_mhz=100) as acc:
         assert str(acc.stats().clock) == "100 MHz (set and read back)"
     assert made.board.alive == []
+
+
+# --- the notebook ---------------------------------------------------------------------------------------------
+
+NOTEBOOK = pathlib.Path(target.__file__).parent / "notebooks" / "getting_started.ipynb"
+
+
+def test_the_notebook_is_valid_and_comes_without_results():
+    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    ids = [cell["id"] for cell in notebook["cells"]]
+    assert len(set(ids)) == len(ids) > 10
+    for cell in notebook["cells"]:
+        assert cell["cell_type"] in ("code", "markdown") and isinstance(cell["source"], list) and cell["metadata"] == {}
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == [] and cell["execution_count"] is None
+
+
+def test_every_cell_of_the_notebook_runs(made, fakes, monkeypatch, tmp_path, capsys):
+    from qblif.host import selftest
+    monkeypatch.setattr(selftest, "SPEED_SECONDS", 0.05)
+    for name in ("QBLIF_BUNDLE", "QBLIF_TARGET", "QBLIF_OVERLAY"):
+        monkeypatch.delenv(name, raising=False)
+    overlay = made.overlay("z2")
+    (tmp_path / "digits.qblif").write_bytes(fakes.bundle.path.read_bytes())
+    monkeypatch.setenv(overlays.VARIABLE, str(overlay.folder))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "pynq", made.pynq)
+    cells = [cell["source"] for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+             if cell["cell_type"] == "code"]
+    script = tmp_path / "notebook.py"
+    script.write_text("\n\n".join("".join(cell) for cell in cells), encoding="utf-8")
+    left = runpy.run_path(str(script))
+    told = capsys.readouterr().out
+    assert left["passed"] and "result: passed" in told and "equal to the golden model: True" in told
+    assert "JOB_STATUS" in told and "end to end: " in told and "RegisterMap" in told
+    assert "4 golden vectors: all logits equal" in told and made.board.alive == []
