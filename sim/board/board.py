@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,6 +50,18 @@ class Design:
 
     library: Path
     registers: int
+
+
+def save_designs(path: Path, designs: Mapping[str, Design]) -> None:
+    """Write designs to a JSON file, for a Python that can simulate hardware and not build it."""
+    path.write_text(json.dumps({digest: {"library": str(design.library), "registers": design.registers}
+                                for digest, design in designs.items()}, indent=1))
+
+
+def load_designs(path: Path) -> dict[str, Design]:
+    """Return what `save_designs` wrote. The libraries it names are run: read only what you wrote."""
+    return {digest: Design(Path(entry["library"]), int(entry["registers"]))
+            for digest, entry in json.loads(Path(path).read_text()).items()}
 
 
 class NoDesign(Registers):

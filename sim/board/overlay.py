@@ -1,0 +1,50 @@
+"""Overlays for virtual boards: .bit and .hwh as a real board's, and the simulated hardware that the .bit stands for."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+from qblif.host import bitfile, hwh
+from qblif.host.bundle import Bundle
+from qblif.hw.params import DesignParams
+
+from . import build
+from .board import KINDS, Design, save_designs
+
+NAME = "qblif"
+DESIGNS = "board.json"
+"""File of an overlay's folder that tells a virtual board what the .bit stands for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Overlay:
+    """A written overlay. bit, hwh: files; designs: as Board takes them."""
+
+    bit: Path
+    hwh: Path
+    designs: dict[str, Design]
+
+
+def make_overlay(bundle: Bundle, folder: Path, kind: str = "pynq-z2", *, clock_mhz: float = 100.0,
+                 name: str = NAME) -> Overlay:
+    """Write the overlay of a bundle for a virtual board of `kind` to `folder`, and build its simulator.
+
+    The .bit's data are a few lines of text, different for every design and .hwh, by which a virtual board knows the
+    design; on a real board they configure nothing. Raises ToolMissing, CacheError, OSError."""
+    design = DesignParams.from_dict(bundle.design)
+    library = build.library(design)
+    family = "zynq" if KINDS[kind].arch == "armv7l" else "zynqmp"
+    text = hwh.hwh(family, clock_mhz, bundle.build_hash, name=name)
+    data = "\n".join(["qblif virtual bitstream", hashlib.sha256(build.emitted(design).encode()).hexdigest(),
+                      hashlib.sha256(text.encode()).hexdigest(), KINDS[kind].part, ""]).encode()
+    data += b"\0" * (-len(data) % 4)
+    designs = {hashlib.sha256(data).hexdigest(): Design(library, hwh.BASE_ADDRESS[family])}
+    folder.mkdir(parents=True, exist_ok=True)
+    bit = folder / f"{name}.bit"
+    bit.write_bytes(bitfile.Bitfile(f"{name};build={bundle.build_hash:016x};virtual", KINDS[kind].part,
+                                    "2026/01/01", "00:00:00", data).to_bytes())
+    bit.with_suffix(".hwh").write_text(text)
+    save_designs(folder / DESIGNS, designs)
+    return Overlay(bit, bit.with_suffix(".hwh"), designs)
