@@ -1,8 +1,8 @@
 """A virtual board behind the gRPC services of PYNQ.remote, for a pynq in another process or on another machine.
 
-What arrives is bytes for memory, registers and a store of files that is a dictionary: nothing is unpickled, evaluated or
-written to disk, and everything has a limit. There is no authentication, as on a real board, so it listens on loopback
-unless told otherwise.
+What arrives is bytes for memory, registers and a store of files that is a dictionary: nothing is unpickled, evaluated
+or written to disk, and everything has a limit. There is no authentication, as on a real board, so it listens on
+loopback unless told otherwise.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Server:
         self._server.start()
 
     def stop(self, grace: float | None = None) -> None:
-        """Stop serving: at once, as a board that loses its power does, or let calls under way end in `grace` seconds."""
+        """Stop serving: at once, as a board without power does, or let calls under way end in `grace` seconds."""
         self._server.stop(grace).wait(10)
 
     def wait(self) -> None:
@@ -153,9 +153,10 @@ class Server:
 
         if method.response_stream:
             make, behaviour = grpc.unary_stream_rpc_method_handler, stream
+        elif method.request_stream:
+            make, behaviour = grpc.stream_unary_rpc_method_handler, unary
         else:
-            make = grpc.stream_unary_rpc_method_handler if method.request_stream else grpc.unary_unary_rpc_method_handler
-            behaviour = unary
+            make, behaviour = grpc.unary_unary_rpc_method_handler, unary
         return make(behaviour, request_deserializer=method.request.FromString,
                     response_serializer=lambda message: message.SerializeToString())
 
@@ -259,10 +260,11 @@ class Server:
         for request in requests:
             address, size = self._find(request.buffer_id)
             at = request.start if at is None else at
-            if at < 0 or at + len(request.data) > size:
-                return _new("buffer.BufferWriteResponse", msg=f"{len(request.data)} bytes at {at} of a buffer of {size}")
-            self.board.dram.view(address + at, len(request.data))[:] = bytearray(request.data)
-            at += len(request.data)
+            count = len(request.data)
+            if at < 0 or at + count > size:
+                return _new("buffer.BufferWriteResponse", msg=f"{count} bytes at {at} of a buffer of {size}")
+            self.board.dram.view(address + at, count)[:] = bytearray(request.data)
+            at += count
         return _new("buffer.BufferWriteResponse")
 
     def _buffer_read(self, request):
