@@ -73,3 +73,10 @@ def emit_top(design: DesignParams) -> str:
     from .top import Top
 
     return emit(Top(design), "qblif_top")
+
+
+def emit_dma_top(design: DesignParams, address_bits: int = 32) -> str:
+    """Return the whole design with its own DMA, module ``qblif_dma``, as SystemVerilog."""
+    from .dma_top import DmaTop
+
+    return emit(DmaTop(design, address_bits), "qblif_dma")
