@@ -19,12 +19,17 @@ from .errors import ToolMissing, UnknownTarget
 
 GROUP = "qblif.transports"
 
-OWN = {"sim": ("qblif.sim.transport", "open_transport", "pip install 'qblif[sim]'")}
+OWN = {"sim": ("qblif.sim.transport", "open_transport", "pip install 'qblif[sim]'"),
+       "pynq": ("qblif.host.pynq", "open_transport", "pip install pynq")}
 """Transports of this package: name -> (module, factory, what installs it). Found without the package's metadata."""
 
 
 class Transport(Protocol):
     """One accelerator. Used by one thread at a time.
+
+    What it knows beyond the protocol it may offer as attributes, which may be missing: `clock` (stats.Clock, or None),
+    `jobs` (stats.JobStats), `about` (what to tell a person, by key) and `memory_test()` (of memory that it shares with
+    the host; returns the bytes tested).
 
     When `program` or `infer` raises, whatever the reason, KeyboardInterrupt included, the transport stops and
     forgets the frames under way, so that CONTROL's reset and another `program` make the accelerator usable again.
