@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from qblif.host import hwh, overlays
+
 from .clocks import CrlApb, Registers, Slcr
 from .dram import Dram
 from .faults import Fault
@@ -22,21 +24,19 @@ REGISTER_WINDOW = 0x1_0000
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A board that can be virtual. pynq_name: as PYNQ images call it; arch: as Linux calls its processor; part: of
-    the programmable logic; registers: address of the accelerator's registers where an overlay says nothing else."""
+    """A board that can be virtual. pynq_name: as PYNQ images call it; part: of the programmable logic; arch: as Linux
+    calls its processor; registers: address of the accelerator's registers where an overlay says nothing else."""
 
     pynq_name: str
-    arch: str
     part: str
+    arch: str
     registers: int
 
 
-KINDS = {
-    "pynq-z1": Kind("Pynq-Z1", "armv7l", "xc7z020clg400-1", 0x43C0_0000),
-    "pynq-z2": Kind("Pynq-Z2", "armv7l", "xc7z020clg400-1", 0x43C0_0000),
-    "zcu104": Kind("ZCU104", "aarch64", "xczu7ev-ffvc1156-2-e", 0xA000_0000),
-    "kv260": Kind("KV260", "aarch64", "xck26-sfvc784-2lv-c", 0xA000_0000),
-}
+KINDS = {name: Kind(known.pynq_name, known.part, *(("armv7l", hwh.BASE_ADDRESS["zynq"]) if "7z" in known.part else
+                                                   ("aarch64", hwh.BASE_ADDRESS["zynqmp"])))
+         for name, known in overlays.BOARDS.items()}
+"""Name of a board, as everywhere in this package, -> what a virtual one needs to know."""
 
 _ZYNQ = ((0xF800_8000, 0x4000),)
 _ULTRASCALE = ((0xFD1A_0000, 0x1000), (0xFD36_0000, 0x6_0000), (0xFD61_5000, 0x1000), (0xFF41_9000, 0x1000))
@@ -100,6 +100,11 @@ class Board:
         self._fixed += [(base, size, Registers()) for base, size in (_ZYNQ if zynq else _ULTRASCALE)]
         self._logic: Rtl | NoDesign | None = None
         self._registers = self.kind.registers
+
+    @property
+    def registers(self) -> int:
+        """Physical address of the accelerator's registers."""
+        return self._registers
 
     @property
     def logic(self) -> Rtl | None:

@@ -63,7 +63,7 @@ class BoardDevice(pynq.Device):
     # Memory
 
     def allocate(self, shape, dtype, **_) -> BoardBuffer:
-        """Return a buffer of the board's contiguous memory. Raises OutOfMemory."""
+        """Return a buffer of the board's contiguous memory. Raises OutOfBoardMemory."""
         dram = self.board.dram
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         address = dram.allocate(size)

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from qblif.host.errors import QblifError
+from qblif.host.errors import OutOfBoardMemory
 
 PAGE = 4096
 """Buffers begin at multiples of this, in bytes."""
 
 POISON_MEMORY, POISON_CACHE = 0xA5, 0x5A
 """What a new buffer holds, differently on the two sides, so that a forgotten flush or invalidate is seen."""
-
-
-class OutOfMemory(QblifError, MemoryError):
-    """The contiguous memory of the board has no room for a buffer."""
 
 
 class Dram:
@@ -48,7 +44,7 @@ class Dram:
     def allocate(self, size: int) -> int:
         """Return the physical address of a new buffer of `size` bytes; its contents are arbitrary.
 
-        Raises OutOfMemory, ValueError for sizes below 1."""
+        Raises OutOfBoardMemory, ValueError for sizes below 1."""
         if size < 1:
             raise ValueError(f"a buffer of {size} bytes was asked for, allowed is 1 or more")
         address = self.base
@@ -57,8 +53,8 @@ class Dram:
                 break
             address = taken + -(-self._buffers[taken] // PAGE) * PAGE
         if address + size > self.base + self.size:
-            raise OutOfMemory(f"a buffer of {size} bytes does not fit: {self.free_bytes} of {self.size} bytes of "
-                              f"contiguous memory are free, not all in one piece", hint="free buffers")
+            raise OutOfBoardMemory(f"a buffer of {size} bytes does not fit: {self.free_bytes} of {self.size} bytes of "
+                                   f"contiguous memory are free, maybe not in one piece", hint="free other buffers")
         self._buffers[address] = size
         at = slice(address - self.base, address - self.base + size)
         self.memory[at], self.cache[at] = POISON_MEMORY, POISON_CACHE

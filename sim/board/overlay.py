@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from pathlib import Path
 
-from qblif.host import bitfile, hwh
+from qblif.host import bitfile, hwh, overlays
 from qblif.host.bundle import Bundle
 from qblif.hw.params import DesignParams
 
@@ -18,21 +17,13 @@ DESIGNS = "board.json"
 """File of an overlay's folder that tells a virtual board what the .bit stands for."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Overlay:
-    """A written overlay. bit, hwh: files; designs: as Board takes them."""
-
-    bit: Path
-    hwh: Path
-    designs: dict[str, Design]
-
-
 def make_overlay(bundle: Bundle, folder: Path, kind: str = "pynq-z2", *, clock_mhz: float = 100.0,
-                 name: str = NAME) -> Overlay:
-    """Write the overlay of a bundle for a virtual board of `kind` to `folder`, and build its simulator.
+                 name: str = NAME) -> tuple[overlays.Overlay, dict[str, Design]]:
+    """Write the overlay of a bundle for a virtual board of `kind` to `folder`; build its simulator.
 
-    The .bit's data are a few lines of text, different for every design and .hwh, by which a virtual board knows the
-    design; on a real board they configure nothing. Raises ToolMissing, CacheError, OSError."""
+    Returns the overlay and what Board needs to know it by, which also goes to the file DESIGNS. The .bit's data are
+    a few lines of text, different for every design and .hwh; on a real board they configure nothing. Raises
+    ToolMissing, CacheError, OSError."""
     design = DesignParams.from_dict(bundle.design)
     library = build.library(design)
     family = "zynq" if KINDS[kind].arch == "armv7l" else "zynqmp"
@@ -47,4 +38,4 @@ def make_overlay(bundle: Bundle, folder: Path, kind: str = "pynq-z2", *, clock_m
                                     "2026/01/01", "00:00:00", data).to_bytes())
     bit.with_suffix(".hwh").write_text(text)
     save_designs(folder / DESIGNS, designs)
-    return Overlay(bit, bit.with_suffix(".hwh"), designs)
+    return overlays.write_manifest(bit, kind, bundle.build_hash, clock_mhz, {"made for": "the virtual board"}), designs

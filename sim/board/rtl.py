@@ -7,7 +7,7 @@ import dataclasses
 from ctypes import POINTER, c_char_p, c_int, c_uint8, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 
-from qblif.host.errors import QblifError
+from qblif.host.errors import QblifError, TransportError
 
 from .dram import Dram
 from .faults import FAULT_FIELDS, Fault
@@ -37,7 +37,7 @@ class HardwareBroken(QblifError):
     """The simulated hardware broke a rule of its bus, or one of its own assertions: a bug of ours, not of the user."""
 
 
-class BusError(QblifError):
+class BusError(TransportError):
     """Nothing answered at an address of the processor's bus. A real processor gets SIGBUS, or hangs."""
 
 

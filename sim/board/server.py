@@ -14,10 +14,9 @@ from concurrent import futures
 
 import grpc
 
-from qblif.host.errors import QblifError
+from qblif.host.errors import OutOfBoardMemory, QblifError
 
 from .board import Board
-from .dram import OutOfMemory
 from .protocol import MESSAGE, METHODS
 from .rtl import BusError
 
@@ -248,7 +247,7 @@ class Server:
         with self._lock:
             try:
                 address = self.board.dram.allocate(request.size)
-            except (OutOfMemory, ValueError) as error:  # pynq looks at neither: it goes on with an empty name
+            except (OutOfBoardMemory, ValueError) as error:  # pynq looks at neither: it goes on with an empty name
                 return _new("buffer.AllocateResponse", msg=str(error))
             self._names += 1
             name = f"buffer{self._names}"
