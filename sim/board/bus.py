@@ -18,6 +18,7 @@ from qblif.host.stats import Clock
 
 from .board import KINDS, Board, Design
 from .dram import Dram
+from .rtl import CYCLES
 
 
 @dataclasses.dataclass
@@ -69,11 +70,12 @@ class BoardBus:
             self._board.close()
 
 
-def open_transport(bundle: Bundle, target: str, timeout: float, *, board: Board | None = None) -> JobTransport:
+def open_transport(bundle: Bundle, target: str, timeout: float, *, board: Board | None = None,
+                   cycles: int = CYCLES) -> JobTransport:
     """Build a bundle's hardware, put it into a virtual board, and return its transport.
 
     target: "board" or "board:kind", a key of KINDS; board: a programmed board to use instead, which stays the
-    caller's. Raises UnknownTarget, ToolMissing, CacheError."""
+    caller's; cycles: clock cycles that pass with each register access. Raises UnknownTarget, ToolMissing, CacheError."""
     _, _, kind = target.partition(":")
     kind = kind or "pynq-z2"
     if kind not in KINDS:
@@ -86,7 +88,7 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, board: Board 
 
         payload = b"design of the bundle"
         design = Design(build.library(DesignParams.from_dict(bundle.design)), KINDS[kind].registers)
-        board = Board(kind, {hashlib.sha256(payload).hexdigest(): design})
+        board = Board(kind, {hashlib.sha256(payload).hexdigest(): design}, cycles)
         board.program(payload)
     clock = Clock(board.clocks.frequency() * 1e6, "the virtual board's registers")
     return JobTransport(BoardBus(board, owned), clock, {"board": f"virtual {board.kind.pynq_name}"})
