@@ -75,7 +75,8 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, board: Board 
     """Build a bundle's hardware, put it into a virtual board, and return its transport.
 
     target: "board" or "board:kind", a key of KINDS; board: a programmed board to use instead, which stays the
-    caller's; cycles: clock cycles that pass with each register access. Raises UnknownTarget, ToolMissing, CacheError."""
+    caller's; cycles: clock cycles that pass with each register access.
+    Raises UnknownTarget, ToolMissing, CacheError."""
     _, _, kind = target.partition(":")
     kind = kind or "pynq-z2"
     if kind not in KINDS:
