@@ -21,6 +21,7 @@ from .errors import ToolMissing, UnknownTarget
 GROUP = "qblif.transports"
 
 OWN = {"sim": ("qblif.sim.transport", "open_transport", "pip install 'qblif[sim]'"),
+       "board": ("qblif.sim.board.bus", "open_transport", "pip install 'qblif[sim]'"),
        "pynq": ("qblif.host.pynq", "open_transport", "pip install pynq")}
 """Transports of this package: name -> (module, factory, what installs it). Found without the package's metadata."""
 
