@@ -19,7 +19,8 @@ from .errors import ToolMissing, UnknownTarget
 
 GROUP = "qblif.transports"
 
-OWN = {"sim": ("qblif.sim.transport", "open_transport", "pip install 'qblif[sim]'")}
+OWN = {"sim": ("qblif.sim.transport", "open_transport", "pip install 'qblif[sim]'"),
+       "serial": ("qblif.host.serial", "open_transport", "serial ports need a POSIX system: Linux or macOS")}
 """Transports of this package: name -> (module, factory, what installs it). Found without the package's metadata."""
 
 
