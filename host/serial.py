@@ -37,6 +37,8 @@ received bytes back for up to 16 ms."""
 ATTEMPTS = 8
 """Times that a request is sent before the link counts as broken."""
 
+_CONTROL = next(offset for name, offset, _, _ in abi.REGISTERS if name == "CONTROL")
+
 PORTS = ("/dev/serial/by-id/*", "/dev/ttyUSB*", "/dev/ttyACM*", "/dev/cu.usb*")
 """Where serial ports are found."""
 
@@ -222,7 +224,8 @@ class Link:
     with all that followed it, `attempts` times at most. Use it as a context manager around whatever must not end
     halfway: after an exception in there the next request begins a new session.
 
-    Raises Timeout where nothing answers, TransportError where answers stay damaged or make no sense.
+    session: its number, another one after every exception. Raises Timeout where nothing answers, TransportError where
+    answers stay damaged or make no sense.
     """
 
     def __init__(self, port: Port, baud: int, response_timeout: float = RESPONSE_TIMEOUT, attempts: int = ATTEMPTS):
@@ -230,7 +233,7 @@ class Link:
         self._response_timeout, self._attempts = response_timeout, attempts
         self._deframer = framing.Deframer()
         self._under_way: collections.deque[Request] = collections.deque()
-        self._session = self._sequence = 0
+        self.session = self._sequence = 0
         self._synchronised = False
         self._silent = False  # nothing answered the last time
         self.request_data, self.response_data = framing.REQUEST_DATA, framing.RESPONSE_DATA
@@ -257,7 +260,7 @@ class Link:
     def submit(self, command: Command, data: bytes = b"", *, place: int = 0, count: int = 0,
                last: bool = False) -> Request:
         """Send a request; data: bytes of whole words; the others: framing.ARGUMENT_FIELDS."""
-        header = {"command": command, "sequence": self._sequence, "session": self._session}
+        header = {"command": command, "sequence": self._sequence, "session": self.session}
         argument = {"place": place & 0xFFFF, "count": count, "flags": framing.LAST if last else 0}
         words = struct.pack("<II", abi.pack(framing.HEADER_FIELDS, header),
                             abi.pack(framing.ARGUMENT_FIELDS, argument)) + data
@@ -326,7 +329,7 @@ class Link:
         """Give a response to the request that it answers; one that answers none is an old one, or a repeated one."""
         header = abi.unpack(framing.HEADER_FIELDS, int(values[0]))
         for request in self._under_way:
-            if (header["session"], header["sequence"], header["command"]) == (self._session, request.sequence,
+            if (header["session"], header["sequence"], header["command"]) == (self.session, request.sequence,
                                                                               request.command):
                 if len(values) < 3:
                     break
@@ -337,7 +340,7 @@ class Link:
 
     def _synchronise(self):
         self._forget()
-        self._session, self._sequence = 1 + secrets.randbelow(0xFFFF), secrets.randbelow(0x100)
+        self.session, self._sequence = 1 + secrets.randbelow(0xFFFF), secrets.randbelow(0x100)
         self.counts.syncs += 1
         try:
             response = self.call(Command.SYNC)
@@ -362,6 +365,7 @@ class SerialTransport:
 
     def __init__(self, port: Port, link: Link):
         self._port, self._link = port, link
+        self._reset_session: int | None = None  # in which the accelerator was reset
 
     @property
     def counts(self) -> LinkCounts:
@@ -380,17 +384,23 @@ class SerialTransport:
         """Write a 32-bit register."""
         with self._link as link:
             link.call(Command.WRITE, struct.pack("<I", value), place=offset)
+            if offset == _CONTROL and value & 1:
+                self._reset_session = link.session
 
     def program(self, image: np.ndarray, timeout: float) -> None:
-        """Send one program frame, uint32 (beats,), and return once it was taken; Timeout after `timeout` seconds."""
-        until = time.monotonic() + timeout
+        """Send one program frame, uint32 (beats,), and return once it was taken.
+
+        Raises Timeout after `timeout` seconds in which no beat was taken: a slow line may need longer for all."""
+        until, place = time.monotonic() + timeout, None
         with self._link:
             for response, complete in self._stream(Command.PROGRAM, np.atleast_2d(image)):
                 if complete and response.drained:
                     return
-                if time.monotonic() > until:
-                    raise Timeout(f"the program was not taken within {timeout:g} s: the board has room for "
-                                  f"{response.room} beats and is waiting for the accelerator")
+                if response.place != place:
+                    until, place = time.monotonic() + timeout, response.place
+                elif time.monotonic() > until:
+                    raise Timeout(f"no beat of the program was taken for {timeout:g} s: the board has room for "
+                                  f"{response.room} beats and waits for the accelerator")
 
     def infer(self, frames: np.ndarray, classes: int, timeout: float,
               progress: Callable[[int], None] | None = None) -> tuple[np.ndarray, None]:
@@ -430,6 +440,10 @@ class SerialTransport:
 
         Asks for output with every request, and keeps asking when there is nothing to send or no room for it."""
         link = self._link
+        if link.session != self._reset_session:
+            raise TransportError("the link failed since the accelerator's last reset: the board may have been switched "
+                                 "off and hold another program", hint="reset the accelerator; after a failed job the "
+                                 "next one finds that done")
         pieces = _pieces(np.ascontiguousarray(frames, "<u4"), link.request_data)
         response = link.call(command)
         place, room, under_way = response.place, response.room, collections.deque()
