@@ -22,7 +22,8 @@ GROUP = "qblif.transports"
 
 OWN = {"sim": ("qblif.sim.transport", "open_transport", "pip install 'qblif[sim]'"),
        "board": ("qblif.sim.board.bus", "open_transport", "pip install 'qblif[sim]'"),
-       "pynq": ("qblif.host.pynq", "open_transport", "pip install pynq")}
+       "pynq": ("qblif.host.pynq", "open_transport", "pip install pynq"),
+       "serial": ("qblif.host.serial", "open_transport", "serial ports need a POSIX system: Linux or macOS")}
 """Transports of this package: name -> (module, factory, what installs it). Found without the package's metadata."""
 
 
