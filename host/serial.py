@@ -37,6 +37,10 @@ received bytes back for up to 16 ms."""
 ATTEMPTS = 8
 """Times that a request is sent before the link counts as broken."""
 
+LONGEST_WAIT = 8
+"""The time allowed doubles with every attempt up to this many times the first, so that repeating does not choke a slow
+machine."""
+
 _CONTROL = next(offset for name, offset, _, _ in abi.REGISTERS if name == "CONTROL")
 
 PORTS = ("/dev/serial/by-id/*", "/dev/ttyUSB*", "/dev/ttyACM*", "/dev/cu.usb*")
@@ -221,8 +225,8 @@ class Link:
     """Requests and responses over a port, each request executed once whatever the line does.
 
     Up to `window` requests may be under way; they are executed in order. What is not answered in time is sent again
-    with all that followed it, `attempts` times at most. Use it as a context manager around whatever must not end
-    halfway: after an exception in there the next request begins a new session.
+    with all that followed it, `attempts` times at most, 2 where nothing answered before. Use it as a context manager
+    around whatever must not end halfway: after an exception in there the next request begins a new session.
 
     session: its number, another one after every exception. Raises Timeout where nothing answers, TransportError where
     answers stay damaged or make no sense.
@@ -274,7 +278,7 @@ class Link:
 
     def result(self, request: Request) -> Response:
         """Return the response to the oldest request under way."""
-        damaged, attempts, limit = self._deframer.damaged, 1, 1 if self._silent else self._attempts
+        damaged, attempts, limit = self._deframer.damaged, 1, min(2, self._attempts) if self._silent else self._attempts
         deadline, hurried = self._patience(), False
         while request.response is None:
             self._receive(deadline)
@@ -291,7 +295,7 @@ class Link:
                 if other.response is None:
                     self.counts.retries += 1
                     self._send(other)
-            deadline = self._patience()
+            deadline = self._patience(min(1 << attempts - 1, LONGEST_WAIT))
         self._silent = False
         self._under_way.remove(request)
         response = request.response
@@ -301,10 +305,10 @@ class Link:
                                  f"{response.status.meaning}", hint="open the bundle again")
         return response
 
-    def _patience(self) -> float:
-        """Return when what is under way ought to be answered (monotonic)."""
+    def _patience(self, factor: int = 1) -> float:
+        """Return when what is under way ought to be answered (monotonic); `factor` times the usual time."""
         ways = sum(len(request.wire) + 4 * framing.RESPONSE_WORDS for request in self._under_way)
-        return time.monotonic() + self._response_timeout + 2 * ways * self._byte_seconds
+        return time.monotonic() + factor * (self._response_timeout + 2 * ways * self._byte_seconds)
 
     def _fail(self, attempts: int, damaged: int):
         port, tried = self._port.path, f"{attempts} attempt{'s' if attempts > 1 else ''}"
