@@ -145,9 +145,13 @@ class Link(wiring.Component):
         status, last = Signal(8), Signal()
         lengths = Array(Signal.like(sender.words, name=f"length_{slot}") for slot in range(framing.STORED))
 
-        # The request, word by word: `word` is the one at `index` once `known`.
-        index, age, words, known = Signal.like(receiver.words), Signal(2), Signal.like(receiver.words), Signal()
-        m.d.comb += [receiver.address.eq(index), known.eq(age == 2), words.eq(receiver.words - 1)]
+        # The request, word by word: once `known`, `word` is the one at `index`; final: it is the last of the data;
+        # ended: there is none.
+        index, age, known = Signal.like(receiver.words), Signal(2), Signal()
+        words, request_data, final, ended = Signal.like(index), Signal.like(index), Signal(), Signal()
+        m.d.comb += [receiver.address.eq(index), known.eq(age == 2)]
+        m.d.sync += [words.eq(receiver.words - 1), request_data.eq(words - 2),
+                     final.eq(index + 1 == words), ended.eq(index == words)]
         word = receiver.data
         with m.If(~known):
             m.d.sync += age.eq(age + 1)
@@ -166,15 +170,14 @@ class Link(wiring.Component):
         # How long ago the request was due: 0 is now.
         overdue, count = Signal(8), Signal(8)    # count: of words read, collected, or cycles waited
         room, fits = Signal(range(framing.QUEUE_BEATS + 1)), Signal()
-        request_data = Signal.like(words)
-        m.d.sync += [room.eq(framing.QUEUE_BEATS - incoming_queue.level), request_data.eq(words - 2),
+        m.d.sync += [room.eq(framing.QUEUE_BEATS - incoming_queue.level),
                      overdue.eq(expected - header.sequence)]
         is_program = Signal()
         m.d.comb += [
             is_program.eq(header.command == Command.PROGRAM),
             incoming_queue.i.p.beat.data.eq(word),
             incoming_queue.i.p.program.eq(is_program),
-            incoming_queue.i.p.beat.last.eq((argument.flags & framing.LAST != 0) & (index == words - 1)),
+            incoming_queue.i.p.beat.last.eq((argument.flags & framing.LAST != 0) & final),
             self.bus.write_data.eq(word),
             self.bus.write_strobe.eq(0b1111),
             sender.slot.eq(header.sequence[:2]),
@@ -259,7 +262,7 @@ class Link(wiring.Component):
                     m.next = State.READ
             # WRITE -- one register after the other
             with m.State(State.WRITE):
-                with m.If(index == words):
+                with m.If(known & ended):
                     m.next = State.SETTLE
                 with m.Elif(known):
                     m.d.comb += self.bus.write.eq(1)
@@ -267,7 +270,7 @@ class Link(wiring.Component):
                     move(index + 1)
             # TAKE -- the request's beats into the queue, which has room for them
             with m.State(State.TAKE):
-                with m.If((index == words) | (status == Status.REFUSED)):
+                with m.If((status == Status.REFUSED) | known & ended):
                     m.next = State.COLLECT
                 with m.Elif(known):
                     m.d.comb += incoming_queue.i.valid.eq(1)
