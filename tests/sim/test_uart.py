@@ -105,8 +105,9 @@ def test_an_error_of_the_accelerator_arrives_and_costs_one_job(bundle, board):
 def test_what_never_ends_is_a_timeout_and_registers_stay_within_reach(bundle, board, monkeypatch):
     with connect(bundle, board) as acc:
         transport, frames = acc._transport, bundle.input_layout.pack(bundle.golden_inputs)
+        unfinished = serial.Piece(frames.shape[1] - 1, frames[0][:-1].tobytes(), 0)
         with monkeypatch.context() as patch:
-            patch.setattr(serial, "_pieces", lambda frames, longest: iter([(frames[0][:-1], False)]))
+            patch.setattr(serial, "cut", lambda frames, longest: iter([unfinished]))
             with pytest.raises(Timeout, match="0 of 6 images"):
                 transport.infer(frames, bundle.classes, 0.05)
             assert acc._device.status()["busy"]
@@ -114,8 +115,8 @@ def test_what_never_ends_is_a_timeout_and_registers_stay_within_reach(bundle, bo
                 transport.infer(frames, bundle.classes, 0.05)
             acc._device.write("CONTROL", 1)
             with pytest.raises(Timeout, match="no beat of the program"):
-                transport._link.call(serial.Command.INPUT, frames[0][:-1].tobytes())   # an image under way...
-                transport.program(bundle.program, 0.05)                                # holds a program up
+                transport._link.call(serial.Command.INPUT, unfinished.data)   # an image under way...
+                transport.program(bundle.program, 0.05)                       # holds a program up
         acc.reset()
         assert acc.self_test() == IMAGES
 
