@@ -231,12 +231,13 @@ class Link:
     with all that followed it, `attempts` times at most, 2 where nothing answered before. Use it as a context manager
     around whatever must not end halfway: after an exception in there the next request begins a new session.
 
-    session: its number, another one after every exception. Raises Timeout where nothing answers, TransportError where
-    answers stay damaged or make no sense.
+    baud: bits per second; session: its number, another one after every exception.
+
+    Raises Timeout where nothing answers, TransportError where answers stay damaged or make no sense.
     """
 
     def __init__(self, port: Port, baud: int, response_timeout: float = RESPONSE_TIMEOUT, attempts: int = ATTEMPTS):
-        self._port, self._byte_seconds = port, framing.BYTE_BITS / baud
+        self._port, self.baud, self._byte_seconds = port, baud, framing.BYTE_BITS / baud
         self._response_timeout, self._attempts = response_timeout, attempts
         self._deframer = framing.Deframer()
         self._under_way: collections.deque[Request] = collections.deque()
@@ -373,6 +374,7 @@ class SerialTransport:
     def __init__(self, port: Port, link: Link):
         self._port, self._link = port, link
         self._reset_session: int | None = None  # in which the accelerator was reset
+        self.about = {"serial port": port.path, "baud": f"{link.baud}"}
 
     @property
     def counts(self) -> LinkCounts:

@@ -113,10 +113,13 @@ def test_what_never_ends_is_a_timeout_and_registers_stay_within_reach(bundle, bo
             assert acc._device.status()["busy"]
             with pytest.raises(TransportError, match="reset the accelerator"):
                 transport.infer(frames, bundle.classes, 0.05)
-            acc._device.write("CONTROL", 1)
-            with pytest.raises(Timeout, match="no beat of the program"):
-                transport._link.call(serial.Command.INPUT, unfinished.data)   # an image under way...
-                transport.program(bundle.program, 0.05)                       # holds a program up
+        acc.reset()
+        link = transport._link
+        with link:   # an image under way holds a program up
+            place = link.call(serial.Command.INPUT).place
+            link.call(serial.Command.INPUT, unfinished.data, place=place)
+        with pytest.raises(Timeout, match="no beat of the program"):
+            transport.program(bundle.program, 0.05)
         acc.reset()
         assert acc.self_test() == IMAGES
 
