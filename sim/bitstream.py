@@ -179,7 +179,7 @@ def _finished(out: Path, key: str) -> Bitstream | None:
 
 def _manifest(board, toolchain: str, key: str, design: DesignParams, built, baked: _Network | None, part: Path) -> dict:
     program_hash = Bundle.load(part / baked.name).program_hash if baked else None
-    files = {path.name: _sha256(path) for path in sorted(part.iterdir()) if path.is_file()}
+    files = {path.relative_to(part).as_posix(): _sha256(path) for path in sorted(part.rglob("*")) if path.is_file()}
     return {"format": FORMAT, "schema": SCHEMA, "qblif": qblif.__version__, "board": board.name, "part": board.part,
             "toolchain": toolchain, "front_end": built.front_end, "clock_hz": built.clock_hz, "abi": abi.ABI_VERSION,
             "build_hash": f"{design.build_hash:016x}", "program_hash": f"{program_hash:016x}" if baked else None,
