@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import zipfile
 from pathlib import Path
@@ -152,14 +151,14 @@ def bitstream(args: argparse.Namespace) -> int:
     """Build a board's bitstream, for networks loaded at run time or with one baked in; fail if it misses its clock."""
     from qblif.hw import boards
     from qblif.hw.ecp5 import ClockMissed, Multiplies
+    from qblif.hw.flow import ended_by_sigterm
     from qblif.sim import bitstream as build
     from qblif.sim.console import Stages
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the tools end with us
     board, toolchain = boards.find(args.board, args.toolchain)
     out = args.out or Path("build") / "bitstream" / board.name
     try:
-        with Stages() as progress:
+        with ended_by_sigterm(), Stages() as progress:
             made = build.make(board.name, out, network=args.network, lanes=args.lanes, toolchain=toolchain,
                               clock_hz=round(args.clock * 1e6) if args.clock else None,
                               seeds=range(args.seed, args.seed + args.seeds), progress=progress,
