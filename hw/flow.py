@@ -104,6 +104,8 @@ def run(stage: str, command: Sequence[str], folder: Path, timeout: float, progre
         said = _text(log)
         wrong = [line for line in said.splitlines() if line.lower().startswith(("error", "fatal"))]
         what = f"failed with status {status}" if status else f"left no {', '.join(missing)}"
+        if status < 0:
+            what = f"was ended by {signal.Signals(-status).name}"
         tail = wrong[-3:] or said.splitlines()[-5:]
         raise BuildError(f"{stage} {what}:\n    " + "\n    ".join(tail or ["(it printed nothing)"]), stage, said)
     return time.monotonic() - started

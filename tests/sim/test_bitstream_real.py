@@ -48,12 +48,12 @@ def header(bit: bytes):
 
 def test_a_small_network_becomes_a_bitstream_for_the_85f(tmp_path):
     bundle = deploy_plan(make_plan(NETWORK, design=SMALL), tmp_path / "own.qblif")
-    made = bitstream.make("ulx3s", tmp_path / "out", network=tmp_path / "own.qblif", clock_hz=40_000_000, seeds=(1, 2))
+    made = bitstream.make("ulx3s", tmp_path / "out", network=tmp_path / "own.qblif", clock_hz=45_000_000, seeds=(1, 2))
     comments, identity = header(made.bit.read_bytes())
     assert any("LFE5U-85F" in comment for comment in comments)
     assert identity == IDCODE_85F
     report = Report.from_json((made.folder / "report.json").read_text())
-    assert report.met and report.reached >= 40 and report.multipliers == {}
+    assert report.met and report.reached >= 45 and report.multipliers == {}
     assert report.program_hash == f"{bundle.program_hash:016x}"
     assert report.used["DP16KD"][1] == 208 and report.used["MULT18X18D"][0] == 0
     weights = [counts for path, counts in report.modules.items() if path.endswith("accumulators")]
@@ -61,8 +61,8 @@ def test_a_small_network_becomes_a_bitstream_for_the_85f(tmp_path):
     assert sum(counts.get("LUT4", 0) for counts in report.modules.values()) > 2_000
     assert report.path and all(step.delay >= 0 for step in report.path)
     assert host.Bundle.load(made.bundle).program_hash == bundle.program_hash
-    assert json.loads((made.folder / "manifest.json").read_text())["clock_hz"] == 40_000_000
-    again = bitstream.make("ulx3s", tmp_path / "out", network=tmp_path / "own.qblif", clock_hz=40_000_000, seeds=(1, 2))
+    assert json.loads((made.folder / "manifest.json").read_text())["clock_hz"] == 45_000_000
+    again = bitstream.make("ulx3s", tmp_path / "out", network=tmp_path / "own.qblif", clock_hz=45_000_000, seeds=(1, 2))
     assert again.unchanged
 
 
