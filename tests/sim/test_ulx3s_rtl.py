@@ -16,8 +16,9 @@ from qblif.hw.ecp5_pll import solve
 from qblif.hw.emit import emit
 from qblif.hw.uart_top import UartTop
 from qblif.sim.deploy import deploy_plan
-from qblif.sim.random_networks import random_network
 from qblif.sim.uart import BAUD, CLOCK_HZ, Direction, UartBoard
+
+from ..gen import planned
 
 PLL_CYCLES = 50
 
@@ -63,7 +64,7 @@ def board_text(plan, baked):
 
 @pytest.mark.parametrize("baked", [True, False], ids=["baked", "loaded at run time"])
 def test_the_board_answers_golden_vectors_over_its_serial_pins(tmp_path, baked):
-    plan = make_plan(random_network(3), lanes=8, word_bits=32, neuron_lanes=2)
+    plan = make_plan(planned.chain(layers=1, side=3), lanes=4, word_bits=32, neuron_lanes=2)
     bundle = deploy_plan(plan, tmp_path / "own.qblif")
     with UartBoard(None, verilog=board_text(plan, baked)) as board:
         with qblif.open(bundle.path, target=board.target) as accelerator:
