@@ -4,12 +4,18 @@ from .accelerator import Accelerator, open
 from .bundle import Bundle
 from .codec import InputLayout
 from .errors import (
+    AddressOutOfReach,
     BuildMismatch,
     BundleError,
     CacheError,
+    ClockError,
     ClosedError,
     DeviceError,
     InputError,
+    OutOfBoardMemory,
+    OverlayError,
+    OverlayNotFound,
+    PartMismatch,
     QblifError,
     SelfTestFailed,
     Timeout,
@@ -17,9 +23,10 @@ from .errors import (
     TransportError,
     UnknownTarget,
 )
-from .stats import CoreStats, Stats
+from .stats import Clock, CoreStats, JobStats, Stats
 from .transport import Transport
 
-__all__ = ["Accelerator", "BuildMismatch", "Bundle", "BundleError", "CacheError", "ClosedError", "CoreStats",
-           "DeviceError", "InputError", "InputLayout", "QblifError", "SelfTestFailed", "Stats", "Timeout",
-           "ToolMissing", "Transport", "TransportError", "UnknownTarget", "open"]
+__all__ = ["Accelerator", "AddressOutOfReach", "BuildMismatch", "Bundle", "BundleError", "CacheError", "Clock",
+           "ClockError", "ClosedError", "CoreStats", "DeviceError", "InputError", "InputLayout", "JobStats",
+           "OutOfBoardMemory", "OverlayError", "OverlayNotFound", "PartMismatch", "QblifError", "SelfTestFailed",
+           "Stats", "Timeout", "ToolMissing", "Transport", "TransportError", "UnknownTarget", "open"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import dataclasses
 import os
 import sys
 import threading
@@ -54,8 +56,8 @@ class Accelerator:
         self._transport = transport
         self._lock = threading.RLock()
         self._closed = False
-        self._images = 0
-        self._seconds = 0.0
+        self._images = self._batches = 0
+        self._seconds = self._pack_seconds = 0.0
         self._last_cycles: np.ndarray | None = None
         try:
             self._device = Device(transport, bundle, timeout)
@@ -113,12 +115,20 @@ class Accelerator:
         return len(expected)
 
     def stats(self) -> Stats:
-        """Return what the hardware counted since it was opened or last reset."""
+        """Return what the hardware counted since it was opened or last reset, and what the host measured."""
         with self._lock:
             self._check_open()
             cores = tuple(CoreStats(core.get("clusters", 1), self._device.counters(index))
                           for index, core in enumerate(self._bundle.design["cores"]))
-            return Stats(cores, self._device.read("IMAGES_OUT"), self._images, self._seconds)
+            jobs = getattr(self._transport, "jobs", None)
+            return Stats(cores, self._device.read("IMAGES_OUT"), self._images, self._seconds, self._batches,
+                         self._pack_seconds, self._device.clock, dataclasses.replace(jobs) if jobs else None)
+
+    def snapshot(self) -> dict[str, int]:
+        """Return all registers that can be read, by name (host/abi.py), for looking at and for bug reports."""
+        with self._lock:
+            self._check_open()
+            return self._device.snapshot()
 
     # Life ---------------------------------------------------------------------------------------------------
 
@@ -145,30 +155,69 @@ class Accelerator:
     # Inside -------------------------------------------------------------------------------------------------
 
     def _infer(self, xs: np.ndarray, progress: Progress | None) -> np.ndarray:
+        """Run a batch in parts; the frames of each part are made while the accelerator works on the one before."""
         layout = self._bundle.input_layout
         total = xs.shape[0 if layout.static else 1]
         logits = np.empty((total, self._bundle.classes), np.int64)
         cycles: list[np.ndarray | None] = []
         chunk = max(1, FRAME_BYTES // (4 * layout.beats))
+        parts = [slice(first, min(first + chunk, total)) for first in range(0, total, chunk)]
+        spent = []
+
+        def pack(part: slice) -> np.ndarray:
+            began = time.monotonic()
+            frames = layout.pack(xs[part] if layout.static else xs[:, part])
+            spent.append(time.monotonic() - began)
+            return frames
+
         with self._lock:
             self._check_open()
             started = time.monotonic()
-            for first in range(0, total, chunk):
-                part = slice(first, min(first + chunk, total))
-                report = None if progress is None else _Report(progress, part, total)
-                frames = layout.pack(xs[part] if layout.static else xs[:, part])
-                logits[part], part_cycles = self._device.infer(frames, report)
-                cycles.append(part_cycles)
-                if report is not None:
-                    report(part.stop - part.start)
+            with _Ahead(pack, parts) as packed:
+                for part in parts:
+                    report = None if progress is None else _Report(progress, part, total)
+                    logits[part], part_cycles = self._device.infer(packed.take(), report)
+                    cycles.append(part_cycles)
+                    if report is not None:
+                        report(part.stop - part.start)
             self._images += total
+            self._batches += 1
             self._seconds += time.monotonic() - started
+            self._pack_seconds += sum(spent)
             self._last_cycles = None if any(c is None for c in cycles) else np.concatenate(cycles).astype(np.int64)
         return logits
 
     def _check_open(self):
         if self._closed:
             raise ClosedError("the accelerator is closed", hint="open the bundle again")
+
+
+class _Ahead:
+    """Results of function(item), in order, each computed by another thread while the one before is in use.
+
+    The first is computed at once, without a thread; with one item that is all."""
+
+    def __init__(self, function: Callable, items: list):
+        self._function = function
+        self._items = iter(items)
+        self._pool = concurrent.futures.ThreadPoolExecutor(1) if len(items) > 1 else None
+        self._next: concurrent.futures.Future | None = None
+
+    def take(self):
+        """Return the next result, and have the one after it computed."""
+        result = self._function(next(self._items)) if self._next is None else self._next.result()
+        if self._pool is not None:
+            following = next(self._items, None)
+            if following is not None:
+                self._next = self._pool.submit(self._function, following)
+        return result
+
+    def __enter__(self) -> _Ahead:
+        return self
+
+    def __exit__(self, *_):
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
 
 
 class _Report:

@@ -5,20 +5,18 @@ Not for users: `Accelerator` is. Not safe for threads: `Accelerator` locks.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 
 import numpy as np
 
-from . import abi
+from . import abi, registers
 from .bundle import VERILOG, Bundle
 from .errors import BuildMismatch, DeviceError, QblifError, Timeout, TransportError
+from .registers import OFFSETS
+from .stats import Clock
 from .transport import Transport
 
-OFFSETS = {name: offset for name, offset, _, _ in abi.REGISTERS}
-_READABLE = [name for name, _, access, _ in abi.REGISTERS if access != "wo"]
-_RESET = 1
 _SCRATCH_PATTERN = 0x5AC3_0F96
 
 _HINTS = {
@@ -59,7 +57,8 @@ class Device:
                 self.reset()
             except QblifError as failed:  # the next job tries again
                 if isinstance(reason, QblifError):
-                    reason.hint = f"nor could the accelerator be reset: {failed.message}"
+                    nor = f"nor could the accelerator be reset: {failed.message}"
+                    reason.hint = f"{reason.hint}; {nor}" if reason.hint else nor
             if reason is error:
                 raise
             raise reason from error
@@ -67,21 +66,29 @@ class Device:
         return self._checked(logits, len(frames)), cycles
 
     def reset(self):
-        """Reset everything, the counters too, and load the program."""
+        """Reset everything, the counters too, and load the program, unless the hardware has it built in."""
         self._clean = False
-        self.write("CONTROL", _RESET)
+        self.write("CONTROL", registers.RESET)
         self._await_idle()
-        try:
-            self._transport.program(self._bundle.program, self._timeout)
-            self._await_idle()
-        except Exception as error:
-            raise self._explain(error, f"the program was not taken within {self._timeout:g} s") from error
-        loaded = self.status()["loaded"]
-        found = self.read("PROGRAM_LO") | self.read("PROGRAM_HI") << 32
-        if not loaded or found != self._bundle.program_hash:
-            raise TransportError(f"after loading program {self._bundle.program_hash:016x} the accelerator shows "
-                                 f"program {found:016x}, loaded={loaded}", snapshot=self.snapshot())
+        wanted = self._bundle.program_hash
+        if self.program_in_place() != wanted:
+            try:
+                self._transport.program(self._bundle.program, self._timeout)
+                self._await_idle()
+            except Exception as error:
+                raise self._explain(error, f"the program was not taken within {self._timeout:g} s") from error
+            found = self.program_in_place()
+            if found != wanted:
+                raise TransportError(f"after loading program {wanted:016x} the accelerator shows "
+                                     + ("no program" if found is None else f"program {found:016x}"),
+                                     snapshot=self.snapshot())
         self._clean = True
+
+    def program_in_place(self) -> int | None:
+        """Return the hash of the program that the accelerator would run, or None."""
+        if not self.status()["loaded"]:
+            return None
+        return self.read("PROGRAM_LO") | self.read("PROGRAM_HI") << 32
 
     # Registers ----------------------------------------------------------------------------------------------
 
@@ -105,12 +112,17 @@ class Device:
         return {name: read(base + 8 * i) | read(base + 8 * i + 4) << 32 for i, (name, _) in enumerate(abi.COUNTERS)}
 
     def snapshot(self) -> dict[str, int]:
-        """Return all registers that can be read, for error messages; what cannot is left out."""
-        values = {}
-        for name in _READABLE:
-            with contextlib.suppress(Exception):  # the link itself may be what failed
-                values[name] = self.read(name)
-        return values
+        """Return all registers that can be read, for error messages."""
+        return registers.snapshot(self._transport.read)
+
+    @property
+    def clock(self) -> Clock | None:
+        """What the accelerator runs at, as the transport or else the hardware itself says; None: nobody knows."""
+        clock = getattr(self._transport, "clock", None)
+        if clock is None:
+            hz = self.read("CLOCK_HZ")
+            clock = Clock(float(hz), "register CLOCK_HZ") if hz else None
+        return clock
 
     # Inside -------------------------------------------------------------------------------------------------
 
@@ -157,13 +169,16 @@ class Device:
     def _explain(self, error: Exception, late: str) -> Exception:
         """Return what to raise for `error`: an error code explains more than the time-out that it led to."""
         if isinstance(error, DeviceError) and error.snapshot is not None:
+            error.hint = error.hint or _HINTS.get(error.code)
             return error
-        snapshot = self.snapshot()
+        snapshot = getattr(error, "snapshot", None)  # taken when it happened, where the transport could
+        if snapshot is None:
+            snapshot = self.snapshot()
         if abi.unpack(abi.STATUS_FIELDS, snapshot.get("STATUS", 0))["error"]:
             return _device_error(snapshot)
         if isinstance(error, TimeoutError):
-            return Timeout(f"{late}: {getattr(error, 'message', error)}",
-                           hint="give a larger `timeout` if the network needs longer", snapshot=snapshot)
+            hint = getattr(error, "hint", None) or "give a larger `timeout` if the network needs longer"
+            return Timeout(f"{late}: {getattr(error, 'message', error)}", hint=hint, snapshot=snapshot)
         if isinstance(error, QblifError) and error.snapshot is None:
             error.snapshot = snapshot
         return error

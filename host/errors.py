@@ -6,7 +6,13 @@
     ├── UnknownTarget             the target named to `open`
     ├── ToolMissing               a package or program that the target needs
     ├── CacheError                the folder of built simulators
+    ├── OverlayError              a folder with a bitstream
+    │   ├── OverlayNotFound       none holds what the bundle needs on this board
+    │   └── PartMismatch          it is for another chip
+    ├── ClockError                the board cannot give the clock, or the bitstream cannot run at it
     ├── TransportError            the link to the hardware
+    │   ├── OutOfBoardMemory (MemoryError)   the board has no buffer of that size left
+    │   └── AddressOutOfReach     a buffer lies where the hardware cannot reach it
     ├── BuildMismatch             the hardware is another one than the bundle was planned for
     ├── DeviceError               the hardware reports an error code
     ├── Timeout (TimeoutError)    the hardware does not answer
@@ -61,8 +67,32 @@ class CacheError(QblifError):
     """The cache folder cannot be used: read-only, full, or damaged."""
 
 
+class OverlayError(QblifError):
+    """A folder with a bitstream is incomplete, damaged, or does not say what it is for."""
+
+
+class OverlayNotFound(OverlayError):
+    """No folder that was searched holds a bitstream for this board and this build."""
+
+
+class PartMismatch(OverlayError):
+    """The bitstream is for another chip than the board's. Nothing was programmed."""
+
+
+class ClockError(QblifError):
+    """The clock that was asked for is faster than the bitstream allows, or the board cannot make it."""
+
+
 class TransportError(QblifError):
     """The link to the hardware failed or returned something that cannot be."""
+
+
+class OutOfBoardMemory(TransportError, MemoryError):
+    """The board has no physically contiguous memory of that size left."""
+
+
+class AddressOutOfReach(TransportError):
+    """The board's memory gave a buffer that the hardware's address bits or alignment do not allow."""
 
 
 class BuildMismatch(QblifError):
@@ -70,12 +100,13 @@ class BuildMismatch(QblifError):
 
 
 class DeviceError(QblifError):
-    """The STATUS register shows an error code.
+    """STATUS, or the status of a job, shows an error code.
 
-    code: value of the field; meaning: a sentence; info: beat index within the frame (ERROR_INFO).
+    code: value of the field; meaning: a sentence; info: beat index within the frame (ERROR_INFO);
+    address: of the burst that failed, for errors of a job on the memory bus, else None.
     """
 
-    def __init__(self, code: int, info: int = 0, *, hint: str | None = None,
+    def __init__(self, code: int, info: int = 0, *, address: int | None = None, hint: str | None = None,
                  snapshot: dict[str, int] | None = None):
         try:
             self.code = abi.Error(code)
@@ -83,7 +114,9 @@ class DeviceError(QblifError):
         except ValueError:
             self.code, name, self.meaning = code, "unknown", "this version knows no such error code"
         self.info = info
-        super().__init__(f"the accelerator reports error {int(code)} ({name}) at beat {info}: {self.meaning}",
+        self.address = address
+        where = f"beat {info}" if address is None else f"address {address:#x}"
+        super().__init__(f"the accelerator reports error {int(code)} ({name}) at {where}: {self.meaning}",
                          hint=hint, snapshot=snapshot)
         self.args = (code, info)
 

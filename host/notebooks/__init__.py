@@ -1,0 +1,1 @@
+"""Notebooks for a board with a PYNQ image; `pynq get-notebooks qblif` copies them."""
