@@ -58,7 +58,7 @@ def run(stage: str, command: Sequence[str], folder: Path, timeout: float, progre
         raise BuildError(f"{stage} cannot be started: {error}", stage) from error
 
     def read() -> None:
-        with log.open("w", encoding="utf-8") as file:
+        with process.stdout, log.open("w", encoding="utf-8") as file:
             for line in process.stdout:
                 file.write(line)
                 file.flush()
