@@ -209,7 +209,7 @@ module PS7 (
         || !$value$plusargs("count=%d", count) || !$value$plusargs("in_beats=%d", in_beats)
         || !$value$plusargs("out_beats=%d", out_beats)) fail("a plusarg is missing");
     seed = $urandom(seed);
-    if ($value$plusargs("program=%s", name)) $readmemh(name, memory, 0, program_beats - 1);
+    if (program_beats > 0 && $value$plusargs("program=%s", name)) $readmemh(name, memory, 0, program_beats - 1);
     if ($value$plusargs("frames=%s", name)) $readmemh(name, memory, SOURCE / 4, SOURCE / 4 + count * in_beats - 1);
     // Out of reset between two edges of the clock, as it may come.
     #203 resetn = 1;
@@ -218,7 +218,7 @@ module PS7 (
     read(12'h000, value);
     $display("ID %h", value);
     write(12'h028, 20000);
-    job(1, 0, program_beats, 0, 1, 0);
+    if (program_beats > 0) job(1, 0, program_beats, 0, 1, 0);    // otherwise it is baked in
     job(0, SOURCE, in_beats, TARGET, count, out_beats);
     read(12'h22C, value);
     $display("DONE %0d, %0d bursts", value, bursts);
