@@ -24,7 +24,7 @@ from qblif.host.program import read_header
 
 from ..dma_top import DmaTop
 from ..emit import emit
-from ..flow import run
+from ..flow import BuildError, run
 from ..params import DesignParams
 from . import BOARDS, Board, Built, Options
 from .block import wrapper
@@ -192,8 +192,8 @@ def build(board: Board, design: DesignParams, folder: Path, toolchain: str, opti
     """Write the project into `folder`, run its tool where that is on the PATH, and make the overlay of the result.
 
     The clock is the fastest that the board can make up to options.clock_hz. Without the tool the project is all there
-    is, and `Built.bit` None. Raises ValueError for a clock or a design that cannot be, BuildError where the tool fails
-    or takes too long, OverlayError where its result is another than asked for."""
+    is, and `Built.bit` None. Raises ValueError for a clock or a design that cannot be, BuildError where the tool fails,
+    takes too long, or leaves another result than was asked for."""
     chain, asked_mhz = TOOLCHAINS[toolchain], options.clock_hz / 1e6
     clock_mhz = PROCESSORS[board.family].clock(asked_mhz)[2]
     if any(core.trace for core in design.cores):
@@ -225,8 +225,13 @@ def build(board: Board, design: DesignParams, folder: Path, toolchain: str, opti
             f"then          python -m qblif.hw.boards.xilinx .\n"
             f"              which checks it and makes overlay/ with qblif.bit, qblif.hwh and manifest.json"),
             {"missing": chain.missing})
-    run(toolchain, chain.command, folder, timeout, options.progress, expected=("result/qblif.bit",))
-    _, timing = finish(folder)
+    try:
+        run(toolchain, chain.command, folder, timeout, options.progress, expected=("result/qblif.bit",))
+        _, timing = finish(folder)
+    except QblifError as error:
+        # The log is all that is kept of a build that failed: it is to hold the reports, too.
+        log = "\n\n".join([_read(folder / f"{toolchain}.log"), *map(_read, sorted(folder.glob("result/*.rpt")))])
+        raise BuildError(error.message, toolchain, log, hint=error.hint) from error
     # Vivado's own project is thousands of files, and comes back by running the script again.
     shutil.rmtree(folder / "vivado", ignore_errors=True)
     return Built("overlay/qblif.bit", clock_hz, "dma", f"{text}: {_told(timing)}", {"timing": timing})
