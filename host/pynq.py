@@ -112,7 +112,7 @@ class PynqBus:
     def read(self, offset: int) -> int:
         """Return a register."""
         with _explained(f"read register {offset:#x}"):
-            return int(self._mmio.read(offset))
+            return int(self._mmio.read(offset)) & 0xFFFF_FFFF  # from afar, pynq 3.1 gives signed numbers
 
     def write(self, offset: int, value: int) -> None:
         """Write a register."""

@@ -21,7 +21,9 @@ from .errors import ToolMissing, UnknownTarget
 GROUP = "qblif.transports"
 
 OWN = {"sim": ("qblif.sim.transport", "open_transport", "pip install 'qblif[sim]'"),
-       "pynq": ("qblif.host.pynq", "open_transport", "pip install pynq")}
+       "board": ("qblif.sim.board.bus", "open_transport", "pip install 'qblif[sim]'"),
+       "pynq": ("qblif.host.pynq", "open_transport", "pip install pynq"),
+       "serial": ("qblif.host.serial", "open_transport", "serial ports need a POSIX system: Linux or macOS")}
 """Transports of this package: name -> (module, factory, what installs it). Found without the package's metadata."""
 
 

@@ -178,22 +178,23 @@ def _runtime(tools: Tools, waves: bool) -> Path:
     return cache.entry("verilated", cache.key(tools.version, platform.machine(), repr((COMMON, FAST, waves))), make)
 
 
-def build(verilog: str, *, top: str = "qblif_top", waves: bool = False) -> Path:
+def build(verilog: str, *, top: str = "qblif_top", waves: bool = False, harness: Path = HARNESS) -> Path:
     """Return the path of the shared library that simulates module `top` of `verilog`, building it where needed.
 
-    waves: the library can write VCD files, and is slower. Takes 5 to 60 s, or milliseconds when it is cached. Raises
-    CacheError, and ToolMissing, with the tool's own words where it is there but fails."""
+    waves: the library can write VCD files, and is slower; harness: the C++ around the model. Takes 5 to 60 s, or
+    milliseconds when it is cached. Raises CacheError, and ToolMissing, with the tool's own words where it is there but
+    fails."""
     tools = find_tools()
     traced = trace_ports(verilog, top)
     verilog += wrapper(verilog, top)
-    harness = HARNESS.read_text()
-    name = cache.key(verilog, harness, top, tools.version, platform.machine(),
+    source = harness.read_text()
+    name = cache.key(verilog, source, top, tools.version, platform.machine(),
                      repr((VERILATE, COMMON, FAST, SLOW, waves)))
 
     def make(where: Path) -> None:
         with cache.explained(cache.folder()):
             (where / "top.sv").write_text(verilog)
-            (where / "harness.cpp").write_text(harness)
+            (where / "harness.cpp").write_text(source)
             rows = " ".join(f"X({i}, {p.core}, {p.cluster}, {p.bits})" for i, p in enumerate(traced))
             (where / "model.h").write_text(f'#include "Vmodel.h"\n#define MODEL Vmodel\n#define TRACES(X) {rows}\n'
                                            f"#define TRACE_COUNT {len(traced)}\n")
