@@ -225,7 +225,14 @@ def _forget_clocks() -> None:
 def _device(target: str, rpc_timeout: float) -> Any:
     """Return the pynq device that a target names."""
     if target == "pynq":
-        device = pynq.Device.active_device  # a remote one where PYNQ_REMOTE_DEVICES says so
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the error tells it better
+            try:
+                device = pynq.Device.active_device  # a remote one where PYNQ_REMOTE_DEVICES says so
+            except RuntimeError as error:
+                raise TransportError(f"pynq finds no board on this machine: {error}", hint="on a board, be root and "
+                                     "source /etc/profile.d/xrt_setup.sh; to reach one from afar, the target is "
+                                     "pynq://host") from error
         _set_deadlines(device, rpc_timeout)
         return device
     match = re.fullmatch(r"pynq://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(\d{1,5}))?", target)
@@ -394,7 +401,8 @@ def _explained(doing: str) -> Iterator[None]:
         if name is None and not isinstance(error, (RuntimeError, OSError, ValueError, LookupError)):
             raise
         what = f"{name}: {error.details()}" if name else f"{type(error).__name__}: {error}"
-        raise TransportError(f"could not {doing}: {what}") from error
+        hint = "only root may reach the hardware: use the board's Jupyter, or sudo -i" if "ermission" in what else None
+        raise TransportError(f"could not {doing}: {what}", hint=hint) from error
 
 
 # pynq's own way ---------------------------------------------------------------------------------------------

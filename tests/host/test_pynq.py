@@ -288,6 +288,16 @@ def test_where_pynq_is_missing_it_is_said_how_to_get_it(made, monkeypatch):
         made.open()
 
 
+def test_a_machine_without_a_board_says_what_to_do(made):
+    class NoDevice:
+        @property
+        def active_device(self):
+            raise RuntimeError("No Devices Found")
+    made.pynq.Device = NoDevice()
+    with pytest.raises(TransportError, match="finds no board on this machine: No Devices Found\n.*pynq://host"):
+        made.open()
+
+
 # --- clock ----------------------------------------------------------------------------------------------------
 
 def test_a_clock_beyond_the_overlays_is_refused_before_programming(made):
