@@ -53,6 +53,9 @@ CLOCK_TOLERANCE = 0.01
 _AFI = tuple(0xF800_8000 + 0x1000 * port + channel for port in range(4) for channel in (0x00, 0x14))
 """Zynq-7000: control registers of the HP ports' read and write channels [UG585, AXI_HP interface]; bit 0: 32-bit."""
 
+_FILE_PATIENCE = 12
+"""How many times longer than other calls the upload of a bitstream may take."""
+
 _FPGA_STATE = "/sys/class/fpga_manager/fpga0/state"
 _BOARD_NAME = "/proc/device-tree/chosen/pynq_board"
 _FIRMWARE = "/lib/firmware/"
@@ -68,7 +71,7 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, overlay: str 
     clock_mhz: of the programmable logic; default: the fastest that board and overlay can do
     download: False: the overlay is in place already, and is not programmed again
     device: a `pynq.Device` to use instead of the target's own
-    rpc_timeout: seconds that one call to a remote board may take
+    rpc_timeout: seconds that one call to a remote board may take; the upload of a file has twelve times that
 
     Raises ToolMissing, UnknownTarget, OverlayError, PartMismatch, BuildMismatch, ClockError, TransportError,
     Timeout."""
@@ -76,7 +79,7 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, overlay: str 
         raise ToolMissing(f"the target {target!r} needs pynq: {_missing}",
                           hint="a board with a PYNQ image has it; elsewhere: pip install pynq")
     if device is None:
-        with _explained("connect to the board"):
+        with _explained(f"connect to {target}"):
             device = _device(target, rpc_timeout)
     elif target != "pynq":
         raise UnknownTarget(f"target {target!r} and device={device!r} name two boards",
@@ -267,7 +270,8 @@ def _set_deadlines(device: Any, seconds: float) -> None:
     class Deadline(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor,
                    grpc.StreamUnaryClientInterceptor):
         def _call(self, proceed, details, request):
-            return proceed(details._replace(timeout=details.timeout or seconds), request)
+            allowed = seconds * (_FILE_PATIENCE if str(details.method).endswith("/writefile") else 1)
+            return proceed(details._replace(timeout=details.timeout or allowed), request)
 
         intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = _call
 
