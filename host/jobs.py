@@ -285,12 +285,12 @@ class JobTransport:
         began = moved = time.monotonic()
         seen, idle_since = 0, None
         while True:
+            now = time.monotonic()  # before looking: whoever was suspended meanwhile is not late
             status = self._status()
             if status["error"]:
                 raise self._job_error(status["error"])
             if status["done"] and not status["busy"]:
                 break
-            now = time.monotonic()
             if frames:
                 done = self._read("JOB_DONE")
                 if done != seen:

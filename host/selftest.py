@@ -40,15 +40,15 @@ class SelfTest:
     """One run of the self-test.
 
     bundle: a bundle, or its path; target, options: as for `open`; timeout: seconds without a finished image, and
-    twice that for a step; say: called with each line of the report.
+    twice that for a step; say: called with each line of the report; default: print.
     """
 
     def __init__(self, bundle: str | os.PathLike | Bundle, target: str = "sim", *, timeout: float = 60.0,
-                 say: Callable[[str], None] = functools.partial(print, flush=True), **options: Any):
+                 say: Callable[[str], None] | None = None, **options: Any):
         self._given = bundle
         self._target = target
         self._timeout = timeout
-        self._say = say
+        self._say = say or functools.partial(print, flush=True)
         self._options = options
         self._stop: Callable[[], None] = lambda: None
         self._bundle: Bundle | None = None
