@@ -78,39 +78,48 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, overlay: str 
     if pynq is None:
         raise ToolMissing(f"the target {target!r} needs pynq: {_missing}",
                           hint="a board with a PYNQ image has it; elsewhere: pip install pynq")
-    if device is None:
-        with _explained(f"connect to {target}"):
-            device = _device(target, rpc_timeout)
-    elif target != "pynq":
-        raise UnknownTarget(f"target {target!r} and device={device!r} name two boards",
-                            hint='the target of a device is "pynq"')
-    else:
-        _set_deadlines(device, rpc_timeout)
-    board = board_of(device)
-    chosen = _overlay(bundle, board, overlay)
-    if clock_mhz is not None and not 0 < clock_mhz <= chosen.clock_mhz * (1 + CLOCK_TOLERANCE):
-        raise ClockError(f"a clock of {clock_mhz:g} MHz was asked for; {chosen.bit} was built for up to "
-                         f"{chosen.clock_mhz:g} MHz")
-    description = _program(chosen, device, download)
-    clock = set_clock(device, clock_mhz) if clock_mhz is not None else set_clock_up_to(device, chosen.clock_mhz)
-    with _explained("reach the accelerator's registers"):
-        bus = PynqBus(pynq.MMIO(description["phys_addr"], description["addr_range"], device=device), device)
-    _check_programmed(bus, chosen, download)
-    ports = _widen_ports(device)
-    about = {"board": board or str(getattr(device, "name", "unknown")), "overlay": str(chosen),
-             "pynq": pynq.__version__, "memory ports": ports}
-    return JobTransport(bus, clock, about)
+    with contextlib.ExitStack() as undo:
+        if device is None:
+            with _explained(f"connect to {target}"):
+                device = _device(target, rpc_timeout)
+            if target != "pynq":  # ours alone
+                undo.callback(device.client.channel.close)
+        elif target != "pynq":
+            raise UnknownTarget(f"target {target!r} and device={device!r} name two boards",
+                                hint='the target of a device is "pynq"')
+        else:
+            _set_deadlines(device, rpc_timeout)
+        board = board_of(device)
+        chosen = _overlay(bundle, board, overlay)
+        if clock_mhz is not None and not (isinstance(clock_mhz, (int, float))
+                                          and 0 < clock_mhz <= chosen.clock_mhz * (1 + CLOCK_TOLERANCE)):
+            raise ClockError(f"a clock of {clock_mhz} MHz was asked for; {chosen.bit} was built for up to "
+                             f"{chosen.clock_mhz:g} MHz")
+        description = _program(chosen, device, download)
+        clock = set_clock_up_to(device, chosen.clock_mhz) if clock_mhz is None else set_clock(device, clock_mhz)
+        with _explained("reach the accelerator's registers"):
+            mmio = pynq.MMIO(description["phys_addr"], description["addr_range"], device=device)
+        bus = PynqBus(mmio, device)
+        _check_programmed(bus, chosen, download)
+        about = {"board": board or str(getattr(device, "name", "unknown")), "overlay": str(chosen),
+                 "pynq": pynq.__version__, "memory ports": _widen_ports(device)}
+        transport = JobTransport(bus, clock, about)
+        bus.closing = undo.pop_all()
+        return transport
 
 
 # The bus ----------------------------------------------------------------------------------------------------
 
 
 class PynqBus:
-    """A `host.jobs.JobBus` over pynq's MMIO and memory. device: the `pynq.Device` of both."""
+    """A `host.jobs.JobBus` over pynq's MMIO and memory.
+
+    device: the `pynq.Device` of both; closing: what to end with the bus, besides."""
 
     def __init__(self, mmio: Any, device: Any):
         self._mmio = mmio
         self._device = device
+        self.closing = contextlib.ExitStack()
 
     def read(self, offset: int) -> int:
         """Return a register."""
@@ -128,8 +137,8 @@ class PynqBus:
             return PynqMemory(pynq.allocate((beats,), "u4", target=self._device))
 
     def close(self) -> None:
-        """Forget the board; it stays programmed."""
-        self._mmio = None
+        """Let go of the board; it stays programmed."""
+        self.closing.close()
 
 
 class PynqMemory:
