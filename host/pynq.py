@@ -65,7 +65,7 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, overlay: str 
 
     target: "pynq" or "pynq://host[:port]"
     overlay: folder or .bit of the overlay; default: the one in `overlays.folders` for this board and build
-    clock_mhz: of the programmable logic; default: the overlay's; never faster than that
+    clock_mhz: of the programmable logic; default: the fastest that board and overlay can do
     download: False: the overlay is in place already, and is not programmed again
     device: a `pynq.Device` to use instead of the target's own
     rpc_timeout: seconds that one call to a remote board may take
@@ -79,15 +79,17 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, overlay: str 
         with _explained("connect to the board"):
             device = _device(target, rpc_timeout)
     elif target != "pynq":
-        raise UnknownTarget(f"target {target!r} and device={device!r} name two boards", hint='the target is "pynq" then')
+        raise UnknownTarget(f"target {target!r} and device={device!r} name two boards",
+                            hint='the target of a device is "pynq"')
+    else:
+        _set_deadlines(device, rpc_timeout)
     board = board_of(device)
     chosen = _overlay(bundle, board, overlay)
-    mhz = chosen.clock_mhz if clock_mhz is None else float(clock_mhz)
-    if not 0 < mhz <= chosen.clock_mhz * (1 + CLOCK_TOLERANCE):
-        raise ClockError(f"a clock of {mhz:g} MHz was asked for; {chosen.bit} was built for up to "
+    if clock_mhz is not None and not 0 < clock_mhz <= chosen.clock_mhz * (1 + CLOCK_TOLERANCE):
+        raise ClockError(f"a clock of {clock_mhz:g} MHz was asked for; {chosen.bit} was built for up to "
                          f"{chosen.clock_mhz:g} MHz")
     description = _program(chosen, device, download)
-    clock = set_clock(device, mhz)
+    clock = set_clock(device, clock_mhz) if clock_mhz is not None else set_clock_up_to(device, chosen.clock_mhz)
     with _explained("reach the accelerator's registers"):
         bus = PynqBus(pynq.MMIO(description["phys_addr"], description["addr_range"], device=device), device)
     _check_programmed(bus, chosen, download)
@@ -170,32 +172,62 @@ def board_of(device: Any) -> str | None:
     return next(filter(None, map(overlays.board_named, names)), None)
 
 
-def set_clock(device: Any, mhz: float | None) -> Clock:
-    """Set clock 0 of the programmable logic, unless `mhz` is None, and return what is read back.
+def set_clock(device: Any, mhz: float) -> Clock:
+    """Set clock 0 of the programmable logic and return what is read back.
 
     Raises ClockError where that differs by more than 1 %: the board makes its clocks by dividing others."""
-    with _explained("set the clock"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of pynq, about clocks that it cannot reach: read back below
-        clocks = pynq.Clocks
-        # pynq keeps the registers of the first device for ever
-        if "_real_instance" in vars(clocks):
-            del clocks._real_instance
-        if hasattr(clocks, "set_device"):
-            clocks.set_device(device)
-        if mhz is not None:
-            clocks.fclk0_mhz = mhz
+    with _clocks(device) as clocks:
+        clocks.fclk0_mhz = mhz
         found = float(clocks.fclk0_mhz)
-    if mhz is not None and abs(found - mhz) > CLOCK_TOLERANCE * mhz:
+    if abs(found - mhz) > CLOCK_TOLERANCE * mhz:
         raise ClockError(f"a clock of {mhz:g} MHz was asked for, the board makes {found:g} MHz of it",
-                         hint="it divides a faster clock by whole numbers: ask for a clock_mhz that it can make"
-                         + (f", for instance {found:g}" if found < mhz else ""))
-    return Clock(found * 1e6, "read back" if mhz is None else "set and read back")
+                         hint="it divides a faster clock by whole numbers: ask for another clock_mhz, or for none")
+    return Clock(found * 1e6, "set and read back")
+
+
+def set_clock_up_to(device: Any, mhz: float) -> Clock:
+    """Set clock 0 to the fastest that the board can make up to `mhz`, and return what is read back."""
+    with _clocks(device) as clocks:
+        asked = mhz
+        for _ in range(8):  # pynq sets what is closest, faster or slower
+            clocks.fclk0_mhz = asked
+            found = float(clocks.fclk0_mhz)
+            if mhz / 2 < found <= mhz * (1 + CLOCK_TOLERANCE):
+                return Clock(found * 1e6, "set and read back")
+            asked -= abs(found - asked) + mhz / 1000
+    raise ClockError(f"the overlay was built for up to {mhz:g} MHz, and the board makes {found:g} MHz of it",
+                     hint="give a clock_mhz that the board can make")
+
+
+def read_clock(device: Any) -> Clock:
+    """Return clock 0 of the programmable logic as it is."""
+    with _clocks(device) as clocks:
+        return Clock(float(clocks.fclk0_mhz) * 1e6, "read back")
+
+
+@contextlib.contextmanager
+def _clocks(device: Any) -> Iterator[Any]:
+    """Give pynq's clocks of a device."""
+    with _explained("set the clock"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pynq, about clocks that cannot be made: they are read back
+        _forget_clocks()
+        if hasattr(pynq.Clocks, "set_device"):
+            pynq.Clocks.set_device(device)
+        yield pynq.Clocks
+
+
+def _forget_clocks() -> None:
+    """Undo that pynq keeps the clock registers of the first device for ever."""
+    if "_real_instance" in vars(pynq.Clocks):
+        del pynq.Clocks._real_instance
 
 
 def _device(target: str, rpc_timeout: float) -> Any:
     """Return the pynq device that a target names."""
     if target == "pynq":
-        return pynq.Device.active_device
+        device = pynq.Device.active_device  # a remote one where PYNQ_REMOTE_DEVICES says so
+        _set_deadlines(device, rpc_timeout)
+        return device
     match = re.fullmatch(r"pynq://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(\d{1,5}))?", target)
     if not match or int(match[2] or PORT) > 65535:
         raise UnknownTarget(f"target {target!r} is not one of pynq, pynq://host, pynq://host:port",
@@ -204,30 +236,36 @@ def _device(target: str, rpc_timeout: float) -> Any:
 
 
 def _remote_device(host: str, port: int, rpc_timeout: float) -> Any:
-    """Return PYNQ.remote's device, made so that no call waits for ever."""
+    """Return PYNQ.remote's device, no call of which waits for ever."""
     try:
-        import grpc
         from pynq.pl_server.remote_device import RemoteDevice
     except ImportError as error:
         raise ToolMissing(f"pynq {pynq.__version__} cannot reach boards from afar: {error}",
                           hint="pip install 'pynq>=3.1', or work on the board itself with target \"pynq\"") from error
 
-    class Deadline(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor,
-                   grpc.StreamUnaryClientInterceptor):
-        """Gives every call a deadline: the server has none, pynq gives none."""
-
-        def _call(self, proceed, details, request):
-            return proceed(details._replace(timeout=details.timeout or rpc_timeout), request)
-
-        intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = _call
-
     class SafeDevice(RemoteDevice):
         def get_arch(self):  # the first call that RemoteDevice makes
-            channel = grpc.intercept_channel(self.client.channel, Deadline())
-            self._stub = {name: type(stub)(channel) for name, stub in self._stub.items()}
+            _set_deadlines(self, rpc_timeout)
             return super().get_arch()
 
     return SafeDevice(0, host, port)
+
+
+def _set_deadlines(device: Any, seconds: float) -> None:
+    """Give every call to a remote board a deadline: neither its server nor pynq has any. Others are left alone."""
+    if _is_local(device) and not hasattr(device, "client"):
+        return
+    import grpc
+
+    class Deadline(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor,
+                   grpc.StreamUnaryClientInterceptor):
+        def _call(self, proceed, details, request):
+            return proceed(details._replace(timeout=details.timeout or seconds), request)
+
+        intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = _call
+
+    channel = grpc.intercept_channel(device.client.channel, Deadline())
+    device._stub = {name: type(stub)(channel) for name, stub in device._stub.items()}
 
 
 def _overlay(bundle: Bundle, board: str | None, given: str | os.PathLike | None) -> overlays.Overlay:
@@ -261,8 +299,7 @@ def _program(chosen: overlays.Overlay, device: Any, download: bool) -> dict:
     with _explained(f"load {chosen.bit}"):
         if getattr(device, "arch", "") == "aarch64" or not _is_local(device):
             pynq.Device.active_device = device  # pynq sets port widths on whichever device is active
-        if "_real_instance" in vars(pynq.Clocks):
-            del pynq.Clocks._real_instance
+        _forget_clocks()
         loaded = pynq.Overlay(str(chosen.bit), download=False, device=device)
         found = [ip for ip in loaded.ip_dict.values() if ip.get("type") == VLNV]
         if len(found) != 1:
@@ -368,15 +405,18 @@ class QblifDriver(DefaultIP):
 
     bindto = [VLNV]
 
-    def open(self, bundle: str | os.PathLike | Bundle, *, timeout: float = 60.0,
-             clock_mhz: float | None = None) -> Accelerator:
+    def open(self, bundle: str | os.PathLike | Bundle, *, timeout: float = 60.0, clock_mhz: float | None = None,
+             rpc_timeout: float = 5.0) -> Accelerator:
         """Return an accelerator that runs `bundle` on this overlay. clock_mhz: None leaves the clock as it is.
 
         Raises what `qblif.open` raises; part and clock limits are not known here and not checked."""
         if not isinstance(bundle, Bundle):
             bundle = Bundle.load(bundle)
-        bus = PynqBus(self.mmio, self.device)
-        clock = set_clock(self.device, clock_mhz)
-        about = {"board": board_of(self.device) or "unknown", "pynq": pynq.__version__,
-                 "memory ports": _widen_ports(self.device)}
+        device, mmio = self.device, self.mmio
+        _set_deadlines(device, rpc_timeout)
+        with _explained("reach the accelerator's registers"):
+            bus = PynqBus(pynq.MMIO(mmio.base_addr, mmio.length, device=device), device)
+        clock = read_clock(device) if clock_mhz is None else set_clock(device, clock_mhz)
+        about = {"board": board_of(device) or "unknown", "pynq": pynq.__version__,
+                 "memory ports": _widen_ports(device)}
         return Accelerator(bundle, JobTransport(bus, clock, about), timeout)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import inspect
 import re
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -21,7 +22,8 @@ GROUP = "qblif.transports"
 
 OWN = {"sim": ("qblif.sim.transport", "open_transport", "pip install 'qblif[sim]'"),
        "board": ("qblif.sim.board.bus", "open_transport", "pip install 'qblif[sim]'"),
-       "pynq": ("qblif.host.pynq", "open_transport", "pip install pynq")}
+       "pynq": ("qblif.host.pynq", "open_transport", "pip install pynq"),
+       "serial": ("qblif.host.serial", "open_transport", "serial ports need a POSIX system: Linux or macOS")}
 """Transports of this package: name -> (module, factory, what installs it). Found without the package's metadata."""
 
 
@@ -63,9 +65,18 @@ class Transport(Protocol):
 def open_transport(bundle: Bundle, target: str, timeout: float, **options: Any) -> Transport:
     """Return the transport that `target` names, opened for `bundle`.
 
-    Raises UnknownTarget, listing what exists, and ToolMissing, saying what to install."""
+    Raises UnknownTarget, listing what exists, also for options that the transport does not have, and ToolMissing,
+    saying what to install."""
     name = re.split(r"[:/]", target, maxsplit=1)[0] if isinstance(target, str) else target
-    return _factory(name)(bundle, target, timeout, **options)
+    factory = _factory(name)
+    signature = inspect.signature(factory)
+    try:
+        signature.bind(bundle, target, timeout, **options)
+    except TypeError as error:
+        known = [key for key, given in signature.parameters.items() if given.kind is given.KEYWORD_ONLY]
+        raise UnknownTarget(f"the target {name!r} does not take these options: {error}",
+                            hint=f"its options: {', '.join(known) or 'none'}") from error
+    return factory(bundle, target, timeout, **options)
 
 
 def _factory(name: str) -> Callable[..., Transport]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -9,6 +12,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from qblif.host import abi
 
 from .axi_lite import RegisterBus
+from .baked import decode
 from .chain import Chain, trace_members, trace_ports
 from .core import Core
 from .input import Input
@@ -41,6 +45,8 @@ class Accelerator(wiring.Component):
     design: sizes of the cores
     core: class of the cores (another one in tests of what surrounds them)
     shell: what is around it, for the registers CAPS and CLOCK_HZ
+    baked: program image (uint32 beats) that is in place from power-up, and after resets by the CONTROL register, until
+        another program begins; ValueError where it is not for this design
 
     Members
     -------
@@ -50,15 +56,19 @@ class Accelerator(wiring.Component):
     clear: Out(1), a reset by the CONTROL register, in its one cycle
     watchdog: Out(32), the WATCHDOG register
     error: Out(1), STATUS shows an error
+    loaded, busy: Out(1), as in STATUS
     trace_<core>_<cluster>: Out (layouts.trace with valid), only with trace
     """
 
-    def __init__(self, design: DesignParams, core=Core, shell: Shell = STREAMS):
-        self._design, self._core, self._shell = design, core, shell
+    def __init__(self, design: DesignParams, core=Core, shell: Shell = STREAMS, baked: np.ndarray | None = None):
+        self._design, self._core = design, core
+        self._shell = dataclasses.replace(shell, baked=baked is not None)
+        self._baked = None if baked is None else decode(baked, design)
         super().__init__({
             "bus": In(RegisterBus(ADDRESS_BITS - 2)),
             "program": In(stream.Signature(beat)), "input": In(stream.Signature(beat)),
             "output": Out(stream.Signature(beat)), "clear": Out(1), "watchdog": Out(32), "error": Out(1),
+            "loaded": Out(1), "busy": Out(1),
         } | trace_members(design))
 
     @property
@@ -68,14 +78,15 @@ class Accelerator(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        design = self._design
+        design, baked = self._design, self._baked
         m.submodules.registers = registers = Registers(design, self._shell)
         m.submodules.output = output = Output()
-        loader, feeder = Loader(design), Input(design.cores[0])
-        chain, supervisor = Chain(design, self._core), Supervisor()
+        loader, feeder = Loader(design, baked.program_hash if baked else 0), Input(design.cores[0])
+        chain, supervisor = Chain(design, self._core, baked), Supervisor()
         halted = supervisor.halted
         # ResetInserter does not stop memory writes. A row or map word written during the reset does no harm:
-        # without a program nothing reads it, and a program and an image write what they use.
+        # without a program nothing reads it, and a program and an image write what they use. A baked program is
+        # no longer valid when the first row is written.
         clear = ResetInserter(registers.clear)
         m.submodules.loader = clear(loader)
         m.submodules.input = clear(feeder)
@@ -89,7 +100,10 @@ class Accelerator(wiring.Component):
             m.d.comb += [sink.p.eq(source.p), sink.valid.eq(source.valid & ~registers.clear),
                          source.ready.eq(sink.ready & ~registers.clear)]
         connect(m, output.o, flipped(self.output))
-        m.d.comb += [self.clear.eq(registers.clear), self.watchdog.eq(registers.watchdog), self.error.eq(halted)]
+
+        busy = feeder.busy | chain.busy | supervisor.in_flight
+        m.d.comb += [self.clear.eq(registers.clear), self.watchdog.eq(registers.watchdog), self.error.eq(halted),
+                     self.loaded.eq(loader.loaded), self.busy.eq(busy)]
 
         for index in range(len(design.cores)):
             connect(m, getattr(loader, f"load_{index}"), getattr(chain, f"load_{index}"))
@@ -100,7 +114,6 @@ class Accelerator(wiring.Component):
         for name in trace_ports(design):
             connect(m, getattr(chain, name), flipped(getattr(self, name)))
 
-        busy = feeder.busy | chain.busy | supervisor.in_flight
         m.d.comb += [
             loader.hold.eq(busy),
             loader.halted.eq(halted),

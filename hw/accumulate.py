@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from qblif.host import abi
 
+from .baked import EMPTY, Contents
 from .layouts import LoadBus
 from .params import CoreParams
 from .scan import event
@@ -37,8 +38,8 @@ class Accumulators(wiring.Component):
     further event is accepted.
     """
 
-    def __init__(self, params: CoreParams):
-        self._params = params
+    def __init__(self, params: CoreParams, contents: Contents = EMPTY):
+        self._params, self._contents = params, contents
         super().__init__({
             "load": In(LoadBus(params)),
             "i": In(event(params)),
@@ -52,7 +53,8 @@ class Accumulators(wiring.Component):
         m = Module()
         p = self._params
 
-        m.submodules.weights = weights = Memory(shape=p.lanes * p.weight_bits, depth=p.weight_depth, init=[],
+        m.submodules.weights = weights = Memory(shape=p.lanes * p.weight_bits, depth=p.weight_depth,
+                                                init=self._contents.memory(abi.MemoryId.WEIGHTS),
                                                 attrs={"no_rw_check": 1, "ram_style": "block"})
         write, read = weights.write_port(), weights.read_port()
         m.d.comb += [

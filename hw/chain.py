@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from qblif.host import abi
 
+from .baked import Baked
 from .layouts import LoadBus, logit, map_stream, map_write, trace
 from .link import Stage
 from .params import DesignParams
@@ -35,6 +36,7 @@ class Chain(wiring.Component):
     ----------
     design: sizes of the cores
     core: class of the cores; takes CoreParams, has the ports of layouts.CoreSignature
+    baked: initial contents of the cores' memories; then `core` takes its Contents, too
 
     Members
     -------
@@ -49,8 +51,8 @@ class Chain(wiring.Component):
     trace_<core>_<cluster>: Out(valid, p), only with trace
     """
 
-    def __init__(self, design: DesignParams, core):
-        self._design, self._core = design, core
+    def __init__(self, design: DesignParams, core, baked: Baked | None = None):
+        self._design, self._core, self._baked = design, core, baked
         super().__init__({
             "i_map": In(map_stream(design.cores[0])), "logits": Out(stream.Signature(logit)),
             "enable": In(1), "input_words": Out(32), "busy": Out(1), "progress": Out(1),
@@ -62,7 +64,8 @@ class Chain(wiring.Component):
         m = Module()
         cores, busy, progress = [], [], []
         for index, params in enumerate(self._design.cores):
-            m.submodules[f"core_{index}"] = core = self._core(params)
+            m.submodules[f"core_{index}"] = core = (self._core(params, self._baked.cores[index]) if self._baked else
+                                                    self._core(params))
             cores.append(core)
             connect(m, flipped(getattr(self, f"load_{index}")), core.load)
             m.d.comb += [core.enable.eq(self.enable), self.counters[index].eq(core.counters)]

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from qblif.host import abi
 
 from .accumulate import Accumulators
+from .baked import EMPTY, Contents
 from .layouts import LoadBus, abi_row, logit, map_stream, map_write, trace
 from .neuron import NeuronUnit
 from .params import CoreParams
@@ -37,8 +38,8 @@ class Cluster(wiring.Component):
     events: Out, one bit per entry of EVENTS, counted by the core. trace: Out, present when params.trace.
     """
 
-    def __init__(self, params: CoreParams):
-        self._params = params
+    def __init__(self, params: CoreParams, contents: Contents = EMPTY):
+        self._params, self._contents = params, contents
         members = {
             "load": In(LoadBus(params)),
             "layer_index": In(range(params.layer_depth)),
@@ -61,7 +62,8 @@ class Cluster(wiring.Component):
         p = self._params
 
         # Shallow and wide: LUT RAM, read into registers that fan out widely.
-        m.submodules.layers = layers = Memory(shape=abi_row(abi.LAYER_FIELDS), depth=p.layer_depth, init=[])
+        m.submodules.layers = layers = Memory(shape=abi_row(abi.LAYER_FIELDS), depth=p.layer_depth,
+                                              init=self._contents.table(abi.MemoryId.LAYERS, abi.LAYER_FIELDS))
         write, read = layers.write_port(), layers.read_port(domain="comb")
         layer = Signal(abi_row(abi.LAYER_FIELDS))
         m.d.comb += [
@@ -86,12 +88,12 @@ class Cluster(wiring.Component):
             ]
             word.append(out.data)
 
-        m.submodules.sequencer = sequencer = Sequencer(p)
+        m.submodules.sequencer = sequencer = Sequencer(p, self._contents)
         m.submodules.runs = runs = RunGenerator(p)
         m.submodules.words = words = WordReader(p)
         m.submodules.scanner = scanner = BitScanner(p)
-        m.submodules.accumulators = accumulators = Accumulators(p)
-        m.submodules.neurons = neurons = NeuronUnit(p)
+        m.submodules.accumulators = accumulators = Accumulators(p, self._contents)
+        m.submodules.neurons = neurons = NeuronUnit(p, self._contents)
         m.submodules.writeback = writeback = WriteBack(p)
 
         connect(m, fields=sequencer.o, runs=runs.i)

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import connect, flipped
 
 from qblif.host import abi
 
+from .baked import EMPTY, Contents
 from .cluster import EVENTS, Cluster
 from .layouts import CoreSignature, abi_row
 from .params import CoreParams
@@ -33,21 +34,22 @@ class Core(wiring.Component):
     layer to the beginning of the next.
     """
 
-    def __init__(self, params: CoreParams):
-        self._params = params
+    def __init__(self, params: CoreParams, contents: Contents = EMPTY):
+        self._params, self._contents = params, contents
         super().__init__(CoreSignature(params))
 
     def elaborate(self, platform):
         m = Module()
         p = self._params
-        config = Signal(abi_row(abi.CONFIG_FIELDS))
+        config = Signal(abi_row(abi.CONFIG_FIELDS),
+                        init=next(iter(self._contents.table(abi.MemoryId.CONFIG, abi.CONFIG_FIELDS)), {}))
         with m.If(self.load.valid & (self.load.memory == abi.MemoryId.CONFIG)):
             m.d.sync += config.eq(self.load.data)
         m.d.comb += self.input_words.eq(config.input_words)
 
         clusters = []
         for index in range(p.clusters):
-            m.submodules[f"cluster_{index}"] = cluster = Cluster(p)
+            m.submodules[f"cluster_{index}"] = cluster = Cluster(p, self._contents.cluster(index))
             clusters.append(cluster)
             mine = (self.load.cluster == index) | (self.load.cluster == abi.ALL_CLUSTERS)
             m.d.comb += [

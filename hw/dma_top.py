@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
@@ -33,6 +34,7 @@ class DmaTop(wiring.Component):
     design: sizes of the cores
     address_bits: width of the master's addresses; 16 to 64
     core: class of the cores (another one in tests of what surrounds them)
+    baked: program image that is in place from power-up, uint32 (beats,); None: none is
 
     Members
     -------
@@ -41,10 +43,10 @@ class DmaTop(wiring.Component):
     trace_<core>_<cluster>_valid, _data: trace records (layouts.trace, lowest bits first), only with trace
     """
 
-    def __init__(self, design: DesignParams, address_bits: int = 32, core=Core):
+    def __init__(self, design: DesignParams, address_bits: int = 32, core=Core, baked: np.ndarray | None = None):
         if not 16 <= address_bits <= 64:
             raise ValueError(f"address_bits is {address_bits!r}, allowed is 16 to 64")
-        self._design, self._address_bits, self._core = design, address_bits, core
+        self._design, self._address_bits, self._core, self._baked = design, address_bits, core, baked
         ports = {f"s_axi_{name}": member.flip() for name, member in AxiLite(ADDRESS_BITS).members.items()}
         for channels in (AxiWrite(address_bits), AxiRead(address_bits)):
             ports |= {f"m_axi_{name}": member for name, member in channels.members.items()}
@@ -67,7 +69,7 @@ class DmaTop(wiring.Component):
         bits = self._address_bits
         shell = Shell("dma", address_bits=bits, data_bits=DATA_BITS)
         m.submodules.axi_lite = axi_lite = AxiLiteFrontEnd(ADDRESS_BITS)
-        m.submodules.accelerator = accelerator = Accelerator(self._design, self._core, shell)
+        m.submodules.accelerator = accelerator = Accelerator(self._design, self._core, shell, self._baked)
         m.submodules.registers = registers = JobRegisters(bits)
         m.submodules.job = job = Job(bits)
         m.submodules.read = read = DmaRead(bits)

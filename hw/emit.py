@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 
+import numpy as np
 from amaranth.back import rtlil
 
 from qblif.host.errors import ToolMissing
@@ -52,14 +53,16 @@ def tool_versions() -> str:
     return f"amaranth {importlib.metadata.version('amaranth')}, yosys {_yosys()[1]}"
 
 
-def emit(component, name: str) -> str:
+def emit(component, name: str, dialect: str = "-sv") -> str:
     """Return `component` and its submodules as SystemVerilog; the top module is called `name`.
+
+    A `dialect` of "" gives plain Verilog, which Vivado wants where a block design refers to a module.
 
     Ports are the signature's paths joined by ``__``, payloads flat and unsigned, plus ``clk`` and ``rst``.
     The text is the same for the same component, whatever the machine. Raises ToolMissing."""
     command, _ = _yosys()
     text = rtlil.convert(component, name=name, emit_src=False)
-    script = f"read_rtlil <<rtlil\n{text}\nrtlil\nproc\nmemory_collect\nwrite_verilog -sv\n"
+    script = f"read_rtlil <<rtlil\n{text}\nrtlil\nproc\nmemory_collect\nwrite_verilog {dialect}\n"
     # The packaged Yosys mounts its working directory, so that has to be one that exists.
     run = subprocess.run([*command, "-q", "-"], input=script, capture_output=True, text=True,
                          cwd=tempfile.gettempdir(), check=False)
@@ -68,15 +71,22 @@ def emit(component, name: str) -> str:
     return run.stdout
 
 
-def emit_top(design: DesignParams) -> str:
-    """Return the whole design, module ``qblif_top``, as SystemVerilog."""
+def emit_top(design: DesignParams, baked: np.ndarray | None = None) -> str:
+    """Return the whole design, module ``qblif_top``, as SystemVerilog; baked: program in place from power-up."""
     from .top import Top
 
-    return emit(Top(design), "qblif_top")
+    return emit(Top(design, baked=baked), "qblif_top")
 
 
-def emit_dma_top(design: DesignParams, address_bits: int = 32) -> str:
-    """Return the whole design with its own DMA, module ``qblif_dma``, as SystemVerilog."""
+def emit_dma_top(design: DesignParams, address_bits: int = 32, baked: np.ndarray | None = None) -> str:
+    """Return the whole design with its own DMA, module ``qblif_dma``, as SystemVerilog; baked as for `emit_top`."""
     from .dma_top import DmaTop
 
-    return emit(DmaTop(design, address_bits), "qblif_dma")
+    return emit(DmaTop(design, address_bits, baked=baked), "qblif_dma")
+
+
+def emit_uart_top(design: DesignParams, clock_hz: int, baud: int | None = None, baked=None) -> str:
+    """Return the whole design on a serial line, module ``qblif_uart``, as SystemVerilog; arguments as for UartTop."""
+    from .uart_top import BAUD, UartTop
+
+    return emit(UartTop(design, clock_hz, baud or BAUD, baked), "qblif_uart")

@@ -44,6 +44,8 @@ class Loader(wiring.Component):
     Parameters
     ----------
     design: which memories there are; a program for another build hash is refused
+    baked_hash: hash of the program that the memories are configured with; 0: none. It is in place until the first
+        beat of another program is taken; a reset in between does not end that, one afterwards does not bring it back
 
     Members
     -------
@@ -57,8 +59,8 @@ class Loader(wiring.Component):
     program_hash: Out(64), its hash; 0 when none is loaded
     """
 
-    def __init__(self, design: DesignParams):
-        self._design = design
+    def __init__(self, design: DesignParams, baked_hash: int = 0):
+        self._design, self._baked_hash = design, baked_hash
         super().__init__({
             "i": In(stream.Signature(beat)), "hold": In(1), "halted": In(1),
             "fault": Out(Fault()), "loading": Out(1), "loaded": Out(1), "program_hash": Out(64),
@@ -73,6 +75,9 @@ class Loader(wiring.Component):
         step = Signal()                   # a beat of a frame is taken
         index = Signal(32)                # of this beat in the frame
         program_hash = Signal(64)
+        valid = Signal()                  # that program is in place
+        # The memories hold what they were configured with; only configuring them again brings that back.
+        untouched = Signal(init=self._baked_hash != 0, reset_less=True)
         sections = Signal(32)             # not begun
         target, header = Signal(abi_row(abi.TARGET_FIELDS)), abi_row(abi.TARGET_FIELDS)(word)
         depth_bits = max(core.memory_rows(memory) for core in cores for memory in abi.MemoryId).bit_length()
@@ -101,7 +106,8 @@ class Loader(wiring.Component):
 
         m.d.comb += [
             step.eq(self.i.valid & self.i.ready & ~self.halted),
-            self.program_hash.eq(Mux(self.loaded, program_hash, 0)),
+            self.loaded.eq(valid | untouched),
+            self.program_hash.eq(Mux(untouched, self._baked_hash, Mux(valid, program_hash, 0))),
             checksum.data.eq(word),
             self.fault.info.eq(index),
         ]
@@ -135,7 +141,7 @@ class Loader(wiring.Component):
             with m.State(State.MAGIC):
                 m.d.comb += [self.i.ready.eq(~self.hold | self.halted), self.loading.eq(0), checksum.start.eq(step)]
                 with m.If(step):
-                    m.d.sync += self.loaded.eq(0)
+                    m.d.sync += [valid.eq(0), untouched.eq(0)]
                     expect(word == abi.MAGIC, abi.Error.BAD_MAGIC, State.VERSION)
             for state, value, code, following in (
                     (State.VERSION, abi.ABI_VERSION, abi.Error.BAD_VERSION, State.BUILD_LO),
@@ -193,7 +199,7 @@ class Loader(wiring.Component):
                 with m.Elif(word != checksum.crc):
                     fail(abi.Error.BAD_CRC)
                 with m.Else():
-                    m.d.sync += self.loaded.eq(1)
+                    m.d.sync += valid.eq(1)
 
         for core in range(len(cores)):
             load = getattr(self, f"load_{core}")

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from qblif.host import abi
 
 from .accumulate import sums
+from .baked import EMPTY, Contents
 from .layouts import LoadBus, abi_row, logit, trace
 from .params import CoreParams
 
@@ -48,8 +49,8 @@ class NeuronUnit(wiring.Component):
     takes longer. No overflow in a program that the planner accepted.
     """
 
-    def __init__(self, params: CoreParams):
-        self._params = params
+    def __init__(self, params: CoreParams, contents: Contents = EMPTY):
+        self._params, self._contents = params, contents
         members = {
             "load": In(LoadBus(params)),
             "layer": In(abi_row(abi.LAYER_FIELDS)),
@@ -73,8 +74,10 @@ class NeuronUnit(wiring.Component):
         is_max = layer.kind == abi.LayerKind.MAX
         is_readout = layer.kind == abi.LayerKind.READOUT
 
+        row = data.ArrayLayout(abi_row(abi.CHANNEL_FIELDS), n)
         m.submodules.channels = channels = Memory(
-            shape=data.ArrayLayout(abi_row(abi.CHANNEL_FIELDS), n), depth=p.channel_depth, init=[],
+            shape=row, depth=p.channel_depth,
+            init=[row.from_bits(bits) for bits in self._contents.memory(abi.MemoryId.CHANNELS)],
             attrs={"no_rw_check": 1})
         write, read = channels.write_port(), channels.read_port()
         m.d.comb += [

@@ -18,6 +18,7 @@ from amaranth.lib.wiring import In, Out
 
 from qblif.host import abi
 
+from .baked import EMPTY, Contents
 from .layouts import LoadBus, abi_row
 from .params import CoreParams
 
@@ -47,10 +48,16 @@ def field(params: CoreParams) -> data.StructLayout:
         **{name: widths[name] for name in _GEOMETRY}})
 
 
-def _stored(params: CoreParams) -> data.StructLayout:
-    """Return what is kept of a row of the source table: addresses as wide as the core's memories need them."""
+def _address_bits(params: CoreParams) -> dict[str, int]:
+    """Return the widths of the addresses in a row of the source table, as the core's memories need them."""
     widths = (dict.fromkeys(_MAP_ADDRESSES, params.map_bits)
               | dict.fromkeys(_WEIGHT_ADDRESSES, params.weight_address_bits))
+    return {name: min(bits, widths[name]) for name, bits, *_ in abi.SOURCE_FIELDS if name in widths}
+
+
+def _stored(params: CoreParams) -> data.StructLayout:
+    """Return what is kept of a row of the source table: addresses as wide as the core's memories need them."""
+    widths = _address_bits(params)
     return abi_row([(name, min(bits, widths.get(name, bits)), *signed) for name, bits, *signed in abi.SOURCE_FIELDS])
 
 
@@ -69,8 +76,8 @@ class Sequencer(wiring.Component):
     One visit (field offered or source skipped) per cycle; two cycles from `begin` to the first field.
     """
 
-    def __init__(self, params: CoreParams):
-        self._params = params
+    def __init__(self, params: CoreParams, contents: Contents = EMPTY):
+        self._params, self._contents = params, contents
         super().__init__({
             "load": In(LoadBus(params)),
             "layer": In(abi_row(abi.LAYER_FIELDS)),
@@ -85,8 +92,9 @@ class Sequencer(wiring.Component):
         p = self._params
         unary = p.fanout == "unary"
 
-        m.submodules.sources = sources = Memory(shape=_stored(p), depth=p.source_depth, init=[],
-                                                attrs={"no_rw_check": 1})
+        m.submodules.sources = sources = Memory(
+            shape=_stored(p), depth=p.source_depth, attrs={"no_rw_check": 1},
+            init=self._contents.table(abi.MemoryId.SOURCES, abi.SOURCE_FIELDS, _address_bits(p)))
         write = sources.write_port()
         read = sources.read_port()
         source_row = abi_row(abi.SOURCE_FIELDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
@@ -30,6 +31,7 @@ class Top(wiring.Component):
     ----------
     design: sizes of the cores
     core: class of the cores (another one in tests of what surrounds them)
+    baked: program image that is in place from power-up (see Accelerator)
 
     Members
     -------
@@ -39,8 +41,8 @@ class Top(wiring.Component):
     trace_<core>_<cluster>_valid, _data: trace records (layouts.trace, lowest bits first), only with trace
     """
 
-    def __init__(self, design: DesignParams, core=Core):
-        self._design, self._core = design, core
+    def __init__(self, design: DesignParams, core=Core, baked: np.ndarray | None = None):
+        self._design, self._core, self._baked = design, core, baked
         ports = {f"s_axi_{name}": member.flip() for name, member in AxiLite(ADDRESS_BITS).members.items()}
         ports |= _axi_stream("s_axis_program", In, Out)
         ports |= _axi_stream("s_axis_input", In, Out)
@@ -57,7 +59,7 @@ class Top(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.axi_lite = axi_lite = AxiLiteFrontEnd(ADDRESS_BITS)
-        m.submodules.accelerator = accelerator = Accelerator(self._design, self._core)
+        m.submodules.accelerator = accelerator = Accelerator(self._design, self._core, baked=self._baked)
 
         for name, member in AxiLite(ADDRESS_BITS).members.items():
             inner, outer = getattr(axi_lite.axi, name), getattr(self, f"s_axi_{name}")

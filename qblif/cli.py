@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import zipfile
 from pathlib import Path
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if args.target == "sim":
         print("opening the simulated hardware; the first time it is compiled, which takes about a minute",
               file=sys.stderr)
-    with host.open(args.bundle, args.target, timeout=args.timeout) as accelerator:
+    with host.open(args.bundle, args.target, timeout=args.timeout, **dict(args.option)) as accelerator:
         if images is None:
             print(f"{accelerator.self_test()} golden vectors: all logits equal")
         else:
@@ -96,6 +97,14 @@ def run(args: argparse.Namespace) -> int:
                     print(f"image {index}: class {row.argmax()}, logits {' '.join(map(str, row))}")
         print(accelerator.stats())
     return DONE
+
+
+def selftest(args: argparse.Namespace) -> int:
+    """Test an accelerator: bus, memory, program, golden vectors, speed. What it prints belongs into a bug report."""
+    from qblif.host.selftest import SelfTest
+
+    test = SelfTest(args.bundle, args.target, timeout=args.timeout, **dict(args.option))
+    return DONE if test.run() else DIFFERS
 
 
 def inspect(args: argparse.Namespace) -> int:
@@ -136,6 +145,41 @@ def synth(args: argparse.Namespace) -> int:
         print(f"{report}\n")
         multiplies = multiplies or bool(report.multipliers)
     return DIFFERS if multiplies else DONE
+
+
+def bitstream(args: argparse.Namespace) -> int:
+    """Build a board's bitstream, for networks loaded at run time or with one baked in; fail if it misses its clock."""
+    from qblif.hw import boards
+    from qblif.hw.ecp5 import ClockMissed, Multiplies
+    from qblif.sim import bitstream as build
+    from qblif.sim.console import Stages
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the tools end with us
+    board, toolchain = boards.find(args.board, args.toolchain)
+    out = args.out or Path("build") / "bitstream" / board.name
+    try:
+        with Stages() as progress:
+            made = build.make(board.name, out, network=args.network, lanes=args.lanes, toolchain=toolchain,
+                              clock_hz=round(args.clock * 1e6) if args.clock else None,
+                              seeds=range(args.seed, args.seed + args.seeds), progress=progress,
+                              timeout=60 * args.timeout if args.timeout else None)
+    except (ClockMissed, Multiplies) as error:
+        print(f"{error.report.summary()}\n\nqblif bitstream: {error}", file=sys.stderr)
+        return DIFFERS
+    except ValueError as error:  # a parameter outside its range
+        raise Mistake(str(error)) from error
+    if made.unchanged:
+        print(f"{made.folder} is up to date: nothing that it is made from has changed")
+    print(made.text)
+    if made.bit is None:
+        return DONE
+    load = board.load.format(bit=made.bit)
+    bundle = made.bundle or "NETWORK.qblif"
+    print(f"\nbitstream    {made.bit}\nreport       {made.folder / 'report.txt'}\nload it      {load}")
+    if made.bundle is None:
+        print(f"plan for it  qblif build NETWORK --design {made.folder / build.MANIFEST} -o NETWORK.qblif")
+    print(f"try it       qblif selftest --target serial:/dev/ttyUSB0 {bundle}")
+    return DONE
 
 
 def sim(args: argparse.Namespace) -> int:
@@ -200,6 +244,10 @@ def _plan(args: argparse.Namespace):
 
     network = _network(args.network)
     try:
+        if args.design is not None:
+            from qblif.sim.bitstream import read_design
+
+            return make_plan(network, design=read_design(args.design))
         return make_plan(network, cores=args.cores, lanes=args.lanes, clusters=args.clusters, fanout=args.fanout)
     except ValueError as error:  # a parameter outside its range
         raise Mistake(str(error)) from error
@@ -236,10 +284,13 @@ def parser() -> argparse.ArgumentParser:
             raise argparse.ArgumentTypeError(f"{text!r} is not a shape: sizes with commas between, as 1,3,32,32")
         return tuple(map(int, sizes))
 
-    def seconds(text: str) -> float:
-        if not 0 < float(text) < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
-        return float(text)
+    def positive(unit: str):
+        def number(text: str) -> float:
+            if not 0 < float(text) < float("inf"):
+                raise argparse.ArgumentTypeError(f"{text} is not a positive number of {unit}")
+            return float(text)
+
+        return number
 
     def sizes(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--steps", type=_number(1, 255), default=2, metavar="T",
@@ -258,6 +309,29 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--fanout", choices=("double", "unary"), default="double",
                          help="how a level k is added: once per set bit of k, doubling in between (double, the "
                               "default), or k times (unary); the results are the same")
+        sub.add_argument("--design", type=Path, metavar="FILE",
+                         help="plan for hardware that there is, whatever the options above say: a bitstream's "
+                              "manifest.json, or a bundle")
+
+    def option(text: str) -> tuple[str, object]:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+        for kind in (int, float):
+            try:
+                return name, kind(value)
+            except ValueError:
+                pass
+        return name, {"true": True, "false": False}.get(value.lower(), value)
+
+    def accelerator(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--target", default="sim", metavar="NAME",
+                         help="where to run it: sim (the simulated RTL, the default), pynq (on the board), "
+                              "pynq://HOST, or another transport that is installed")
+        sub.add_argument("--option", type=option, action="append", default=[], metavar="NAME=VALUE",
+                         help="of the target, for instance overlay=FOLDER or clock_mhz=100; may be given again")
+        sub.add_argument("--timeout", type=positive("seconds"), default=60.0, metavar="SECONDS",
+                         help="seconds without a finished image (default: 60)")
 
     sub = command(train)
     sizes(sub)
@@ -290,12 +364,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("images", type=Path, nargs="?", metavar="IMAGES",
                      help=".npy of uint8 images (B, C, H, W), or (T, B, C, H, W) where they change in time (default: "
                           "the bundle's golden vectors, whose logits are then compared)")
-    sub.add_argument("--target", default="sim", metavar="NAME",
-                     help="where to run it (default: sim, the simulated RTL)")
-    sub.add_argument("--timeout", type=seconds, default=60.0, metavar="SECONDS",
-                     help="seconds without a finished image (default: 60)")
+    accelerator(sub)
     sub.add_argument("-o", "--out", type=Path, metavar="FILE",
                      help=".npy for the integer logits (default: print them)")
+
+    sub = command(selftest)
+    sub.add_argument("bundle", type=Path, metavar="BUNDLE", help="file that `qblif build` saved")
+    accelerator(sub)
 
     command(inspect).add_argument("file", type=Path, metavar="FILE", help="a network or a bundle")
 
@@ -310,6 +385,26 @@ def parser() -> argparse.ArgumentParser:
                                   ("weight-depth", 2048, "weight rows")):
         sub.add_argument(f"--{option}", type=_number(1, 1 << 20), default=default, metavar="NUMBER",
                          help=f"{what} (default: {default})")
+
+    sub = command(bitstream)
+    sub.add_argument("--board", default="ulx3s", metavar="NAME", help="the board (default: ulx3s)")
+    sub.add_argument("--network", type=Path, metavar="FILE",
+                     help="bake this network in, so that the board answers right after power-up: a bundle, whose "
+                          "hardware is built, or a file that `qblif fold` saved, planned for the board's hardware "
+                          "(default: networks are loaded at run time)")
+    sub.add_argument("--lanes", type=_number(4, 256), metavar="NUMBER",
+                     help="output channels added at once, a power of two (default: the board's, or the bundle's)")
+    sub.add_argument("--clock", type=positive("MHz"), metavar="MHZ",
+                     help="clock of the accelerator (default: the board's)")
+    sub.add_argument("--seed", type=_number(0, 1 << 30), default=1, metavar="NUMBER",
+                     help="seed of the placement (default: 1)")
+    sub.add_argument("--seeds", type=_number(1, 1000), default=1, metavar="NUMBER",
+                     help="try up to so many seeds, from --seed on, until one reaches the clock (default: 1)")
+    sub.add_argument("--toolchain", metavar="NAME", help="what builds it (default: the board's first)")
+    sub.add_argument("--timeout", type=positive("minutes"), metavar="MINUTES",
+                     help="most minutes that a stage may take (default: several times what it usually takes)")
+    sub.add_argument("-o", "--out", type=Path, metavar="FOLDER",
+                     help="folder to write, replaced as a whole (default: build/bitstream/BOARD)")
 
     sub = command(sim)
     sub.add_argument("--simulator", choices=("verilator", "icarus"), default="verilator",

@@ -85,6 +85,43 @@ class Waiting:
             self._stream.flush()
 
 
+class Stages:
+    """The stages of a long build: called with (stage, seconds so far, what it is doing), as hw.flow.Progress.
+
+    On a terminal one line is redrawn; elsewhere a line is printed when a stage begins, and every `EVERY` seconds."""
+
+    EVERY = 30.0
+
+    def __init__(self, stream=None):
+        self._stream = stream or sys.stderr
+        self._terminal = self._stream.isatty()
+        self._shown = ("", 0.0, 0.0)
+        self._width = 0
+
+    def __call__(self, stage: str, seconds: float, text: str) -> None:
+        """Show what a stage is doing."""
+        before, when, drawn = self._shown
+        new, now = stage != before or seconds < when, time.monotonic()
+        line = f"{stage:<12} {seconds:4.0f} s  {text}"[:119]
+        if self._terminal and (new or now - drawn > PAUSE):
+            self._stream.write(("\n" if new and before else "\r") + line.ljust(self._width))
+            self._width = len(line)
+        elif not self._terminal and (new or seconds - when >= self.EVERY):
+            self._stream.write(line + "\n")
+        else:
+            return
+        self._stream.flush()
+        self._shown = stage, seconds, now
+
+    def __enter__(self) -> Stages:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._terminal and self._width:
+            self._stream.write("\n")
+            self._stream.flush()
+
+
 def table(rows: Sequence[Sequence], header: Sequence[str] = ()) -> str:
     """Return rows as aligned text: numbers to the right with thousands separated, texts to the left."""
     def text(value) -> str:

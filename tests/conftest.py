@@ -1,7 +1,7 @@
 """What all tests share: the environment they run in, and what happens where a tool is missing.
 
-A test that needs Icarus Verilog carries `@pytest.mark.icarus`, one that needs Python 3.10 takes the fixture
-`python310`; without the tool they are skipped and say why. Continuous integration sets
+A test that needs Icarus Verilog carries `@pytest.mark.icarus`, one that needs tclsh `@pytest.mark.tcl`, one that needs
+Python 3.10 takes the fixture `python310`; without the tool they are skipped and say why. Continuous integration sets
 ``QBLIF_REQUIRE=icarus,python3.10``: a skip for the want of one of these is then a failure.
 """
 
@@ -27,7 +27,7 @@ hypothesis.settings.register_profile("qblif", deadline=None, print_blob=True,
                                      suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("qblif")
 
-MARKERS = {"icarus": "icarus", "python310": "python3.10"}
+MARKERS = {"icarus": "icarus", "python310": "python3.10", "tcl": "tcl"}
 """Marker -> the name of what it needs, as QBLIF_REQUIRE spells it."""
 
 
@@ -51,6 +51,8 @@ def pytest_collection_modifyitems(items):
 def pytest_runtest_setup(item):
     if item.get_closest_marker("icarus") and shutil.which("iverilog") is None:
         pytest.skip("icarus is missing: no iverilog on PATH (Debian: apt install iverilog)")
+    if item.get_closest_marker("tcl") and shutil.which("tclsh") is None:
+        pytest.skip("tcl is missing: no tclsh on PATH (Debian: apt install tcl)")
 
 
 @pytest.hookimpl(wrapper=True)

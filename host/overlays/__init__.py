@@ -63,9 +63,11 @@ class Overlay:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Overlay:
-        """Read the manifest of an overlay, given its folder or its .bit. Raises OverlayError."""
+        """Read the manifest of an overlay, given its folder, that of its build, or its .bit. Raises OverlayError."""
         path = Path(path)
         folder = path.parent if path.suffix == ".bit" else path
+        if (folder / "overlay" / MANIFEST).is_file():
+            folder = folder / "overlay"
         file = folder / MANIFEST
         try:
             if file.stat().st_size > _LARGEST_MANIFEST:
@@ -170,13 +172,17 @@ def folders(bundle: Path | None = None) -> list[Path]:
 
 
 def available(where: Iterable[Path]) -> list[Overlay]:
-    """Return the overlays in folders and their sub-folders (one level), those that cannot be read left out."""
+    """Return the overlays in folders, their sub-folders and in `overlay` of these, where `qblif bitstream` puts them.
+
+    Those that cannot be read are left out."""
     found = []
     for folder in where:
         try:
-            candidates = sorted({folder, *(path.parent for path in folder.glob(f"*/{MANIFEST}"))})
+            candidates = [folder, *sorted(path.parent for pattern in ("*", "overlay", "*/overlay")
+                                          for path in folder.glob(f"{pattern}/{MANIFEST}"))]
         except OSError:
             continue
+        candidates = list(dict.fromkeys(candidates))
         for candidate in candidates:
             try:
                 found.append(Overlay.load(candidate))

@@ -1,0 +1,104 @@
+"""Boards: what is around an accelerator on each, and how its bitstream is made.
+
+A board's module has
+
+    default_design(lanes) -> DesignParams
+    versions(toolchain) -> dict[str, str]          the tools that `build` would run
+    build(board, design, folder, toolchain, options) -> Built
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from qblif.host.errors import QblifError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..flow import Progress
+
+
+class UnknownBoard(QblifError):
+    """No board has that name, or the board has no such tool chain."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Board:
+    """A board.
+
+    name: on the command line; title: for people; part: the FPGA; family: of FPGAs; toolchains: that can build for it,
+    the default first; clock_hz: of the accelerator, unless asked otherwise; module: of this package; load: how a
+    bitstream gets onto it, with {bit} for the file.
+    """
+
+    name: str
+    title: str
+    part: str
+    family: str
+    toolchains: tuple[str, ...]
+    clock_hz: int
+    module: str
+    load: str
+
+    def implementation(self) -> ModuleType:
+        """Return the board's module."""
+        return importlib.import_module(f"{__name__}.{self.module}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How a bitstream is to be built.
+
+    clock_hz: asked for; seeds: of the placement, tried one after the other; baked: program image that is in place from
+    power-up; keep: where finished stages are kept (sim.cache.entry); progress: called while tools run; timeout: seconds
+    for each stage, None: the flow's own.
+    """
+
+    clock_hz: int
+    keep: Callable[[str, str, Callable[[Path], None]], Path]
+    progress: Progress
+    seeds: Sequence[int] = (1,)
+    baked: np.ndarray | None = None
+    timeout: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """What came out.
+
+    bit: file in the folder, None where the tools have to be run elsewhere; clock_hz: that the hardware has; front_end:
+    of abi.FRONT_ENDS; text: for people; facts: for the manifest.
+    """
+
+    bit: str | None
+    clock_hz: int
+    front_end: str
+    text: str
+    facts: dict
+
+
+BOARDS: dict[str, Board] = {board.name: board for board in (
+    Board("ulx3s", "Radiona ULX3S 85F", "LFE5U-85F-6BG381C", "ecp5", ("trellis",), 80_000_000, "ulx3s",
+          "openFPGALoader -b ulx3s {bit}"),
+)}
+"""Name -> board."""
+
+DEFAULT = "ulx3s"
+
+
+def find(name: str, toolchain: str | None = None) -> tuple[Board, str]:
+    """Return a board and the tool chain to use; raises UnknownBoard, naming those that there are."""
+    if name not in BOARDS:
+        raise UnknownBoard(f"there is no board {name!r}", hint="boards are " + ", ".join(
+            f"{board.name} ({board.title})" for board in BOARDS.values()))
+    board = BOARDS[name]
+    if toolchain is not None and toolchain not in board.toolchains:
+        raise UnknownBoard(f"{board.title} cannot be built with {toolchain!r}",
+                           hint=f"tool chains for it are {', '.join(board.toolchains)}")
+    return board, toolchain or board.toolchains[0]

@@ -1,0 +1,155 @@
+"""The ULX3S with an LFE5U-85F: pins, clock and reset around the accelerator with the serial link."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, Module, ResetSignal, Signal
+from amaranth.lib import wiring
+from amaranth.lib.cdc import FFSynchronizer
+from amaranth.lib.wiring import In, Out
+
+from qblif.host.program import read_header
+
+from .. import ecp5, emit
+from ..ecp5_pll import Pll, solve
+from ..params import CoreParams, DesignParams
+from . import Board, Built, Options
+
+OSCILLATOR_HZ = 25_000_000
+
+DEVICE = ("--85k", "--package", "CABGA381", "--speed", "6")
+"""The part, for nextpnr-ecp5."""
+
+RESET_CYCLES = 1 << 12
+"""Clock cycles for which the reset goes on once the PLL has locked."""
+
+PINS = {
+    "clk_25mhz": (("G2",), "PULLMODE=NONE IO_TYPE=LVCMOS33"),
+    # Named by the FTDI chip's side: what it sends, the FPGA receives. Idle lines are high.
+    "ftdi_txd": (("M1",), "PULLMODE=UP IO_TYPE=LVCMOS33"),
+    "ftdi_rxd": (("L4",), "PULLMODE=UP IO_TYPE=LVCMOS33"),
+    "led": (("B2", "C2", "C1", "D2", "D1", "E2", "E1", "H3"), "PULLMODE=NONE IO_TYPE=LVCMOS33 DRIVE=4"),
+    # Low, it would let the ESP32 take the board over.
+    "wifi_gpio0": (("L2",), "PULLMODE=UP IO_TYPE=LVCMOS33 DRIVE=4"),
+}
+"""Port -> the sites of its bits, lowest first, and their properties. LEDs are lit by a 1."""
+
+
+def constraints() -> str:
+    """Return pins and the oscillator's frequency as an LPF file; the PLL's clock follows from them."""
+    lines = ["BLOCK RESETPATHS;", "BLOCK ASYNCPATHS;",
+             ("SYSCONFIG CONFIG_IOVOLTAGE=3.3 COMPRESS_CONFIG=ON MCCLK_FREQ=62 MASTER_SPI_PORT=ENABLE "
+              "SLAVE_SPI_PORT=DISABLE SLAVE_PARALLEL_PORT=DISABLE;"),
+             f'FREQUENCY PORT "clk_25mhz" {OSCILLATOR_HZ / 1e6:g} MHZ;']
+    for port, (sites, properties) in PINS.items():
+        for index, site in enumerate(sites):
+            name = f"{port}[{index}]" if len(sites) > 1 else port
+            lines += [f'LOCATE COMP "{name}" SITE "{site}";', f'IOBUF PORT "{name}" {properties};']
+    return "\n".join(lines) + "\n"
+
+
+def default_design(lanes: int = 64) -> DesignParams:
+    """Return what `make bitstream` builds unless told otherwise: what fits the 208 block RAMs of the LFE5U-85F.
+
+    At 64 lanes the weights, 4,096 rows of 64 bytes, take 128 of them, the feature maps 32; with more or fewer lanes
+    the number of rows keeps the 256 KiB of weights."""
+    return DesignParams((CoreParams(lanes=lanes, word_bits=max(64, lanes), weight_depth=262_144 // lanes,
+                                    map_depth=8192 * 64 // max(64, lanes), layer_depth=64, source_depth=256,
+                                    channel_depth=512),))
+
+
+class Ulx3s(wiring.Component):
+    """The board's pins around a serial top (hw.uart_top.UartTop, or another with its ports).
+
+    The PLL's clock drives everything. The reset is on from the FPGA's configuration until RESET_CYCLES after the PLL
+    has locked, and again whenever it loses lock; registers stand still meanwhile, memory addresses included, so that
+    an unsteady clock does no harm to what the memories hold.
+
+    Parameters
+    ----------
+    top: component with `rx`, `tx`, `loaded`, `busy` and `error`, in the clock domain `sync`
+    pll: makes its clock
+
+    Members
+    -------
+    clk_25mhz, ftdi_txd: In(1); ftdi_rxd, wifi_gpio0: Out(1)
+    led: Out(8), 0: a program is in place; 1: an image is in work; 2: STATUS shows an error; 3: changes every 2**25
+        clock cycles; 4: a byte comes in; 5: a byte goes out; 6: off; 7: the PLL has locked
+    """
+
+    def __init__(self, top, pll: Pll):
+        self._top, self._pll = top, pll
+        super().__init__({"clk_25mhz": In(1), "ftdi_txd": In(1), "ftdi_rxd": Out(1, init=1), "led": Out(8),
+                          "wifi_gpio0": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        pll, clock, locked_now = self._pll, Signal(), Signal()
+        m.domains.sync = ClockDomain()
+        # The same clock for what has to run while the others are in reset
+        m.domains.boot = ClockDomain(reset_less=True)
+        m.d.comb += [ClockSignal("sync").eq(clock), ClockSignal("boot").eq(clock)]
+        m.submodules.pll = Instance(
+            "EHXPLLL",
+            a_FREQUENCY_PIN_CLKI=f"{pll.input_hz / 1e6:g}", a_FREQUENCY_PIN_CLKOP=f"{float(pll.output_hz) / 1e6:g}",
+            a_ICP_CURRENT="12", a_LPF_RESISTOR="8", a_MFG_ENABLE_FILTEROPAMP="1", a_MFG_GMCREF_SEL="2",
+            p_PLLRST_ENA="DISABLED", p_INTFB_WAKE="DISABLED", p_STDBY_ENABLE="DISABLED", p_DPHASE_SOURCE="DISABLED",
+            p_OUTDIVIDER_MUXA="DIVA", p_OUTDIVIDER_MUXB="DIVB", p_OUTDIVIDER_MUXC="DIVC", p_OUTDIVIDER_MUXD="DIVD",
+            p_CLKI_DIV=pll.input_divider, p_CLKFB_DIV=pll.feedback_divider, p_CLKOP_ENABLE="ENABLED",
+            p_CLKOP_DIV=pll.output_divider, p_CLKOP_CPHASE=pll.coarse_phase, p_CLKOP_FPHASE=0, p_FEEDBK_PATH="CLKOP",
+            i_RST=Const(0, 1), i_STDBY=Const(0, 1), i_CLKI=self.clk_25mhz, i_CLKFB=clock, i_PHASESEL0=Const(0, 1),
+            i_PHASESEL1=Const(0, 1), i_PHASEDIR=Const(1, 1), i_PHASESTEP=Const(1, 1), i_PHASELOADREG=Const(1, 1),
+            i_PLLWAKESYNC=Const(0, 1), i_ENCLKOP=Const(0, 1), o_CLKOP=clock, o_LOCK=locked_now)
+
+        locked, waited, reset = Signal(), Signal(range(RESET_CYCLES)), Signal(init=1)
+        m.submodules.lock = FFSynchronizer(locked_now, locked, o_domain="boot")
+        m.d.boot += reset.eq(1)
+        with m.If(~locked):
+            m.d.boot += waited.eq(0)
+        with m.Elif(waited != RESET_CYCLES - 1):
+            m.d.boot += waited.eq(waited + 1)
+        with m.Else():
+            m.d.boot += reset.eq(0)
+        m.d.comb += ResetSignal("sync").eq(reset)
+
+        m.submodules.top = top = self._top
+        beat = Signal(26)
+        m.d.sync += [
+            beat.eq(beat + 1),
+            self.led.eq(Const(0, 8)),
+            self.led[0].eq(top.loaded), self.led[1].eq(top.busy), self.led[2].eq(top.error),
+            self.led[3].eq(beat[-1]), self.led[4].eq(~top.rx), self.led[5].eq(~top.tx), self.led[7].eq(1),
+        ]
+        # The receiver brings the line into the clock's domain.
+        m.d.comb += [top.rx.eq(self.ftdi_txd), self.ftdi_rxd.eq(top.tx), self.wifi_gpio0.eq(1)]
+        return m
+
+
+def versions(toolchain: str) -> dict[str, str]:
+    """Return the tools that `build` would run and their versions; raises ToolMissing."""
+    return ecp5.versions()
+
+
+def build(board: Board, design: DesignParams, folder: Path, toolchain: str, options: Options) -> Built:
+    """Build the bitstream into `folder`, with its report, logs, SystemVerilog and constraints.
+
+    Raises ClockError where the PLL cannot make the clock, ToolMissing, and BuildError as ecp5.build."""
+    from ..uart_top import UartTop
+
+    pll = solve(OSCILLATOR_HZ, options.clock_hz)
+    clock_hz = round(pll.output_hz)
+    options.progress("elaboration", 0.0, "Amaranth to SystemVerilog")
+    text = emit.emit(Ulx3s(UartTop(design, clock_hz, baked=options.baked), pll), board.name)
+    request = ecp5.Design(board.name, text, board.name, constraints(), board.part, DEVICE, float(pll.output_hz))
+    program = 0 if options.baked is None else read_header(options.baked).program_hash
+    report, files = ecp5.build(request, options.keep, seeds=options.seeds, build_hash=design.build_hash,
+                               program_hash=program, progress=options.progress, timeout=options.timeout)
+    for name, path in files.items():
+        shutil.copyfile(path, folder / name)
+    (folder / "top.sv").write_text(text)
+    (folder / "report.json").write_text(report.to_json())
+    (folder / "report.txt").write_text(str(report))
+    return Built(f"{board.name}.bit", clock_hz, "uart", report.summary(),
+                 {"reached_hz": round(report.reached * 1e6), "seed": report.seed, "tools": report.tools})
