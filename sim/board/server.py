@@ -103,6 +103,11 @@ class Server:
         """Stop serving: at once, as a board without power does, or let calls under way end in `grace` seconds."""
         self._server.stop(grace).wait(10)
 
+    def put(self, path: str, data: bytes) -> None:
+        """Put a file into the board's store."""
+        with self._lock:
+            self._files[path] = bytes(data)
+
     def wait(self) -> None:
         """Return when the server was stopped."""
         self._server.wait_for_termination()

@@ -165,8 +165,8 @@ def test_a_reset_by_another_program_in_mid_job():
         with attempt() as made:
             right(accelerator)
         assert right(accelerator)
-    record("another program resets the accelerator in mid-job", "CONTROL is written behind the host's back", made, QUICK,
-           DeviceError, abi.Error.ABORTED)
+    record("another program resets the accelerator in mid-job", "CONTROL is written behind the host's back", made,
+           QUICK, DeviceError, abi.Error.ABORTED)
 
 
 class Killed(BaseException):
