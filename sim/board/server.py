@@ -126,8 +126,9 @@ class Server:
         def enter(context: grpc.ServicerContext) -> None:
             with self._lock:
                 self.calls[method.name] = self.calls.get(method.name, 0) + 1
-            # not longer than the caller waits
-            time.sleep(min(self.delay, context.time_remaining() or self.delay))
+            end = time.monotonic() + self.delay
+            while context.is_active() and time.monotonic() < end:  # not longer than the caller waits
+                time.sleep(min(0.02, self.delay))
 
         @contextlib.contextmanager
         def answered(context: grpc.ServicerContext):

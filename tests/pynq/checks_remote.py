@@ -17,6 +17,7 @@ import time
 import numpy as np
 import pynq
 import pytest
+from pynq.pl_server.embedded_device import bit2bin
 from pynq.pl_server.remote_device import RemoteDevice
 
 from qblif.host import abi
@@ -106,9 +107,11 @@ def test_the_overlay_loads_and_its_driver_is_bound(served, bundle):
     host, port = served.address.split(":")
     device = RemoteDevice(0, host, int(port))
     pynq.Device.active_device = device
+    if "_real_instance" in vars(pynq.Clocks):
+        del pynq.Clocks._real_instance  # of the board of an earlier test: pynq never asks for another one
     overlay = pynq.Overlay(str(OVERLAY / "qblif.bit"), device=device)
     assert type(overlay.qblif_0).__name__ == "QblifDriver"
-    assert overlay.qblif_0.register_map.ID == abi.MAGIC
+    assert int(overlay.qblif_0.register_map.ID) == abi.MAGIC
     with overlay.qblif_0.open(bundle) as accelerator:
         assert right(accelerator)
 
@@ -157,8 +160,8 @@ def test_a_killed_server(served, bundle):
         assert right(accelerator)
     again.close()
     made.seconds -= 0.5
-    made.error.message = made.error.message.partition(": UNAVAILABLE")[0] + ": UNAVAILABLE"  # the rest is gRPC's
-    made.error.message = made.error.message.partition("could not ")[1] + "reach the board: UNAVAILABLE"
+    assert "UNAVAILABLE" in made.error.message
+    made.error.message = "could not …: UNAVAILABLE …"  # what it was doing then differs from run to run
     record("PYNQ.remote's server is killed in mid-job", "the process gets SIGKILL", made, "R + 3 S", RPC + 6.5,
            TransportError, "right, on a new server")
 
@@ -195,39 +198,31 @@ with open({str(CASE / "digits.qblif")!r}, {served.target!r}, overlay={str(OVERLA
            "T", 60.0)
 
 
+def old_bitstream(tmp_path) -> pathlib.Path:
+    """Return a file with what the board would have of another build's .bit."""
+    path = tmp_path / "old"
+    path.write_bytes(bit2bin((CASE / "other.pynq-z2" / "qblif.bit").read_bytes()))
+    return path
+
+
 def test_a_board_that_kept_an_old_bitstream_under_the_same_name(served, bundle, tmp_path):
     """pynq uploads nothing where a file of the .bit's name is on the board already."""
-    stale = Bundle.load(CASE / "other.qblif")
-    (tmp_path / "old").write_bytes(b"\0" * 64)
-    served.order(f"put /lib/firmware/qblif.bin {tmp_path}/old")
+    served.order(f"put /lib/firmware/qblif.bin {old_bitstream(tmp_path)}")
     with faults_table.attempt() as made, opened(bundle, served) as accelerator:
         assert right(accelerator)
-    record("board kept an old bitstream under the same name", "/lib/firmware/qblif.bin is there, with other contents",
+    record("board kept an old bitstream under the same name", "/lib/firmware/qblif.bin is there, of another build",
            made, "T", 60.0)
-    assert len(json.loads(served.order("programmed"))) == 1
-    assert stale.build_hash != bundle.build_hash
 
 
-def test_a_board_that_programs_another_bitstream_than_it_was_given(bundle, tmp_path):
-    served = Served()
+def test_a_board_that_programs_another_bitstream_than_it_was_given(served, bundle, tmp_path):
+    name = f"qblif-{hashlib.sha256(bit2bin((OVERLAY / 'qblif.bit').read_bytes())).hexdigest()[:16]}.bin"
     with opened(bundle, served):
-        pass
-    name = next(iter(upload_names(served)))
-    served.order(f"put /lib/firmware/{name} {CASE / 'other.pynq-z2' / 'qblif.bit'}")
+        served.order(f"put /lib/firmware/{name} {old_bitstream(tmp_path)}")
     with faults_table.attempt() as made, opened(bundle, served):
         pass
-    served.close()
     again = Served()
     with opened(bundle, again) as accelerator:
         assert right(accelerator)
     again.close()
-    record("board programs another bitstream than it was given", "its copy of the file was replaced", made, "T", 60.0,
+    record("board programs another build than it was given", "its copy of the file is replaced", made, "T", 60.0,
            BuildMismatch, "right, after the board was restarted")
-
-
-def upload_names(served) -> set[str]:
-    """Return the names under which the overlay's bitstream may be on the board."""
-    from pynq.pl_server.embedded_device import bit2bin
-
-    data = bit2bin((OVERLAY / "qblif.bit").read_bytes())
-    return {f"qblif-{hashlib.sha256(data).hexdigest()[:16]}.bin"}
