@@ -62,6 +62,7 @@ def board_text(plan, baked):
                              cycles=PLL_CYCLES) + PINS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("baked", [True, False], ids=["baked", "loaded at run time"])
 def test_the_board_answers_golden_vectors_over_its_serial_pins(tmp_path, baked):
     plan = make_plan(planned.chain(layers=1, side=3), lanes=4, word_bits=32, neuron_lanes=2)
