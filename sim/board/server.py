@@ -103,6 +103,11 @@ class Server:
         """Stop serving: at once, as a board without power does, or let calls under way end in `grace` seconds."""
         self._server.stop(grace).wait(10)
 
+    def put(self, path: str, data: bytes) -> None:
+        """Put a file into the board's store."""
+        with self._lock:
+            self._files[path] = bytes(data)
+
     def wait(self) -> None:
         """Return when the server was stopped."""
         self._server.wait_for_termination()
@@ -121,8 +126,9 @@ class Server:
         def enter(context: grpc.ServicerContext) -> None:
             with self._lock:
                 self.calls[method.name] = self.calls.get(method.name, 0) + 1
-            # not longer than the caller waits
-            time.sleep(min(self.delay, context.time_remaining() or self.delay))
+            end = time.monotonic() + self.delay
+            while context.is_active() and time.monotonic() < end:  # not longer than the caller waits
+                time.sleep(min(0.02, self.delay))
 
         @contextlib.contextmanager
         def answered(context: grpc.ServicerContext):

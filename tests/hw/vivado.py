@@ -58,9 +58,8 @@ COMMANDS = {
     "write_bitstream": ("-force", 1, 1),
 }
 
-# Names only, as they stand in public build scripts that people run: processing_system7 in PYNQ's
-# boards/Pynq-Z2/petalinux_bsp/hardware_project/pynqz2.tcl; zynq_ultra_ps_e in PYNQ's boards/ZCU104/base/base.tcl and in
-# the block designs of Xilinx/kria-base-hardware; smartconnect in both.
+# Names only. Each was looked up in public block-design scripts, such as PYNQ's (boards/Pynq-Z2, boards/ZCU104/base) and
+# those of Xilinx/kria-base-hardware; Vivado itself was not asked.
 CONFIG_NAMES = {
     "processing_system7": [
         "CONFIG.PCW_CRYSTAL_PERIPHERAL_FREQMHZ", "CONFIG.PCW_APU_PERIPHERAL_FREQMHZ", "CONFIG.PCW_UIPARAM_DDR_FREQ_MHZ",
