@@ -11,8 +11,8 @@ from qblif.hw.dma import Dma
 from qblif.hw.emit import emit
 from qblif.hw.synthesis import multipliers, operators, synthesise
 
-MOST = {"xc7": {"LUT": 2000, "carry": 260, "FF": 1900, "block RAM": 2, "DSP": 0},
-        "ecp5": {"LUT": 2000, "carry": 480, "FF": 1900, "block RAM": 2, "DSP": 0}}
+MOST = {"xc7": {"LUT": 1900, "carry": 240, "FF": 1700, "block RAM": 2, "DSP": 0},
+        "ecp5": {"LUT": 1800, "carry": 440, "FF": 1700, "block RAM": 2, "DSP": 0}}
 """Upper bounds, for addresses of 32 bits."""
 
 
