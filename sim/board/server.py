@@ -35,7 +35,7 @@ FILE_CHUNK, BUFFER_CHUNK = 1 << 10, 1 << 20
 """Bytes of a message in which files and buffers are sent; as on real boards."""
 
 STREAM_SECONDS = 60.0
-"""A stream from a client is cut off after this."""
+"""A stream, from a client or to one, is cut off after this."""
 
 FIRMWARE, MANAGER = "/lib/firmware/", "/sys/class/fpga_manager/fpga0/"
 """Where bitstreams are put, and where one is chosen: writing its name to MANAGER + "firmware" programs the board."""
@@ -139,21 +139,24 @@ class Server:
             except QblifError as error:
                 context.abort(grpc.StatusCode.INTERNAL, str(error))
 
+        @contextlib.contextmanager
+        def limited(context: grpc.ServicerContext):
+            """Let go of a client that neither goes on with its stream nor takes ours."""
+            timer = threading.Timer(STREAM_SECONDS, context.cancel)
+            timer.start()
+            try:
+                yield
+            finally:
+                timer.cancel()
+
         def unary(request, context):
             enter(context)
-            with answered(context):
-                if not method.request_stream:
-                    return function(request)
-                timer = threading.Timer(STREAM_SECONDS, context.cancel)
-                timer.start()
-                try:
-                    return function(request)
-                finally:
-                    timer.cancel()
+            with answered(context), limited(context) if method.request_stream else contextlib.nullcontext():
+                return function(request)
 
         def stream(request, context):
             enter(context)
-            with answered(context):
+            with answered(context), limited(context):
                 yield from function(request)
 
         if method.response_stream:
