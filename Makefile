@@ -37,7 +37,7 @@ INSTALL   = $(if $(wildcard $(VENV)/bin/python),rm -f $(MARK); { $(PIP) $(1) && 
             sed -u '/^Requirement already satisfied/d'; rm $(MARK) 2>/dev/null,$(PIP) $(1))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim bitstream test test-all lint clean distclean
+.PHONY: help setup sim bitstream test test-all test-pynq lint clean distclean
 
 help:             ## this list
 	@echo "qblif: from a trained quantized-burst spiking network to FPGA logic"
@@ -64,6 +64,10 @@ test: $(READY)    ## the tests that every change has to pass
 
 test-all: $(READY) ## all tests: 500 random networks, both simulators, examples; up to an hour
 	@$(RUN) pytest -n $(JOBS) --dist worksteal -m "long or not long"
+
+test-pynq: $(READY) ## unmodified pynq 3.0.1, 3.1.2 and 4.0.0 drive a virtual board; makes their environments first
+	@$(RUN) python tests/pynq/environments.py
+	@$(RUN) QBLIF_REQUIRE="$${QBLIF_REQUIRE:+$$QBLIF_REQUIRE,}pynq" pytest -n $(JOBS) --dist worksteal -m "long or not long" tests/pynq
 
 lint: $(READY)    ## ruff's rules (pyproject.toml gives a reason for each)
 	@$(RUN) ruff check .

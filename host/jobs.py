@@ -8,6 +8,7 @@ the `JobBus`'s business: host/pynq.py has one for PYNQ boards.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import time
 import warnings
@@ -203,24 +204,14 @@ class JobTransport:
             self.stop()
         tested = 0
         generator = np.random.default_rng(0)
-        for slots in (self._sources, self._targets):
-            for slot in range(2):
-                buffer = slots[slot] = self._sized(slots, slot, JOB_BYTES // 4)
-                beats = buffer.array.size
-                for pattern in (np.arange(beats, dtype=np.uint32) * 4 + (buffer.address & 0xFFFF_FFFF),
-                                generator.integers(0, 1 << 32, beats, np.uint32)):
-                    for values in (pattern.astype(np.uint32), ~pattern.astype(np.uint32)):
-                        buffer.array[:] = values
-                        buffer.flush()
-                        buffer.invalidate()
-                        wrong = np.flatnonzero(buffer.array != values)
-                        if len(wrong):
-                            at = int(wrong[0])
-                            raise SelfTestFailed(
-                                f"memory at {buffer.address + 4 * at:#x}: expected {int(values[at]):#010x}, got "
-                                f"{int(buffer.array[at]):#010x} ({len(wrong)} of {beats} words differ)",
-                                hint="the host's and the board's view of the shared memory do not agree")
-                        tested += 4 * beats
+        for slots, slot in itertools.product((self._sources, self._targets), range(2)):
+            buffer = slots[slot] = self._sized(slots, slot, JOB_BYTES // 4)
+            beats = buffer.array.size
+            addresses = (np.arange(beats, dtype=np.uint64) * 4 + buffer.address).astype(np.uint32)
+            noise = generator.integers(0, 1 << 32, beats, np.uint32)
+            for words in (addresses, ~addresses, noise, ~noise):
+                _check_memory(buffer, words)
+                tested += 4 * beats
         return tested
 
     # Inside -------------------------------------------------------------------------------------------------
@@ -285,12 +276,12 @@ class JobTransport:
         began = moved = time.monotonic()
         seen, idle_since = 0, None
         while True:
+            now = time.monotonic()  # before looking: whoever was suspended meanwhile is not late
             status = self._status()
             if status["error"]:
                 raise self._job_error(status["error"])
             if status["done"] and not status["busy"]:
                 break
-            now = time.monotonic()
             if frames:
                 done = self._read("JOB_DONE")
                 if done != seen:
@@ -351,6 +342,19 @@ class JobTransport:
                     nor = f"nor could the job be stopped: {stuck.message}"
                     error.hint = f"{error.hint}; {nor}" if error.hint else nor
             raise
+
+
+def _check_memory(buffer: Buffer, words: np.ndarray) -> None:
+    """Raise SelfTestFailed unless words that were written come back from memory."""
+    buffer.array[:] = words
+    buffer.flush()
+    buffer.invalidate()
+    wrong = np.flatnonzero(buffer.array != words)
+    if len(wrong):
+        at = int(wrong[0])
+        raise SelfTestFailed(f"memory at {buffer.address + 4 * at:#x}: expected {int(words[at]):#010x}, got "
+                             f"{int(buffer.array[at]):#010x} ({len(wrong)} of {len(words)} words differ)",
+                             hint="the host's and the board's view of the shared memory do not agree")
 
 
 @contextlib.contextmanager

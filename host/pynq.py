@@ -53,6 +53,9 @@ CLOCK_TOLERANCE = 0.01
 _AFI = tuple(0xF800_8000 + 0x1000 * port + channel for port in range(4) for channel in (0x00, 0x14))
 """Zynq-7000: control registers of the HP ports' read and write channels [UG585, AXI_HP interface]; bit 0: 32-bit."""
 
+_FILE_PATIENCE = 12
+"""How many times longer than other calls the upload of a bitstream may take."""
+
 _FPGA_STATE = "/sys/class/fpga_manager/fpga0/state"
 _BOARD_NAME = "/proc/device-tree/chosen/pynq_board"
 _FIRMWARE = "/lib/firmware/"
@@ -68,46 +71,55 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, overlay: str 
     clock_mhz: of the programmable logic; default: the fastest that board and overlay can do
     download: False: the overlay is in place already, and is not programmed again
     device: a `pynq.Device` to use instead of the target's own
-    rpc_timeout: seconds that one call to a remote board may take
+    rpc_timeout: seconds that one call to a remote board may take; the upload of a file has twelve times that
 
     Raises ToolMissing, UnknownTarget, OverlayError, PartMismatch, BuildMismatch, ClockError, TransportError,
     Timeout."""
     if pynq is None:
         raise ToolMissing(f"the target {target!r} needs pynq: {_missing}",
                           hint="a board with a PYNQ image has it; elsewhere: pip install pynq")
-    if device is None:
-        with _explained("connect to the board"):
-            device = _device(target, rpc_timeout)
-    elif target != "pynq":
-        raise UnknownTarget(f"target {target!r} and device={device!r} name two boards",
-                            hint='the target of a device is "pynq"')
-    else:
-        _set_deadlines(device, rpc_timeout)
-    board = board_of(device)
-    chosen = _overlay(bundle, board, overlay)
-    if clock_mhz is not None and not 0 < clock_mhz <= chosen.clock_mhz * (1 + CLOCK_TOLERANCE):
-        raise ClockError(f"a clock of {clock_mhz:g} MHz was asked for; {chosen.bit} was built for up to "
-                         f"{chosen.clock_mhz:g} MHz")
-    description = _program(chosen, device, download)
-    clock = set_clock(device, clock_mhz) if clock_mhz is not None else set_clock_up_to(device, chosen.clock_mhz)
-    with _explained("reach the accelerator's registers"):
-        bus = PynqBus(pynq.MMIO(description["phys_addr"], description["addr_range"], device=device), device)
-    _check_programmed(bus, chosen, download)
-    ports = _widen_ports(device)
-    about = {"board": board or str(getattr(device, "name", "unknown")), "overlay": str(chosen),
-             "pynq": pynq.__version__, "memory ports": ports}
-    return JobTransport(bus, clock, about)
+    with contextlib.ExitStack() as undo:
+        if device is None:
+            with _explained(f"connect to {target}"):
+                device = _device(target, rpc_timeout)
+            if target != "pynq":  # ours alone
+                undo.callback(device.client.channel.close)
+        elif target != "pynq":
+            raise UnknownTarget(f"target {target!r} and device={device!r} name two boards",
+                                hint='the target of a device is "pynq"')
+        else:
+            _set_deadlines(device, rpc_timeout)
+        board = board_of(device)
+        chosen = _overlay(bundle, board, overlay)
+        if clock_mhz is not None and not (isinstance(clock_mhz, (int, float))
+                                          and 0 < clock_mhz <= chosen.clock_mhz * (1 + CLOCK_TOLERANCE)):
+            raise ClockError(f"a clock of {clock_mhz} MHz was asked for; {chosen.bit} was built for up to "
+                             f"{chosen.clock_mhz:g} MHz")
+        description = _program(chosen, device, download)
+        clock = set_clock_up_to(device, chosen.clock_mhz) if clock_mhz is None else set_clock(device, clock_mhz)
+        with _explained("reach the accelerator's registers"):
+            mmio = pynq.MMIO(description["phys_addr"], description["addr_range"], device=device)
+        bus = PynqBus(mmio, device)
+        _check_programmed(bus, chosen, download)
+        about = {"board": board or str(getattr(device, "name", "unknown")), "overlay": str(chosen),
+                 "pynq": pynq.__version__, "memory ports": _widen_ports(device)}
+        transport = JobTransport(bus, clock, about)
+        bus.closing = undo.pop_all()
+        return transport
 
 
 # The bus ----------------------------------------------------------------------------------------------------
 
 
 class PynqBus:
-    """A `host.jobs.JobBus` over pynq's MMIO and memory. device: the `pynq.Device` of both."""
+    """A `host.jobs.JobBus` over pynq's MMIO and memory.
+
+    device: the `pynq.Device` of both; closing: what to end with the bus, besides."""
 
     def __init__(self, mmio: Any, device: Any):
         self._mmio = mmio
         self._device = device
+        self.closing = contextlib.ExitStack()
 
     def read(self, offset: int) -> int:
         """Return a register."""
@@ -125,8 +137,8 @@ class PynqBus:
             return PynqMemory(pynq.allocate((beats,), "u4", target=self._device))
 
     def close(self) -> None:
-        """Forget the board; it stays programmed."""
-        self._mmio = None
+        """Let go of the board; it stays programmed."""
+        self.closing.close()
 
 
 class PynqMemory:
@@ -225,7 +237,14 @@ def _forget_clocks() -> None:
 def _device(target: str, rpc_timeout: float) -> Any:
     """Return the pynq device that a target names."""
     if target == "pynq":
-        device = pynq.Device.active_device  # a remote one where PYNQ_REMOTE_DEVICES says so
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the error tells it better
+            try:
+                device = pynq.Device.active_device  # a remote one where PYNQ_REMOTE_DEVICES says so
+            except RuntimeError as error:
+                raise TransportError(f"pynq finds no board on this machine: {error}", hint="on a board, be root and "
+                                     "source /etc/profile.d/xrt_setup.sh; to reach one from afar, the target is "
+                                     "pynq://host") from error
         _set_deadlines(device, rpc_timeout)
         return device
     match = re.fullmatch(r"pynq://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(\d{1,5}))?", target)
@@ -260,7 +279,8 @@ def _set_deadlines(device: Any, seconds: float) -> None:
     class Deadline(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor,
                    grpc.StreamUnaryClientInterceptor):
         def _call(self, proceed, details, request):
-            return proceed(details._replace(timeout=details.timeout or seconds), request)
+            allowed = seconds * (_FILE_PATIENCE if str(details.method).endswith("/writefile") else 1)
+            return proceed(details._replace(timeout=details.timeout or allowed), request)
 
         intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = _call
 
@@ -394,7 +414,8 @@ def _explained(doing: str) -> Iterator[None]:
         if name is None and not isinstance(error, (RuntimeError, OSError, ValueError, LookupError)):
             raise
         what = f"{name}: {error.details()}" if name else f"{type(error).__name__}: {error}"
-        raise TransportError(f"could not {doing}: {what}") from error
+        hint = "only root may reach the hardware: use the board's Jupyter, or sudo -i" if "ermission" in what else None
+        raise TransportError(f"could not {doing}: {what}", hint=hint) from error
 
 
 # pynq's own way ---------------------------------------------------------------------------------------------

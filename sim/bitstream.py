@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 
 import qblif
-from qblif import hw
 from qblif.gen import network_file
 from qblif.gen.plan import Plan, make_plan
 from qblif.host import abi
@@ -98,7 +97,7 @@ def make(board_name: str, out: Path, *, network: Path | None = None, lanes: int 
 
     key = cache.key(board.name, toolchain, str(clock_hz), repr(tuple(seeds)), json.dumps(design.to_dict()),
                     baked.program.tobytes() if baked else b"", baked.name if baked else "", emit.tool_versions(),
-                    json.dumps(implementation.versions(toolchain)), *_sources())
+                    json.dumps(implementation.versions(toolchain)), *boards.sources())
     before = _finished(out, key)
     if before is not None:
         return before
@@ -156,14 +155,6 @@ def _network(path: Path, design: DesignParams | None, lanes: int | None, impleme
     design = design or implementation.default_design(*([lanes] if lanes else []))
     plan = make_plan(found, design=design)
     return _Network(name, plan.design, plan.program, plan)
-
-
-def _sources() -> list[bytes]:
-    """Return the texts that the hardware is made from."""
-    folder = Path(hw.__file__).parent
-    files = [*sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts),
-             Path(abi.__file__)]
-    return [part for path in files for part in (path.name.encode(), path.read_bytes())]
 
 
 def _finished(out: Path, key: str) -> Bitstream | None:

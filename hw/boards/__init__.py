@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from qblif.host import abi, program
 from qblif.host.errors import QblifError
 
 if TYPE_CHECKING:
@@ -99,6 +100,14 @@ BOARDS: dict[str, Board] = {board.name: board for board in (
 """Name -> board."""
 
 DEFAULT = "ulx3s"
+
+
+def sources() -> list[bytes]:
+    """Return the texts that the hardware is made from."""
+    folder = Path(__file__).parent.parent
+    files = [*sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts),
+             Path(abi.__file__), Path(program.__file__)]
+    return [part for path in files for part in (path.name.encode(), path.read_bytes())]
 
 
 def find(name: str, toolchain: str | None = None) -> tuple[Board, str]:

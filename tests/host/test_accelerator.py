@@ -39,6 +39,27 @@ def test_opening_resets_and_loads_the_program(fakes):
     assert transport.events == ["reset", "program"]
 
 
+def test_a_program_that_is_built_in_is_not_loaded_again(fakes):
+    transport = fakes.transport(fakes.bundle)
+    write = transport.write
+
+    def reset_leaves_the_program(offset, value):
+        write(offset, value)
+        transport.loaded = True
+    transport.write = reset_leaves_the_program
+    acc = Accelerator(fakes.bundle, transport, 0.5)
+    assert transport.events == ["reset"]
+    assert np.array_equal(acc.run_batch(fakes.bundle.golden_inputs), expected(fakes, fakes.bundle.golden_inputs))
+
+
+def test_another_program_that_is_built_in_is_replaced(fakes):
+    transport = fakes.transport(fakes.bundle, PROGRAM_LO=7)
+    transport.loaded = True
+    transport.program_script = [lambda transport: transport.overrides.clear()]
+    Accelerator(fakes.bundle, transport, 0.5)
+    assert transport.events == ["reset", "program"]
+
+
 def test_another_build_is_refused_with_both_hashes_and_the_file_that_fits(fakes):
     with pytest.raises(BuildMismatch) as caught:
         opened(fakes, BUILD_LO=0x1111_2222, BUILD_HI=0x3333_4444)
@@ -298,6 +319,27 @@ def test_reset_starts_the_counters_again(fakes):
     assert transport.events[-2:] == ["reset", "program"]
 
 
+def test_a_clock_that_nobody_knows_gives_cycles_and_no_rate_of_the_core(fakes):
+    acc, _ = opened(fakes)
+    acc.run_batch(fakes.bundle.golden_inputs)
+    stats = acc.stats()
+    assert stats.clock is None and stats.core_rate is None and stats.job_rate is None
+    assert "core: the clock is unknown" in str(stats) and stats.end_to_end_rate > 0 and "end to end: " in str(stats)
+
+
+def test_a_clock_that_the_hardware_makes_itself_is_read_from_it(fakes):
+    acc, _ = opened(fakes, CLOCK_HZ=25_000_000)
+    acc.run_batch(fakes.bundle.golden_inputs)
+    stats = acc.stats()
+    assert str(stats.clock) == "25 MHz (register CLOCK_HZ)"
+    assert stats.core_rate == 25e6 / stats.cycles_per_image
+
+
+def test_a_snapshot_has_every_register_that_can_be_read(fakes):
+    acc, _ = opened(fakes)
+    assert set(acc.snapshot()) == {name for name, _, access, _ in abi.REGISTERS if access != "wo"}
+
+
 def test_threads_take_turns(fakes, monkeypatch):
     acc, transport = opened(fakes)
     inside, most, right = [], [], transport.infer
@@ -328,6 +370,6 @@ def test_a_closed_accelerator_says_so_and_closing_twice_is_harmless(fakes):
     assert transport.closed == 1
     x = fakes.bundle.golden_inputs
     for use in (lambda: acc.run(x[0]), lambda: acc.run_batch(x), lambda: acc.predict(x), acc.stats, acc.reset,
-                acc.self_test, acc.__enter__):
+                acc.snapshot, acc.self_test, acc.__enter__):
         with pytest.raises(ClosedError, match="the accelerator is closed"):
             use()

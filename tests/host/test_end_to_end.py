@@ -9,10 +9,11 @@ pytest.importorskip("torch", reason="the golden model needs torch")
 pytest.importorskip("qblif.sim.transport", reason="the target 'sim' is not installed")
 
 import qblif
+from qblif import cli
 from qblif.gen.build import build
 from qblif.gen.errors import PlanError
 from qblif.gen.plan import make_plan
-from qblif.host import BuildMismatch, Bundle, DeviceError, InputLayout, abi
+from qblif.host import BuildMismatch, Bundle, DeviceError, InputLayout, abi, selftest
 from qblif.sim import golden
 from qblif.sim.random_networks import random_network
 
@@ -86,6 +87,13 @@ def test_frames_of_a_wrong_length_are_an_error_code_and_the_next_job_works(acc, 
             acc.run_batch(bundle.golden_inputs)
     assert caught.value.code is code and caught.value.snapshot["ID"] == abi.MAGIC
     assert acc.self_test() == IMAGES
+
+
+def test_the_self_test_passes_on_simulated_hardware(bundle, capsys, monkeypatch):
+    monkeypatch.setattr(selftest, "SPEED_SECONDS", 0.2)
+    assert cli.main(["selftest", str(bundle.path), "--target", "sim"]) == 0
+    told = capsys.readouterr().out
+    assert f"{IMAGES} images, every logit equal" in told and "clock unknown" in told and "result: passed" in told
 
 
 def test_an_interrupt_leaves_it_usable(acc, bundle):

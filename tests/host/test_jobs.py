@@ -300,7 +300,7 @@ def test_a_link_that_fails_at_any_access_gives_a_typed_error_and_the_next_job_is
     with patch.context() as context:
         small_jobs(fakes, context, 3)
         context.setattr(jobs, "STOP_SECONDS", 0.05)
-        acc = Accelerator(fakes.bundle, JobTransport(board), 0.02)
+        acc = Accelerator(fakes.bundle, JobTransport(board), 0.05)
         board.fail_at = at
         x = images(9)
         for _ in range(4):

@@ -288,11 +288,21 @@ def test_where_pynq_is_missing_it_is_said_how_to_get_it(made, monkeypatch):
         made.open()
 
 
+def test_a_machine_without_a_board_says_what_to_do(made):
+    class NoDevice:
+        @property
+        def active_device(self):
+            raise RuntimeError("No Devices Found")
+    made.pynq.Device = NoDevice()
+    with pytest.raises(TransportError, match="finds no board on this machine: No Devices Found\n.*pynq://host"):
+        made.open()
+
+
 # --- clock ----------------------------------------------------------------------------------------------------
 
 def test_a_clock_beyond_the_overlays_is_refused_before_programming(made):
     overlay = made.overlay("z2")
-    for mhz in (102, 0, -5):
+    for mhz in (102, 0, -5, float("nan"), "fast"):
         with pytest.raises(ClockError, match="was built for up to 100 MHz"):
             made.open(overlay=overlay.folder, clock_mhz=mhz)
     assert made.events == []
@@ -348,6 +358,20 @@ def test_a_remote_board_gets_each_bitstream_under_a_name_of_its_own_once_and_who
     monkeypatch.setattr(made.device, "write_file", lambda path, data: uploads.append(path))
     made.open(overlay=overlay.folder).close()
     assert uploads == []
+
+
+def test_the_connection_to_a_remote_board_is_closed_with_the_accelerator_and_when_opening_fails(made, monkeypatch):
+    closed = []
+    channel = types.SimpleNamespace(close=lambda: closed.append(1))
+    made.device.remote, made.device.client = True, types.SimpleNamespace(channel=channel)
+    monkeypatch.setattr(target, "_device", lambda where, timeout: made.device)
+    overlay = made.overlay("z2")
+    with made.open("pynq://board", overlay=overlay.folder) as acc:
+        assert acc.self_test() == 4 and closed == []
+    assert closed == [1]
+    with pytest.raises(ClockError):
+        made.open("pynq://board", overlay=overlay.folder, clock_mhz=500)
+    assert closed == [1, 1]
 
 
 @pytest.mark.parametrize("raised, kind, words", [

@@ -53,7 +53,7 @@ def test_an_opened_bundle_can_be_opened_too(bundle, points, module):
 @pytest.mark.parametrize("target", ["pynqq", "", "simulator", None, 3])
 def test_an_unknown_target_is_refused_with_those_that_exist(bundle, points, target):
     points(board="some_transport:open_transport")
-    with pytest.raises(UnknownTarget, match="there are: board, pynq, sim"):
+    with pytest.raises(UnknownTarget, match="there are: board, pynq, serial, sim"):
         qblif.open(bundle, target)
 
 

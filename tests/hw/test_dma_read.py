@@ -15,6 +15,8 @@ from .axi_memory import DECODE, OKAY, SLAVE, Checker, Memory, Pace
 from .bench import simulate, stability
 
 BASE = 0x1_F000
+EXAMPLES = 10
+"""Random jobs beside the explicit ones."""
 
 
 class Reader:
@@ -25,7 +27,7 @@ class Reader:
         self.rng = rng
         self.memory = Memory(self.dut, base, size, rng, pace)
         self.checker = Checker(self.dut)
-        self.faults = []
+        self.faults, self.clock = [], 0
 
     async def start(self, ctx, address, frames, beats):
         """Start, with parameters that are gone a cycle later."""
@@ -60,6 +62,7 @@ class Reader:
     async def watch(self, ctx):
         fault = self.dut.fault
         async for _, _, valid, code, address in ctx.tick().sample(fault.valid, fault.code, fault.address):
+            self.clock += 1
             if valid:
                 self.faults.append((Error(code), address))
 
@@ -68,7 +71,7 @@ class Reader:
             self.memory.reads, self.checker.reads, self.watch, stability(self.dut.o)])
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 1000), slot=st.integers(0, 600), frames=st.integers(1, 7), beats=st.integers(1, 40),
        latency=st.integers(0, 40), spread=st.integers(0, 10), stalls=st.tuples(*[st.sampled_from([0, 0.3, 0.8])] * 2))
 @example(0, 0, 1, 1, 0, 0, (0, 0))
@@ -100,26 +103,22 @@ def test_more_than_the_buffer_holds_waits_for_whoever_takes_it():
     reader.run(bench)
 
 
-@pytest.mark.parametrize("latency", [0, 30, 60, 100])
-def test_latency_of_memory_counts_once(latency):
+@pytest.mark.parametrize(("latency", "first", "rest"), [
+    (0, 10, 999), (30, 40, 999), (100, 110, 999), (200, 210, 1629)])
+def test_cycles_of_reading_1000_beats(latency, first, rest):
+    """Figures of docs/architecture.md. Four bursts of 32 beats cover a latency of 128 cycles."""
     reader = Reader(random.Random(1), Pace(latency))
-    cycles = {}
+    cycles = []
 
     async def bench(ctx):
         await reader.start(ctx, BASE, 4, 250)
-        for name, count in (("first", 1), ("rest", 999)):
-            start = reader.clock
+        for count in (1, 999):
+            before = reader.clock
             await reader.take(ctx, count)
-            cycles[name] = reader.clock - start
+            cycles.append(reader.clock - before)
 
-    async def clock(ctx):
-        reader.clock = 0
-        async for _ in ctx.tick():
-            reader.clock += 1
-
-    simulate(reader.dut, bench, processes=[clock, reader.memory.reads, reader.checker.reads])
-    assert cycles["rest"] <= 999, "a beat per cycle"
-    assert cycles["first"] <= latency + 12
+    reader.run(bench)
+    assert cycles == [first, rest]
     assert reader.checker.most["read"] == 4
 
 
@@ -164,7 +163,7 @@ def test_beyond_the_address_space_is_a_bad_job():
     reader.run(bench)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(3, 30))])
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 30))])
 def test_stop_at_any_time_completes_what_is_on_the_bus_and_the_next_job_is_right(seed):
     rng = random.Random(seed)
     reader = Reader(rng, Pace(rng.randrange(30), rng.randrange(20), rng.choice([0, 0.5])))

@@ -144,7 +144,7 @@ def test_jobs_of_any_size_and_place_give_the_right_results(seed, pace):
         for weight in range(2):
             words = rng.randint(1, 20)
             await board.load(ctx, weight, words)
-            for frames in (1, 2, rng.randint(3, 20)):
+            for frames in (1, rng.randint(2, 15)):
                 await board.infer(ctx, frames, weight, words, SOURCE + 8 * rng.randrange(16),
                                   TARGET + 8 * rng.randrange(16))
 
@@ -219,17 +219,16 @@ def test_results_are_in_memory_when_they_are_counted():
 def test_statistics_tell_where_the_cycles_of_a_job_went():
     board = Board()
 
-    async def job(ctx):
-        await board.infer(ctx, 4)
+    async def job(ctx, frames):
+        await board.infer(ctx, frames)
         return [await board.read(ctx, name) for name in ("JOB_CYCLES_LO", "JOB_READ_STALLS", "JOB_WRITE_STALLS")]
 
     async def host(ctx):
         await board.load(ctx)
-        cycles, reading, writing = await job(ctx)
-        assert 4 * 8 <= cycles <= 80 and reading <= 16 and writing == 0
-        board.memory.pace = Pace(latency=100)
-        slow, reading_slow, _ = await job(ctx)
-        assert slow == pytest.approx(cycles + 200, abs=10) and reading_slow == pytest.approx(reading + 100, abs=5)
+        # Of one frame of 5 beats and 3 results: the least that a job takes (docs/architecture.md)
+        assert await job(ctx, 1) == [28, 9, 0]
+        board.memory.pace = Pace(latency=30)
+        assert await job(ctx, 1) == [28 + 2 * 30, 9 + 30, 0]
         board.memory.pace = Pace()
         board.memory.hanging = {"w"}
         await board.start(ctx, frames=30)
@@ -362,7 +361,7 @@ def test_images_without_a_program_and_a_core_that_hangs_are_errors_of_the_core()
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["abort", "control reset"])
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 30))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 30))])
 def test_a_job_cut_off_at_any_time_completes_its_transfers_and_the_next_one_is_right(seed, reset):
     rng = random.Random(seed)
     pace = Pace(rng.randrange(30), rng.randrange(20), rng.choice([0, 0.5]),
@@ -425,7 +424,7 @@ def test_a_bus_that_hangs_is_a_time_out_and_busy_until_it_moves_again(channel):
         await board.write(ctx, WATCHDOG=150)
         await board.load(ctx)
         board.memory.hanging = {channel}
-        await board.start(ctx, frames=30)
+        await board.start(ctx, frames=300)    # more than is read ahead
         board.checker.stopping = True
         await ctx.tick().repeat(120)
         assert (await board.status(ctx))[0] == 1

@@ -15,6 +15,8 @@ from .axi_memory import DECODE, OKAY, SLAVE, Checker, Memory, Pace
 from .bench import simulate
 
 BASE = 0x1_F000
+EXAMPLES = 10
+"""Random jobs beside the explicit ones."""
 
 
 class Writer:
@@ -89,7 +91,7 @@ paces = st.builds(Pace, st.integers(0, 40), st.integers(0, 10), st.sampled_from(
                   st.sampled_from(["any", "address first", "data first"]))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 1000), slot=st.integers(0, 600), frames=st.integers(1, 7), beats=st.integers(1, 40),
        pace=paces, idle=st.sampled_from([0, 0.3, 0.8]))
 @example(0, 0, 1, 1, Pace(), 0)
@@ -137,14 +139,20 @@ def test_no_burst_begins_before_all_of_its_data_is_there(part):
     writer.run(bench)
 
 
-@pytest.mark.parametrize(("latency", "most"), [(0, 1.05), (30, 1.05), (60, 1.05)])
-def test_latency_of_memory_counts_once(latency, most):
+@pytest.mark.parametrize(("latency", "frames", "beats", "cycles"), [
+    (0, 1, 1000, 1019), (30, 1, 1000, 1049), (100, 1, 1000, 1124),
+    (0, 100, 10, 1009), (30, 100, 10, 1223), (60, 100, 10, 2153)])
+def test_cycles_of_writing_1000_beats(latency, frames, beats, cycles):
+    """Figures of docs/architecture.md; in frames of 10 beats a burst is 5 words."""
     writer = Writer(random.Random(1), Pace(latency))
 
     async def bench(ctx):
         before = writer.clock
-        await writer.check(ctx, BASE, 2, 512)
-        assert writer.clock - before <= 1024 * most + latency + 30
+        await writer.start(ctx, BASE, frames, beats)
+        await writer.send(ctx, range(1000), beats)
+        while not ctx.get(writer.dut.done):
+            await ctx.tick()
+        assert writer.clock - before == cycles
         assert writer.checker.most["write"] <= 4
 
     writer.run(bench)
@@ -210,7 +218,7 @@ def test_frames_of_another_length_are_told_by_their_end(sent, error):
     writer.run(bench)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(3, 30))])
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 30))])
 def test_stop_at_any_time_completes_what_is_on_the_bus_and_the_next_job_is_right(seed):
     rng = random.Random(seed)
     orders = ["any", "address first", "data first"]
