@@ -8,6 +8,20 @@ from qblif.host.registers import OFFSETS
 NAMES = {offset: name for name, offset in OFFSETS.items()}
 
 
+class FakeTime:
+    """Time that passes only by looking at it and by sleeping: no test depends on how busy the machine is."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def monotonic(self):
+        self.now += 1e-6
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += max(seconds, 1e-5)
+
+
 class FakeBuffer:
     """Memory of a FakeBoard: `array` is what the host sees, the board's `dram` what the board sees."""
 

@@ -182,7 +182,7 @@ def made(fakes, monkeypatch, tmp_path):
     monkeypatch.setattr(target, "pynq", made.pynq)
 
     def open_it(where="pynq", **options):
-        return qblif.open(fakes.bundle, where, timeout=2, **options)
+        return qblif.open(fakes.bundle, where, timeout=30, **options)
     made.open = open_it
     return made
 
@@ -418,7 +418,7 @@ def test_the_driver_opens_a_network_on_the_overlay_that_is_loaded(made, fakes):
     driver = target.QblifDriver()
     assert driver.bindto == [hwh.VLNV]
     driver.device, driver.mmio = made.device, made.pynq.MMIO(BASE, 0x10000, made.device)
-    with driver.open(fakes.bundle.path, timeout=2) as acc:
+    with driver.open(fakes.bundle.path, timeout=30) as acc:
         assert acc.self_test() == 4 and str(acc.stats().clock) == "50 MHz (read back)"
     with driver.open(fakes.bundle, clock_mhz=100) as acc:
         assert str(acc.stats().clock) == "100 MHz (set and read back)"

@@ -7,24 +7,27 @@ import numpy as np
 import pytest
 
 from qblif import cli
-from qblif.host import InputLayout, TransportError, abi, jobs, selftest, transport
+from qblif.host import InputLayout, TransportError, abi, device, jobs, selftest, transport
 from qblif.host.jobs import JobTransport
 from qblif.host.registers import OFFSETS
 from qblif.host.stats import Clock
 
-from .fake_board import FakeBoard
+from .fake_board import FakeBoard, FakeTime
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(selftest, "SPEED_SECONDS", 0.05)
     monkeypatch.setattr(jobs, "JOB_BYTES", 1 << 14)
+    clock = FakeTime()
+    for module in (jobs, device):
+        monkeypatch.setattr(module, "time", clock)
 
 
 @pytest.fixture
 def tested(fakes, monkeypatch):
     """Runs the self-test on a board, and returns whether it passed, its lines and the board."""
-    def test(prepare=lambda board: None, timeout=2.0):
+    def test(prepare=lambda board: None, timeout=20.0):
         board = FakeBoard(fakes.transport(fakes.bundle))
         prepare(board)
         monkeypatch.setattr(selftest, "open_transport", lambda *_: JobTransport(
@@ -105,7 +108,7 @@ def hangs(board):
 ])
 def test_each_step_can_fail_and_says_what_was_expected_and_found(tested, prepare, step, words):
     import re
-    passed, lines, board = tested(prepare, timeout=0.2)
+    passed, lines, board = tested(prepare)
     assert not passed and lines[-1] == f"result: FAILED at {step}"
     (failed,) = [line for line in lines if line.startswith("FAIL")]
     assert failed.startswith(f"FAIL {step}: ") and re.search(words, failed)
@@ -118,14 +121,14 @@ def test_a_step_that_never_comes_back_ends_in_its_time_out(tested):
     def prepare(board):
         def never(offset):
             if offset == OFFSETS["SCRATCH"]:
-                release.wait(20)
+                release.wait(60)
             return read(offset)
         read, board.read = board.read, never
     began = time.monotonic()
-    passed, lines, _ = tested(prepare, timeout=0.1)
+    passed, lines, _ = tested(prepare, timeout=1.0)
     release.set()
-    assert time.monotonic() - began < 5
-    assert not passed and "no answer within 0.2 s" in "\n".join(lines) and lines[-1] == "result: FAILED at bus"
+    assert time.monotonic() - began < 50
+    assert not passed and "no answer within 2 s" in "\n".join(lines) and lines[-1] == "result: FAILED at bus"
 
 
 def test_what_is_no_bundle_and_no_target_is_told_like_any_other_failure(tmp_path, fakes):
@@ -167,5 +170,5 @@ def test_a_batch_of_inputs_that_change_in_time_is_repeated_along_the_right_axis(
     assert isinstance(bundle.input_layout, InputLayout) and not bundle.input_layout.static
     monkeypatch.setattr(selftest, "open_transport", lambda *_: fakes.transport(bundle))
     lines = []
-    assert selftest.SelfTest(bundle, "sim", timeout=2, say=lines.append).run(), lines
+    assert selftest.SelfTest(bundle, "sim", timeout=20, say=lines.append).run(), lines
     assert "clock unknown" in "\n".join(lines) and abi.MAGIC
