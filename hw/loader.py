@@ -126,6 +126,10 @@ class Loader(wiring.Component):
             with m.If(sections != 0):
                 m.next = State.TARGET
 
+        # A frame begins a cycle after it may, so that `hold`, which comes from everywhere, decides nothing else. What
+        # raises it waits while a beat is offered here, so it is still low then.
+        begins = Signal()
+        m.d.sync += begins.eq(0)
         m.d.comb += [self.i.ready.eq(1), self.loading.eq(~self.halted), checksum.valid.eq(step)]
         # A row is written while the next beat comes in; a header takes three beats, so it is not too early then.
         m.d.sync += write.eq(0)
@@ -133,7 +137,8 @@ class Loader(wiring.Component):
             m.d.sync += address.eq(address + 1)
         with m.FSM(init=State.MAGIC):
             with m.State(State.MAGIC):
-                m.d.comb += [self.i.ready.eq(~self.hold | self.halted), self.loading.eq(0), checksum.start.eq(step)]
+                m.d.comb += [self.i.ready.eq(begins | self.halted), self.loading.eq(0), checksum.start.eq(step)]
+                m.d.sync += begins.eq(self.i.valid & ~self.hold & ~begins)
                 with m.If(step):
                     m.d.sync += self.loaded.eq(0)
                     expect(word == abi.MAGIC, abi.Error.BAD_MAGIC, State.VERSION)

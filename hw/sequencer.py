@@ -185,6 +185,7 @@ class Sequencer(wiring.Component):
         at, src = Signal(visit), Signal(_stored(p))
         cur, fixed = Signal(visit), Signal(_stored(p))
         takes_part, moves = Signal(), Signal()
+        new_row, first_row, new_position, first_position = Signal(), Signal(), Signal(), Signal()
         under = Signal(p.map_bits)      # words from plane 0 to plane B-2
         offset = Signal(7)
         part = Signal()
@@ -199,6 +200,8 @@ class Sequencer(wiring.Component):
                 fixed.x_init.eq(src.x_init + Mux(src.diagonal, at.bits, 0)),
                 fixed.weight_first.eq(src.weight_first + at.weights),
                 under.eq(src.plane_top - src.plane_step),
+                new_position.eq(at.step0 & at.top_plane), first_position.eq(at.col0),
+                new_row.eq(at.step0 & at.top_plane & at.col0 & at.group0), first_row.eq(at.row0),
             ]
 
         # Cycle 4: update the source's context and offer the field if the plane has one. The same source may come again
@@ -206,11 +209,9 @@ class Sequencer(wiring.Component):
         old = recall.data
         new = Signal(context)
         m.d.comb += [recall.addr.eq(cur.source), remember.addr.eq(cur.source), remember.data.eq(new)]
-        new_position = cur.step0 & cur.top_plane
-        new_row = new_position & cur.col0 & cur.group0
         row_address, step_address, address = (Signal(p.map_bits, name=name) for name in ("row_a", "step_a", "plane_a"))
         m.d.comb += [
-            row_address.eq(Mux(new_row, Mux(cur.row0, fixed.row_init, old.next_row), old.row)),
+            row_address.eq(Mux(new_row, Mux(first_row, fixed.row_init, old.next_row), old.row)),
             step_address.eq(Mux(cur.step0, row_address, old.next_step)),
             address.eq(Mux(cur.top_plane, step_address + fixed.plane_top, old.next_plane)),
             new.row.eq(row_address),
@@ -218,8 +219,8 @@ class Sequencer(wiring.Component):
             new.next_step.eq(Mux(cur.top_plane, step_address + fixed.step_step, old.next_step)),
             new.next_plane.eq(Mux(~moves, address, Mux(cur.top_plane, step_address + under,
                                                        old.next_plane - fixed.plane_step))),
-            new.y.eq(Mux(new_row, Mux(cur.row0, fixed.y_init, old.y + fixed.y_step), old.y)),
-            new.x.eq(Mux(new_position, Mux(cur.col0, fixed.x_init, old.x + fixed.x_step), old.x)),
+            new.y.eq(Mux(new_row, Mux(first_row, fixed.y_init, old.y + fixed.y_step), old.y)),
+            new.x.eq(Mux(new_position, Mux(first_position, fixed.x_init, old.x + fixed.x_step), old.x)),
         ]
 
         started = Signal()       # a field of this sum has been offered
