@@ -151,7 +151,8 @@ class Core(wiring.Component):
         moves = [c.events.adds | c.events.doublings | c.events.starved for c in clusters]
         moves += [c.o.valid & c.o.ready for c in clusters]
         m.d.comb += self.busy.eq(active | (full != 0))
-        m.d.sync += self.progress.eq((state == State.FETCH) | (self.i_map.valid & self.i_map.ready)
-                                     | (self.o_map.valid & self.o_map.ready)
-                                     | (self.logits.valid & self.logits.ready) | Cat(moves).any())
+        moves += [state == State.FETCH] + [port.valid & port.ready for port in (self.i_map, self.o_map, self.logits)]
+        moved = Signal(len(moves))
+        m.d.sync += moved.eq(Cat(moves))
+        m.d.comb += self.progress.eq(moved.any())
         return m

@@ -79,8 +79,9 @@ class Loader(wiring.Component):
         address = Signal(depth_bits)
         room, rows = Signal(depth_bits), Signal(depth_bits)     # rows that the memory has left; not yet written
         width = max(LoadBus(core).width for core in cores)
-        row = [Signal(abi.LINK_BITS, name=f"row_{i}") for i in range(abi.row_beats(width))]
+        row = [Signal(abi.LINK_BITS, name=f"row_{i}", reset_less=True) for i in range(abi.row_beats(width))]
         at = Signal(range(len(row) + 1))  # place of this beat in the row
+        here = Signal(len(row))           # the same, one bit per place
         write = Signal()                  # the row is complete
 
         # What the memory named by a section header is like: rows, beats per row; none of them if it is unknown.
@@ -170,7 +171,7 @@ class Loader(wiring.Component):
                 m.d.sync += [address.eq(word), room.eq(depth - word)]
                 expect(word <= depth, abi.Error.BAD_SECTION, State.ROWS)
             with m.State(State.ROWS), m.If(step):
-                m.d.sync += [rows.eq(word), at.eq(0)]
+                m.d.sync += [rows.eq(word), at.eq(0), here.eq(1)]
                 with m.If(word > room):
                     fail(abi.Error.BAD_SECTION)
                 with m.Elif(last):
@@ -180,13 +181,12 @@ class Loader(wiring.Component):
                 with m.Else():
                     m.next = State.DATA
             with m.State(State.DATA), m.If(step):
-                with m.Switch(at):
-                    for place, part in enumerate(row):
-                        with m.Case(place):
-                            m.d.sync += part.eq(word)
-                m.d.sync += at.eq(at + 1)
+                for place, part in enumerate(row):
+                    with m.If(here[place]):
+                        m.d.sync += part.eq(word)
+                m.d.sync += [at.eq(at + 1), here.eq(here << 1)]
                 with m.If(at + 1 == row_beats):
-                    m.d.sync += [at.eq(0), write.eq(1), rows.eq(rows - 1)]
+                    m.d.sync += [at.eq(0), here.eq(1), write.eq(1), rows.eq(rows - 1)]
                     with m.If(rows == 1):
                         next_section()
                 with m.If(last):

@@ -100,7 +100,7 @@ class NeuronUnit(wiring.Component):
         # The held sums, rotating by one chunk per issue, so that a static layer finds them in place again. The chunks
         # of a sum follow each other without pause, except where logits leave. So it is known ahead when the sums have
         # served, and neither the scan nor the many bits of `held` wait for a decision of this very cycle.
-        held, holding, ready = Signal(sums(p)), Signal(), Signal()
+        held, holding, ready = Signal(sums(p), reset_less=True), Signal(), Signal()
         chunk = Signal(range(max(2, p.chunks)))
         step, tap = Signal(8), Signal(8)
         row, group, col = Signal(12), Signal(12), Signal(12)
@@ -200,7 +200,7 @@ class NeuronUnit(wiring.Component):
         ]
 
         def pipe(layout, name):
-            return Signal(layout, name=name)
+            return Signal(layout, name=name, reset_less=True)
 
         flags = data.ArrayLayout(1, n)
         constants = data.ArrayLayout(abi_row(abi.CHANNEL_FIELDS), n)
@@ -219,8 +219,9 @@ class NeuronUnit(wiring.Component):
         q_g, low_g, high_g = pipe(levels(p), "q_g"), pipe(flags, "low_g"), pipe(flags, "high_g")
         s_out = pipe(levels(p), "s_out")
 
+        no_back = Signal()      # there is nothing to subtract
         m.d.comb += state_read.addr.eq(ta.chunk)
-        m.d.sync += constants_a.eq(read.data)
+        m.d.sync += [constants_a.eq(read.data), no_back.eq(tags[0].first | ~subtracts)]
         for j in range(n):
             m.d.sync += [sum_i[j].eq(held[j]), sum_a[j].eq(sum_i[j])]
             # A
@@ -230,7 +231,7 @@ class NeuronUnit(wiring.Component):
             m.d.sync += [
                 c_b[j].eq(sum_a[j] + constants_a[j].bias), f_b[j].eq(constants_a[j].shift),
                 v_b[j].eq(Mux(ta.first, 0, v_old)), fired_b[j].eq(~ta.first & s_old.any()),
-                back_b[j].eq(Mux(ta.first | ~subtracts, 0, (s_old << back)[:bits])),
+                back_b[j].eq(Mux(no_back, 0, (s_old << back)[:bits])),
             ]
             # B: subtract, and decay by whole octets
             before, shift, clear = Signal(signed(bits), name=f"before_{j}"), Signal(5, name=f"shift_{j}"), Signal()

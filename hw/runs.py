@@ -44,7 +44,7 @@ class RunGenerator(wiring.Component):
         m = Module()
         p = self._params
 
-        f = Signal(field(p))                # field in work
+        f = Signal(field(p), reset_less=True)                # field in work
         active = Signal()
         row, col = Signal(8), Signal(8)
         y, x = Signal(signed(Y_BITS)), Signal(signed(X_BITS))

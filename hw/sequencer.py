@@ -96,8 +96,8 @@ class Sequencer(wiring.Component):
             write.addr.eq(self.load.address),
             *(write.data[name].eq(loaded[name]) for name, *_ in abi.SOURCE_FIELDS),
         ]
-        # What a source remembers between visits: where its field is, and addresses: of the top plane of this row, the next
-        # row and the next step, and of the next plane.
+        # What a source remembers between visits: where its field is, and addresses (of the top plane of its row, of the
+        # next row and of the next step, and of the next plane).
         context = data.StructLayout({"row": p.map_bits, "next_row": p.map_bits, "next_step": p.map_bits,
                                      "next_plane": p.map_bits, "y": signed(Y_BITS), "x": signed(X_BITS)})
         m.submodules.contexts = contexts = Memory(shape=context, depth=p.contexts, init=[])
@@ -183,8 +183,8 @@ class Sequencer(wiring.Component):
                          plane.eq(top), again.eq(0), group_weights.eq(0), group_bits.eq(0)]
 
         # Cycle 2: the source table is read. Cycle 3: what needs nothing but its row.
-        at, src = Signal(visit), Signal(_stored(p))
-        cur, fixed = Signal(visit), Signal(_stored(p))
+        at, src = Signal(visit), Signal(_stored(p), reset_less=True)
+        cur, fixed = Signal(visit), Signal(_stored(p), reset_less=True)
         takes_part = Signal()
         new_row, first_row, new_position, first_position = Signal(), Signal(), Signal(), Signal()
         offset = Signal(7)

@@ -55,7 +55,9 @@ class Supervisor(wiring.Component):
                      count.eq(count + self.image_in - self.image_out)]
         m.d.comb += self.in_flight.eq(count != 0)
 
-        m.d.sync += stuck.eq((self.working | self.in_flight) & ~self.progress)
+        working, moving = Signal(), Signal()
+        m.d.sync += [working.eq(self.working | self.in_flight), moving.eq(self.progress)]
+        m.d.comb += stuck.eq(working & ~moving)
         with m.If(stuck):
             m.d.sync += idle.eq(idle + 1)
         with m.Else():

@@ -92,7 +92,7 @@ class WordReader(wiring.Component):
 
         # Stage 2: the memory reads; the mask is made meanwhile.
         s2 = Signal(stage)
-        mask = Signal(p.word_bits)
+        mask = Signal(p.word_bits, reset_less=True)
         m.d.comb += self.address.eq(address)
         m.d.sync += [
             s2.eq(s1),
@@ -101,11 +101,11 @@ class WordReader(wiring.Component):
 
         # Stage 3: the masked word. Stage 4: whether it has bits.
         s3, s4 = Signal(stage), Signal(stage)
-        bits_3, bits, some = Signal(p.word_bits), Signal(p.word_bits), Signal()
+        bits_3, bits, some = Signal(p.word_bits, reset_less=True), Signal(p.word_bits, reset_less=True), Signal()
         m.d.sync += [s3.eq(s2), bits_3.eq(self.data & mask), s4.eq(s3), bits.eq(bits_3), some.eq(bits_3.any())]
 
         # Stage 5: merge. `held` waits for the next entry of its sum, or for the sum's end, to take its flags.
-        held, held_valid = Signal(entry(p)), Signal()
+        held, held_valid = Signal(entry(p), reset_less=True), Signal()
         started, pending = Signal(), Signal(6)
         begun, becomes = Signal(), Signal()
         doublings = Signal(6)

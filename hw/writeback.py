@@ -51,7 +51,7 @@ class WriteBack(wiring.Component):
         m.d.sync += [issued.eq(self.issued), self.credit.eq(free > p.chunks + 1)]   # two may not be counted yet
 
         # Gather: planes fill from the top, so that lane 0 ends up in bit 0.
-        gather = Signal(data.ArrayLayout(p.lanes, p.level_bits))
+        gather = Signal(data.ArrayLayout(p.lanes, p.level_bits), reset_less=True)
         chunk, full = Signal(range(max(2, p.chunks))), Signal()
         move = Signal()
         m.d.comb += fifo.r_en.eq(~full | move)
@@ -70,7 +70,7 @@ class WriteBack(wiring.Component):
                 m.d.sync += [chunk.eq(0), full.eq(1)]
 
         # Write: the gathered group, plane by plane; counters walk the output map as the sequencer walks the layer.
-        out, writing = Signal.like(gather), Signal()
+        out, writing = Signal.like(gather, reset_less=True), Signal()
         plane = Signal(4)
         address = Signal(24)
         row_address, step_address = Signal(24), Signal(24)
