@@ -63,8 +63,8 @@ class Accumulators(wiring.Component):
         # Cycle 1: the memory reads. Cycle 2: its output, masked. Cycle 3: the sum. Nothing here ever waits: an enable
         # for so many lanes and block RAMs would be the slowest net of the core.
         e1, e2 = Signal(event(p)), Signal(event(p))
-        w2 = Signal(data.ArrayLayout(signed(p.weight_bits), p.lanes))
-        acc = Signal(sums(p))
+        w2 = Signal(data.ArrayLayout(signed(p.weight_bits), p.lanes), reset_less=True)
+        acc = Signal(sums(p), reset_less=True)
         done = Signal()
         m.d.comb += read.addr.eq(self.i.weight)
         m.d.sync += [e1.eq(self.i), e2.eq(e1), done.eq((e2.valid & e2.last) | (done & ~self.o.ready))]

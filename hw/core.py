@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import connect, flipped
 
@@ -141,19 +141,20 @@ class Core(wiring.Component):
             m.d.comb += cluster.logits.ready.eq(self.logits.ready)
 
         active = state != State.IDLE
+        # Registered before they are counted: every handshake of the core ends here.
         stall = (self.o_map.valid & ~self.o_map.ready) | (self.logits.valid & ~self.logits.ready)
         for index, (name, _) in enumerate(abi.COUNTERS):
             if name in EVENTS:
                 count = sum((cluster.events[name] for cluster in clusters[1:]), clusters[0].events[name])
             else:
                 count = {"cycles": active, "output_stalls": active & stall}[name]
-            m.d.sync += self.counters[index].eq(self.counters[index] + count)
+            counted = Signal.like(Value.cast(count), name=f"counted_{name}")
+            m.d.sync += [counted.eq(count), self.counters[index].eq(self.counters[index] + counted)]
         moves = [c.events.adds | c.events.doublings | c.events.starved for c in clusters]
         moves += [c.o.valid & c.o.ready for c in clusters]
-        m.d.comb += [
-            self.busy.eq(active | (full != 0)),
-            self.progress.eq((state == State.FETCH) | (self.i_map.valid & self.i_map.ready)
-                             | (self.o_map.valid & self.o_map.ready) | (self.logits.valid & self.logits.ready)
-                             | sum(moves[1:], moves[0]).any()),
-        ]
+        m.d.comb += self.busy.eq(active | (full != 0))
+        moves += [state == State.FETCH] + [port.valid & port.ready for port in (self.i_map, self.o_map, self.logits)]
+        moved = Signal(len(moves))
+        m.d.sync += moved.eq(Cat(moves))
+        m.d.comb += self.progress.eq(moved.any())
         return m

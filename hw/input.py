@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import enum, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from qblif.host import abi
 
-from .layouts import map_stream
-from .link import Fault, beat
+from .layouts import map_stream, map_write
+from .link import Buffer, Fault, beat
 from .params import CoreParams
 
 
@@ -56,7 +56,10 @@ class Input(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        o, last = self.o, self.i.p.last
+        # What becomes of a word is decided all over the core: the buffer's ready does not depend on it.
+        m.submodules.buffer = buffer = Buffer(map_write(self._params))
+        connect(m, buffer.o, flipped(self.o))
+        o, last = buffer.i, self.i.p.last
         parts = self._params.word_bits // abi.LINK_BITS
         step, free = Signal(), Signal()
         index, part = Signal(32), Signal(range(max(2, parts)))    # beat of the frame, of the word
@@ -118,7 +121,7 @@ class Input(wiring.Component):
             # HAND_OVER -- until the core has taken the commit
             with m.State(State.HAND_OVER):
                 m.d.comb += self.i.ready.eq(self.halted)
-                with m.If(o.ready):
+                with m.If(self.o.valid & self.o.ready & self.o.p.commit):
                     m.d.comb += self.done.eq(1)
                     m.next = State.IDLE
         return m

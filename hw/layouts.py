@@ -79,7 +79,7 @@ class CoreSignature(wiring.Signature):
     while no input buffer is free. o_map: map writes and commits to the next core; silent in the last core.
     logits: results; only the last core sends any. enable: a program is in place; images are worked on.
     input_words: CONFIG's words per image, for whoever feeds i_map. busy: an image is in work or in a buffer.
-    progress: something moved in this cycle (for the watchdog). counters: abi.COUNTERS, 64 bits each.
+    progress: something moved in the cycle before (for the watchdog). counters: abi.COUNTERS, 64 bits each.
     """
 
     def __init__(self, params: CoreParams):

@@ -72,7 +72,7 @@ class Buffer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        spare, spare_valid = Signal.like(self.i.payload), Signal()
+        spare, spare_valid = Signal.like(self.i.payload, reset_less=True), Signal()
         m.d.comb += self.i.ready.eq(~spare_valid)
         with m.If(~self.o.valid | self.o.ready):
             m.d.sync += [self.o.valid.eq(self.i.valid | spare_valid), spare_valid.eq(0)]

@@ -84,8 +84,9 @@ class Loader(wiring.Component):
         address = Signal(depth_bits)
         room, rows = Signal(depth_bits), Signal(depth_bits)     # rows that the memory has left; not yet written
         width = max(LoadBus(core).width for core in cores)
-        row = [Signal(abi.LINK_BITS, name=f"row_{i}") for i in range(abi.row_beats(width))]
+        row = [Signal(abi.LINK_BITS, name=f"row_{i}", reset_less=True) for i in range(abi.row_beats(width))]
         at = Signal(range(len(row) + 1))  # place of this beat in the row
+        here = Signal(len(row))           # the same, one bit per place
         write = Signal()                  # the row is complete
 
         # What the memory named by a section header is like: rows, beats per row; none of them if it is unknown.
@@ -132,6 +133,10 @@ class Loader(wiring.Component):
             with m.If(sections != 0):
                 m.next = State.TARGET
 
+        # A frame begins a cycle after it may, so that `hold`, which comes from everywhere, decides nothing else. What
+        # raises it waits while a beat is offered here, so it is still low then.
+        begins = Signal()
+        m.d.sync += begins.eq(0)
         m.d.comb += [self.i.ready.eq(1), self.loading.eq(~self.halted), checksum.valid.eq(step)]
         # A row is written while the next beat comes in; a header takes three beats, so it is not too early then.
         m.d.sync += write.eq(0)
@@ -139,7 +144,8 @@ class Loader(wiring.Component):
             m.d.sync += address.eq(address + 1)
         with m.FSM(init=State.MAGIC):
             with m.State(State.MAGIC):
-                m.d.comb += [self.i.ready.eq(~self.hold | self.halted), self.loading.eq(0), checksum.start.eq(step)]
+                m.d.comb += [self.i.ready.eq(begins | self.halted), self.loading.eq(0), checksum.start.eq(step)]
+                m.d.sync += begins.eq(self.i.valid & ~self.hold & ~begins)
                 with m.If(step):
                     m.d.sync += [valid.eq(0), untouched.eq(0)]
                     expect(word == abi.MAGIC, abi.Error.BAD_MAGIC, State.VERSION)
@@ -171,7 +177,7 @@ class Loader(wiring.Component):
                 m.d.sync += [address.eq(word), room.eq(depth - word)]
                 expect(word <= depth, abi.Error.BAD_SECTION, State.ROWS)
             with m.State(State.ROWS), m.If(step):
-                m.d.sync += [rows.eq(word), at.eq(0)]
+                m.d.sync += [rows.eq(word), at.eq(0), here.eq(1)]
                 with m.If(word > room):
                     fail(abi.Error.BAD_SECTION)
                 with m.Elif(last):
@@ -181,13 +187,12 @@ class Loader(wiring.Component):
                 with m.Else():
                     m.next = State.DATA
             with m.State(State.DATA), m.If(step):
-                with m.Switch(at):
-                    for place, part in enumerate(row):
-                        with m.Case(place):
-                            m.d.sync += part.eq(word)
-                m.d.sync += at.eq(at + 1)
+                for place, part in enumerate(row):
+                    with m.If(here[place]):
+                        m.d.sync += part.eq(word)
+                m.d.sync += [at.eq(at + 1), here.eq(here << 1)]
                 with m.If(at + 1 == row_beats):
-                    m.d.sync += [at.eq(0), write.eq(1), rows.eq(rows - 1)]
+                    m.d.sync += [at.eq(0), here.eq(1), write.eq(1), rows.eq(rows - 1)]
                     with m.If(rows == 1):
                         next_section()
                 with m.If(last):

@@ -16,7 +16,10 @@ from .params import CoreParams
 from .scan import RELEASE_LEAD
 
 PIPELINE_CYCLES = 7
-"""From a chunk's issue until its new membrane can be read again."""
+"""From a chunk's issue until the next step of the same neurons may be issued."""
+
+LATENCY = PIPELINE_CYCLES + 1
+"""From a chunk's issue until its levels are there."""
 
 
 def levels(params: CoreParams) -> data.ArrayLayout:
@@ -90,7 +93,7 @@ class NeuronUnit(wiring.Component):
             write.en.eq(row_for(m, self.load, abi.MemoryId.CHANNELS)),
             write.addr.eq(self.load.address),
             write.data.eq(self.load.data),
-            read.addr.eq(channel_row_now), read.en.eq(1),
+            read.addr.eq(channel_row), read.en.eq(1),
         ]
         m.d.sync += channel_row.eq(channel_row_now)
         state = data.StructLayout({"v": data.ArrayLayout(signed(bits), n), "s": levels(p)})
@@ -100,7 +103,7 @@ class NeuronUnit(wiring.Component):
         # The held sums, rotating by one chunk per issue, so that a static layer finds them in place again. The chunks
         # of a sum follow each other without pause, except where logits leave. So it is known ahead when the sums have
         # served, and neither the scan nor the many bits of `held` wait for a decision of this very cycle.
-        held, holding, ready = Signal(sums(p)), Signal(), Signal()
+        held, holding, ready = Signal(sums(p), reset_less=True), Signal(), Signal()
         chunk = Signal(range(max(2, p.chunks)))
         step, tap = Signal(8), Signal(8)
         row, group, col = Signal(12), Signal(12), Signal(12)
@@ -109,22 +112,23 @@ class NeuronUnit(wiring.Component):
 
         # The ends of the loops are known a cycle after their counters; nobody asks before a sum's second chunk.
         first, last_step, last_col, last_group = Signal(), Signal(), Signal(), Signal()
+        last_tap, next_tap_last = Signal(), Signal()
         last_chunk = chunk == p.chunks - 1
-        last_tap = ~is_max | (tap == layer.sources - 1)
         m.d.sync += [
+            next_tap_last.eq(Mux(last_tap, layer.sources == 1, tap + 2 == layer.sources)),
             last_step.eq(step == layer.steps - 1),
             last_col.eq(col == layer.cols - 1),
             last_group.eq(group == layer.groups - 1),
         ]
         pipeline_busy, serial_busy, quiet = Signal(), Signal(), Signal()
-        issue = Signal()
+        issue, amid, waited = Signal(), Signal(), Signal(init=1)     # amid: chunk is not 0; waited: gap is 0
         load = Signal()
         serves = Signal()        # this is the step that the sums are held for
         finish = Signal()        # the held sums have served
-        waits = is_readout & (last_step | (chunk == 0))
+        waits = is_readout & (last_step | ~amid)
         m.d.comb += [
             # A chunk of a window or of a later step needs the state that its predecessor is still computing.
-            issue.eq(holding & ((chunk != 0) | ((first | (gap == 0)) & self.credit)) & (~waits | quiet)),
+            issue.eq(holding & (amid | ((first | waited) & self.credit)) & (~waits | quiet)),
             serves.eq(last_step | ~layer.static),
             finish.eq(issue & last_chunk & serves),
             load.eq(ready & self.i.valid),
@@ -139,15 +143,16 @@ class NeuronUnit(wiring.Component):
         m.d.sync += self.released.eq(issue & serves & Mux(waits, last_chunk, chunk == early))
 
         m.d.comb += channel_row_now.eq(channel_row)
-        with m.If(gap != 0):
-            m.d.sync += gap.eq(gap - 1)
+        with m.If(~waited):
+            m.d.sync += [gap.eq(gap - 1), waited.eq(gap == 1)]
         with m.If(issue):
-            with m.If(chunk == 0):
-                m.d.sync += gap.eq(PIPELINE_CYCLES - 1)
-            m.d.sync += chunk.eq(Mux(last_chunk, 0, chunk + 1))
+            with m.If(~amid):
+                m.d.sync += [gap.eq(PIPELINE_CYCLES - 1), waited.eq(0)]
+            m.d.sync += [chunk.eq(Mux(last_chunk, 0, chunk + 1)), amid.eq(~last_chunk)]
             m.d.comb += channel_row_now.eq(Mux(last_chunk, channel, channel_row + 1))
             with m.If(last_chunk):
-                m.d.sync += [tap.eq(tap + 1), first.eq(last_tap & (is_max | last_step))]
+                m.d.sync += [tap.eq(tap + 1), first.eq(last_tap & (is_max | last_step)),
+                             last_tap.eq(~is_max | next_tap_last)]
                 with m.If(last_tap):
                     m.d.sync += [tap.eq(0), step.eq(step + 1)]
                     with m.If(last_step):
@@ -165,46 +170,51 @@ class NeuronUnit(wiring.Component):
         with m.Elif(issue):
             m.d.sync += held.as_value().eq(held.as_value().rotate_right(n * bits))
         with m.If(self.begin):
-            m.d.sync += [row.eq(0), channel.eq(layer.channel_first), first.eq(1)]
+            m.d.sync += [row.eq(0), channel.eq(layer.channel_first), first.eq(1),
+                         last_tap.eq(~is_max | (layer.sources == 1))]
             m.d.comb += channel_row_now.eq(layer.channel_first)
 
-        # The pipeline: issue, A (current), B (subtract), C (decay and add), D (reset), E (round), F (shift), G (clip).
+        # The pipeline: issue, constants, A (current), B (subtract), C (decay and add), D (reset), E (round), F (shift),
+        # G (clip). A reads the state that G wrote, so the constants' cycle does not count between time steps.
         tag = data.StructLayout({"valid": 1, "chunk": len(chunk), "first": 1, "emit": 1, "logit": 1})
         currents = data.ArrayLayout(signed(bits), n)
         shifts = data.ArrayLayout(5, n)
-        ta, tb, tc, td, te, tf, tg = (Signal(tag, name=f"tag_{stage}") for stage in "abcdefg")
+        tags = [Signal(tag, name=f"tag_{stage}") for stage in range(LATENCY)]
+        ta, tg = tags[1], tags[-1]
         m.d.sync += [
-            ta.valid.eq(issue), ta.chunk.eq(chunk), ta.first.eq(first),
-            ta.emit.eq(~is_readout & last_tap), ta.logit.eq(is_readout & last_step),
-            tb.eq(ta), tc.eq(tb), td.eq(tc), te.eq(td), tf.eq(te), tg.eq(tf),
+            tags[0].valid.eq(issue), tags[0].chunk.eq(chunk), tags[0].first.eq(first),
+            tags[0].emit.eq(~is_readout & last_tap), tags[0].logit.eq(is_readout & last_step),
+            *(later.eq(earlier) for earlier, later in zip(tags, tags[1:], strict=False)),
         ]
-        m.d.comb += pipeline_busy.eq(ta.valid | tb.valid | tc.valid | td.valid | te.valid | tf.valid | tg.valid)
+        m.d.comb += pipeline_busy.eq(Cat(stage.valid for stage in tags).any())
 
         # What the layer makes of all its lanes. Floor shifts add up: GATE_MEMBRANE's reset and the decay are one shift.
         no_decay_factor, no_reset_factor = layer.decay == abi.ZERO_FACTOR, layer.reset == abi.ZERO_FACTOR
         decay, both = Signal(5), Signal(5)
         clears, fired_clears = Signal(), Signal()       # the membrane counts for nothing, always or after a spike
-        subtracts, gates_membrane, gates_sum, reset_clears = Signal(), Signal(), Signal(), Signal()
+        subtracts, gates_membrane, gates_sum, reset_clears, rounds = (Signal() for _ in range(5))
         m.d.sync += [
             decay.eq(layer.decay), both.eq(layer.decay + layer.reset),
             clears.eq(is_max | no_decay_factor), fired_clears.eq(is_max | no_decay_factor | no_reset_factor),
             subtracts.eq((layer.style == abi.ResetStyle.SUBTRACT) & ~no_reset_factor),
             gates_membrane.eq(layer.style == abi.ResetStyle.GATE_MEMBRANE),
             gates_sum.eq((layer.style == abi.ResetStyle.GATE_SUM) & ~is_max),
-            reset_clears.eq(no_reset_factor),
+            reset_clears.eq(no_reset_factor), rounds.eq(layer.rounds),
         ]
 
         def pipe(layout, name):
-            return Signal(layout, name=name)
+            return Signal(layout, name=name, reset_less=True)
 
         flags = data.ArrayLayout(1, n)
         constants = data.ArrayLayout(abi_row(abi.CHANNEL_FIELDS), n)
-        sum_a, constants_a = pipe(currents, "sum_a"), pipe(constants, "constants_a")
-        v_b, c_b, s_b = pipe(currents, "v_b"), pipe(currents, "c_b"), pipe(levels(p), "s_b")
+        sum_i, sum_a, constants_a = pipe(currents, "sum_i"), pipe(currents, "sum_a"), pipe(constants, "constants_a")
+        v_b, c_b, back_b = pipe(currents, "v_b"), pipe(currents, "c_b"), pipe(currents, "back_b")
         f_b, f_c, f_d, f_e, f_f = (pipe(shifts, f"f_{x}") for x in "bcdef")
-        back_b = pipe(shifts, "back_b")                 # f - a: how far a level is shifted up to be subtracted
-        v_c, c_c, k_c = pipe(currents, "v_c"), pipe(currents, "c_c"), pipe(shifts, "k_c")
-        clear_c, gated_c, gated_d = pipe(flags, "clear_c"), pipe(flags, "gated_c"), pipe(flags, "gated_d")
+        fired_b = pipe(flags, "fired_b")
+        v_c, c_c = pipe(currents, "v_c"), pipe(currents, "c_c")
+        fine_c = pipe(data.ArrayLayout(3, n), "fine_c")
+        gated_c = pipe(flags, "gated_c")
+        clear_d, reset_d = pipe(flags, "clear_d"), pipe(data.ArrayLayout(4, n), "reset_d")
         a_d, v_e, v_f, v_g = pipe(currents, "a_d"), pipe(currents, "v_e"), pipe(currents, "v_f"), pipe(currents, "v_g")
         half_e = pipe(currents, "half_e")
         r_f = pipe(data.ArrayLayout(signed(bits + 1), n), "r_f")
@@ -212,34 +222,41 @@ class NeuronUnit(wiring.Component):
         q_g, low_g, high_g = pipe(levels(p), "q_g"), pipe(flags, "low_g"), pipe(flags, "high_g")
         s_out = pipe(levels(p), "s_out")
 
+        no_back = Signal()      # there is nothing to subtract
         m.d.comb += state_read.addr.eq(ta.chunk)
-        m.d.sync += constants_a.eq(read.data)
+        m.d.sync += [constants_a.eq(read.data), no_back.eq(tags[0].first | ~subtracts)]
         for j in range(n):
-            m.d.sync += sum_a[j].eq(held[j])
+            m.d.sync += [sum_i[j].eq(held[j]), sum_a[j].eq(sum_i[j])]
             # A
             v_old, s_old = state_read.data.v[j], state_read.data.s[j]
+            back = Signal(5, name=f"back_{j}")          # f - a: how far a level is shifted up to be subtracted
+            m.d.comb += back.eq(constants_a[j].shift - layer.reset)
             m.d.sync += [
                 c_b[j].eq(sum_a[j] + constants_a[j].bias), f_b[j].eq(constants_a[j].shift),
-                back_b[j].eq(constants_a[j].shift - layer.reset),
-                v_b[j].eq(Mux(ta.first, 0, v_old)), s_b[j].eq(Mux(ta.first, 0, s_old)),
+                v_b[j].eq(Mux(ta.first, 0, v_old)), fired_b[j].eq(~ta.first & s_old.any()),
+                back_b[j].eq(Mux(no_back, 0, (s_old << back)[:bits])),
             ]
-            # B
-            fired = s_b[j].any()
-            subtract = Mux(subtracts, (s_b[j] << back_b[j])[:bits], 0).as_signed()
+            # B: subtract, and decay by whole octets
+            before, shift, clear = Signal(signed(bits), name=f"before_{j}"), Signal(5, name=f"shift_{j}"), Signal()
+            gated = fired_b[j] & gates_membrane
+            m.d.comb += [
+                before.eq(v_b[j] - back_b[j]), shift.eq(Mux(gated, both, decay)),
+                clear.eq(Mux(gated, fired_clears, clears)),
+            ]
             m.d.sync += [
-                v_c[j].eq(v_b[j] - subtract),
+                v_c[j].eq(Mux(clear, 0, before >> (shift[3:] << 3))), fine_c[j].eq(shift[:3]),
                 c_c[j].eq(Mux(is_max & (v_b[j] > c_b[j]), v_b[j], c_b[j])), f_c[j].eq(f_b[j]),
-                k_c[j].eq(Mux(fired & gates_membrane, both, decay)),
-                clear_c[j].eq(Mux(fired & gates_membrane, fired_clears, clears)),
-                gated_c[j].eq(fired & gates_sum),
+                gated_c[j].eq(fired_b[j] & gates_sum),
             ]
             # C
-            m.d.sync += [a_d[j].eq(Mux(clear_c[j], 0, v_c[j] >> k_c[j]) + c_c[j]), f_d[j].eq(f_c[j]),
-                         gated_d[j].eq(gated_c[j])]
+            m.d.sync += [
+                a_d[j].eq((v_c[j] >> fine_c[j]) + c_c[j]), f_d[j].eq(f_c[j]),
+                reset_d[j].eq(Mux(gated_c[j], layer.reset, 0)), clear_d[j].eq(gated_c[j] & reset_clears),
+            ]
             # D
             m.d.sync += [
-                v_e[j].eq(Mux(gated_d[j] & reset_clears, 0, a_d[j] >> Mux(gated_d[j], layer.reset, 0))),
-                half_e[j].eq(Mux(layer.rounds, (1 << f_d[j])[1:21], 0)), f_e[j].eq(f_d[j]),
+                v_e[j].eq(Mux(clear_d[j], 0, a_d[j] >> reset_d[j])),
+                half_e[j].eq(Mux(rounds, (1 << f_d[j])[1:21], 0)), f_e[j].eq(f_d[j]),
             ]
             # E
             m.d.sync += [
@@ -282,7 +299,7 @@ class NeuronUnit(wiring.Component):
             at = Signal(place)
             chunks = group << (p.chunks - 1).bit_length()
             m.d.comb += [at.step.eq(step), at.row.eq(row), at.col.eq(col), at.chunk.eq(chunks + chunk)]
-            for index in range(PIPELINE_CYCLES):
+            for index in range(LATENCY):
                 behind = Signal(place, name=f"place_{index}")
                 m.d.sync += behind.eq(at)
                 at = behind

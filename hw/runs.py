@@ -44,13 +44,14 @@ class RunGenerator(wiring.Component):
         m = Module()
         p = self._params
 
-        f = Signal(field(p))                # field in work
+        f = Signal(field(p), reset_less=True)                # field in work
         active = Signal()
         row, col = Signal(8), Signal(8)
         y, x = Signal(signed(Y_BITS)), Signal(signed(X_BITS))
         address = Signal(p.map_bits)
         weight, row_weight = Signal(p.weight_address_bits), Signal(p.weight_address_bits)
 
+        run_last, x_last = Signal(signed(X_BITS)), Signal(signed(X_BITS))   # last bits of a run, of a row
         step = Signal()                     # the tap in work leaves for the clipping stages
         first_tap, last_col, last_row = Signal(), Signal(), Signal()
         last_tap = last_col & last_row
@@ -73,28 +74,29 @@ class RunGenerator(wiring.Component):
         with m.If(self.i.ready & self.i.valid):
             m.d.sync += [active.eq(1), f.eq(self.i.p), row.eq(0), col.eq(0), y.eq(self.i.p.y), x.eq(self.i.p.x),
                          address.eq(self.i.p.address), weight.eq(self.i.p.weight), row_weight.eq(self.i.p.weight),
-                         first_tap.eq(1), last_col.eq(self.i.p.tap_cols == 1), last_row.eq(self.i.p.tap_rows == 1)]
+                         first_tap.eq(1), last_col.eq(self.i.p.tap_cols == 1), last_row.eq(self.i.p.tap_rows == 1),
+                         run_last.eq(self.i.p.run_bits - 1), x_last.eq(self.i.p.x_limit - 1)]
 
-        # Clip: where the run ends; then which part of it is inside.
+        # Clip: which bit of the row is the run's last; then which part of the run is inside.
         cut = Signal(data.StructLayout({"valid": 1, "outside": 1, "flagged": 1, "x": signed(X_BITS),
-                                        "end": signed(X_BITS + 1), "x_limit": f.x_limit.shape(), "run": run(p)}))
+                                        "last": signed(X_BITS + 1), "x_last": x_last.shape(), "run": run(p)}))
         moves = Signal()
         m.d.comb += [
             moves.eq(~self.o.valid | self.o.ready), step.eq(active & (~cut.valid | moves)),
             self.idle.eq(~active & ~cut.valid & ~self.o.valid),
         ]
         empty = Signal()
-        m.d.comb += empty.eq(cut.outside | (cut.end <= 0))
+        m.d.comb += empty.eq(cut.outside | (cut.last < 0))
         with m.If(moves):
             m.d.sync += [
                 self.o.valid.eq(cut.valid & (~empty | cut.flagged)), cut.valid.eq(0),
                 self.o.p.eq(cut.run), self.o.p.empty.eq(empty),
                 self.o.p.bit_first.eq(Mux(cut.x < 0, 0, cut.x)),
-                self.o.p.bit_last.eq(Mux(cut.end < cut.x_limit, cut.end, cut.x_limit) - 1),
+                self.o.p.bit_last.eq(Mux(cut.last < cut.x_last, cut.last, cut.x_last)),
             ]
         with m.If(step):
             m.d.sync += [
-                cut.valid.eq(1), cut.x.eq(x), cut.end.eq(x + f.run_bits), cut.x_limit.eq(f.x_limit),
+                cut.valid.eq(1), cut.x.eq(x), cut.last.eq(x + run_last), cut.x_last.eq(x_last),
                 cut.outside.eq((y < 0) | (y >= f.y_limit) | (x >= f.x_limit)),
                 cut.flagged.eq((first_tap & (f.first | (f.doublings != 0))) | (last_tap & f.last)),
                 cut.run.first.eq(f.first & first_tap), cut.run.last.eq(f.last & last_tap),

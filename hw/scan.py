@@ -66,12 +66,12 @@ class BitScanner(wiring.Component):
         # apart by flags, so that nothing has to be compared later.
         flags = {"pre": 6, "pre_any": 1, "ride": 1, "post": 6, "post_none": 1, "post_one": 1,
                  "first": 1, "last": 1, "diagonal": 1, "again": 1}
-        e = Signal(data.StructLayout({**flags, "bits": p.word_bits, "weight": p.weight_address_bits}))
+        e = Signal(data.StructLayout({**flags, "bits": p.word_bits, "weight": p.weight_address_bits}), reset_less=True)
         have_entry, fresh, left = Signal(), Signal(), Signal(groups)
         i = self.i.p
         # Cycle 2: its next group. All bits of a diagonal entry lie in one chunk, and they are one event's mask.
         g = Signal(data.StructLayout({**flags, "bits": GROUP, "weight": p.weight_address_bits,
-                                      "index": max(1, (groups - 1).bit_length()), "mask": p.lanes}))
+                                      "index": max(1, (groups - 1).bit_length()), "mask": p.lanes}), reset_less=True)
         have_group, take_group, take = Signal(), Signal(), Signal()
         low, last_group = Signal(groups), Signal()
         m.d.comb += [

@@ -104,7 +104,8 @@ class Sequencer(wiring.Component):
             write.addr.eq(self.load.address),
             *(write.data[name].eq(loaded[name]) for name, *_ in abi.SOURCE_FIELDS),
         ]
-        # What a source remembers between visits: where its field is, and the addresses of the next row, step, plane.
+        # What a source remembers between visits: where its field is, and addresses (of the top plane of its row, of the
+        # next row and of the next step, and of the next plane).
         context = data.StructLayout({"row": p.map_bits, "next_row": p.map_bits, "next_step": p.map_bits,
                                      "next_plane": p.map_bits, "y": signed(Y_BITS), "x": signed(X_BITS)})
         m.submodules.contexts = contexts = Memory(shape=context, depth=p.contexts, init=[])
@@ -190,10 +191,10 @@ class Sequencer(wiring.Component):
                          plane.eq(top), again.eq(0), group_weights.eq(0), group_bits.eq(0)]
 
         # Cycle 2: the source table is read. Cycle 3: what needs nothing but its row.
-        at, src = Signal(visit), Signal(_stored(p))
-        cur, fixed = Signal(visit), Signal(_stored(p))
-        takes_part, moves = Signal(), Signal()
-        under = Signal(p.map_bits)      # words from plane 0 to plane B-2
+        at, src = Signal(visit), Signal(_stored(p), reset_less=True)
+        cur, fixed = Signal(visit), Signal(_stored(p), reset_less=True)
+        takes_part = Signal()
+        new_row, first_row, new_position, first_position = Signal(), Signal(), Signal(), Signal()
         offset = Signal(7)
         part = Signal()
         m.d.comb += [
@@ -202,11 +203,13 @@ class Sequencer(wiring.Component):
         with m.If(advance):
             m.d.sync += [
                 at.eq(now), src.eq(read.data),
-                cur.eq(at), fixed.eq(src), takes_part.eq(part), moves.eq(part & at.last_again),
-                fixed.row_init.eq(src.row_init + Mux(src.input, self.buffer, 0)),
+                cur.eq(at), fixed.eq(src), takes_part.eq(part),
+                fixed.row_init.eq(src.row_init + Mux(src.input, self.buffer, 0) + src.plane_top),
                 fixed.x_init.eq(src.x_init + Mux(src.diagonal, at.bits, 0)),
                 fixed.weight_first.eq(src.weight_first + at.weights),
-                under.eq(src.plane_top - src.plane_step),
+                fixed.plane_step.eq(Mux(part & at.last_again, src.plane_step, 0)),
+                new_position.eq(at.step0 & at.top_plane), first_position.eq(at.col0),
+                new_row.eq(at.step0 & at.top_plane & at.col0 & at.group0), first_row.eq(at.row0),
             ]
 
         # Cycle 4: update the source's context and offer the field if the plane has one. The same source may come again
@@ -214,20 +217,16 @@ class Sequencer(wiring.Component):
         old = recall.data
         new = Signal(context)
         m.d.comb += [recall.addr.eq(cur.source), remember.addr.eq(cur.source), remember.data.eq(new)]
-        new_position = cur.step0 & cur.top_plane
-        new_row = new_position & cur.col0 & cur.group0
-        row_address, step_address, address = (Signal(p.map_bits, name=name) for name in ("row_a", "step_a", "plane_a"))
+        row_address, address = Signal(p.map_bits), Signal(p.map_bits)
         m.d.comb += [
-            row_address.eq(Mux(new_row, Mux(cur.row0, fixed.row_init, old.next_row), old.row)),
-            step_address.eq(Mux(cur.step0, row_address, old.next_step)),
-            address.eq(Mux(cur.top_plane, step_address + fixed.plane_top, old.next_plane)),
+            row_address.eq(Mux(new_row, Mux(first_row, fixed.row_init, old.next_row), old.row)),
+            address.eq(Mux(cur.top_plane, Mux(cur.step0, row_address, old.next_step), old.next_plane)),
             new.row.eq(row_address),
             new.next_row.eq(Mux(new_row, row_address + fixed.row_step, old.next_row)),
-            new.next_step.eq(Mux(cur.top_plane, step_address + fixed.step_step, old.next_step)),
-            new.next_plane.eq(Mux(~moves, address, Mux(cur.top_plane, step_address + under,
-                                                       old.next_plane - fixed.plane_step))),
-            new.y.eq(Mux(new_row, Mux(cur.row0, fixed.y_init, old.y + fixed.y_step), old.y)),
-            new.x.eq(Mux(new_position, Mux(cur.col0, fixed.x_init, old.x + fixed.x_step), old.x)),
+            new.next_step.eq(Mux(cur.top_plane, address + fixed.step_step, old.next_step)),
+            new.next_plane.eq(address - fixed.plane_step),
+            new.y.eq(Mux(new_row, Mux(first_row, fixed.y_init, old.y + fixed.y_step), old.y)),
+            new.x.eq(Mux(new_position, Mux(first_position, fixed.x_init, old.x + fixed.x_step), old.x)),
         ]
 
         started = Signal()       # a field of this sum has been offered

@@ -1,7 +1,7 @@
 """What watches over the design: the first error, the watchdog and the image counters."""
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from qblif.host import abi
@@ -15,9 +15,9 @@ IN_FLIGHT_BITS = 16
 class Supervisor(wiring.Component):
     """Keeps the first error until reset, counts images, and reports work that has stopped moving.
 
-    An error shows one cycle after it was reported; `halted` is high from then on. With several reports in one
+    An error shows two cycles after it was reported; `halted` is high from then on. With several reports in one
     cycle the loader's counts, then the input's. The watchdog reports when for `watchdog` cycles
-    work has been under way without progress, and still is, unless `watchdog` is 0.
+    work had been under way without progress one cycle ago, unless `watchdog` is 0.
 
     Members
     -------
@@ -55,19 +55,24 @@ class Supervisor(wiring.Component):
                      count.eq(count + self.image_in - self.image_out)]
         m.d.comb += self.in_flight.eq(count != 0)
 
-        m.d.comb += stuck.eq((self.working | self.in_flight) & ~self.progress)
+        working, moving = Signal(), Signal()
+        m.d.sync += [working.eq(self.working | self.in_flight), moving.eq(self.progress)]
+        m.d.comb += stuck.eq(working & ~moving)
         with m.If(stuck):
             m.d.sync += idle.eq(idle + 1)
         with m.Else():
             m.d.sync += idle.eq(0)
 
+        # A fault is the end of a long path, so it is looked at a cycle later.
+        fault = data.StructLayout({"valid": 1, "code": 8, "info": 32})
+        loader, feeder = Signal(fault), Signal(fault)
+        for kept, port in ((loader, self.loader_fault), (feeder, self.input_fault)):
+            m.d.sync += [kept.valid.eq(port.valid), kept.code.eq(port.code), kept.info.eq(port.info)]
         with m.If(~self.halted):
-            with m.If(self.loader_fault.valid):
-                m.d.sync += [self.halted.eq(1), self.error.eq(self.loader_fault.code),
-                             self.error_info.eq(self.loader_fault.info)]
-            with m.Elif(self.input_fault.valid):
-                m.d.sync += [self.halted.eq(1), self.error.eq(self.input_fault.code),
-                             self.error_info.eq(self.input_fault.info)]
+            with m.If(loader.valid):
+                m.d.sync += [self.halted.eq(1), self.error.eq(loader.code), self.error_info.eq(loader.info)]
+            with m.Elif(feeder.valid):
+                m.d.sync += [self.halted.eq(1), self.error.eq(feeder.code), self.error_info.eq(feeder.info)]
             with m.Elif(stuck & (self.watchdog != 0) & (idle >= self.watchdog)):
                 m.d.sync += [self.halted.eq(1), self.error.eq(abi.Error.WATCHDOG), self.error_info.eq(0)]
         return m

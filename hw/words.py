@@ -31,7 +31,7 @@ class WordReader(wiring.Component):
     Members: i, stream of runs; o, stream of entries; address, data: the feature-map memory's read port (data one
     cycle after address); idle, nothing inside.
 
-    One word per cycle, seven cycles latency, and up to FIFO_DEPTH words ahead of the bit scan, those on their way
+    One word per cycle, eight cycles latency, and more than FIFO_DEPTH words ahead of the bit scan, those on their way
     included. Doublings of planes without set bits travel with the next entry, so that an empty plane costs no entry.
     """
 
@@ -58,9 +58,9 @@ class WordReader(wiring.Component):
         m.submodules.fifo = fifo = SyncFIFOBuffered(width=entry(p).size, depth=FIFO_DEPTH)
         room = Signal(range(FIFO_DEPTH + 1), init=FIFO_DEPTH)
         room_now = Signal.like(room)
-        go, takes, drops = Signal(init=1), Signal(), Signal()
-        m.d.comb += room_now.eq(room - takes + drops + (fifo.r_rdy & fifo.r_en))
-        m.d.sync += [room.eq(room_now), go.eq(room_now != 0)]
+        go, takes, drops, dropped, left = Signal(init=1), Signal(), Signal(), Signal(), Signal()
+        m.d.comb += room_now.eq(room - takes + dropped + left)
+        m.d.sync += [room.eq(room_now), go.eq(room_now != 0), dropped.eq(drops), left.eq(fifo.r_rdy & fifo.r_en)]
 
         # Stage 1: the words of a run.
         flags = {"first": 1, "last": 1, "doublings": 6, "diagonal": 1, "again": 1}
@@ -92,7 +92,7 @@ class WordReader(wiring.Component):
 
         # Stage 2: the memory reads; the mask is made meanwhile.
         s2 = Signal(stage)
-        mask = Signal(p.word_bits)
+        mask = Signal(p.word_bits, reset_less=True)
         m.d.comb += self.address.eq(address)
         m.d.sync += [
             s2.eq(s1),
@@ -101,11 +101,11 @@ class WordReader(wiring.Component):
 
         # Stage 3: the masked word. Stage 4: whether it has bits.
         s3, s4 = Signal(stage), Signal(stage)
-        bits_3, bits, some = Signal(p.word_bits), Signal(p.word_bits), Signal()
+        bits_3, bits, some = Signal(p.word_bits, reset_less=True), Signal(p.word_bits, reset_less=True), Signal()
         m.d.sync += [s3.eq(s2), bits_3.eq(self.data & mask), s4.eq(s3), bits.eq(bits_3), some.eq(bits_3.any())]
 
         # Stage 5: merge. `held` waits for the next entry of its sum, or for the sum's end, to take its flags.
-        held, held_valid = Signal(entry(p)), Signal()
+        held, held_valid = Signal(entry(p), reset_less=True), Signal()
         started, pending = Signal(), Signal(6)
         begun, becomes = Signal(), Signal()
         doublings = Signal(6)
@@ -131,8 +131,10 @@ class WordReader(wiring.Component):
             with m.Elif(s4.last):
                 m.d.sync += [held.last.eq(1), held.after.eq(doublings)]
 
+        m.submodules.entries = entries = Buffer(entry(p))
+        connect(m, entries.o, flipped(self.o))
         m.d.comb += [
-            self.o.valid.eq(fifo.r_rdy), self.o.p.as_value().eq(fifo.r_data), fifo.r_en.eq(self.o.ready),
-            self.idle.eq(~runs.o.valid & (room == FIFO_DEPTH)),
+            entries.i.valid.eq(fifo.r_rdy), entries.i.p.as_value().eq(fifo.r_data), fifo.r_en.eq(entries.i.ready),
+            self.idle.eq(~runs.o.valid & ~entries.o.valid & (room == FIFO_DEPTH)),
         ]
         return m

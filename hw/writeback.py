@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
@@ -47,15 +47,16 @@ class WriteBack(wiring.Component):
         m.submodules.fifo = fifo = SyncFIFOBuffered(width=levels(p).size, depth=depth)
         free = Signal(range(depth + 1), init=depth)
         m.d.comb += [fifo.w_data.eq(self.i.payload), fifo.w_en.eq(self.i.valid)]
-        m.d.sync += self.credit.eq(free > p.chunks)     # one may have been issued since `free` was counted
+        issued = Signal()
+        m.d.sync += [issued.eq(self.issued), self.credit.eq(free > p.chunks + 1)]   # two may not be counted yet
 
         # Gather: planes fill from the top, so that lane 0 ends up in bit 0.
-        gather = Signal(data.ArrayLayout(p.lanes, p.level_bits))
+        gather = Signal(data.ArrayLayout(p.lanes, p.level_bits), reset_less=True)
         chunk, full = Signal(range(max(2, p.chunks))), Signal()
         move = Signal()
         m.d.comb += fifo.r_en.eq(~full | move)
         taken = fifo.r_rdy & fifo.r_en
-        m.d.sync += free.eq(free + taken - self.issued)
+        m.d.sync += free.eq(free + taken - issued)
         chunk_levels = data.View(levels(p), fifo.r_data)
         with m.If(move):
             m.d.sync += full.eq(0)
@@ -69,13 +70,17 @@ class WriteBack(wiring.Component):
                 m.d.sync += [chunk.eq(0), full.eq(1)]
 
         # Write: the gathered group, plane by plane; counters walk the output map as the sequencer walks the layer.
-        out, writing = Signal.like(gather), Signal()
+        out, writing = Signal.like(gather, reset_less=True), Signal()
         plane = Signal(4)
         address = Signal(24)
         row_address, step_address = Signal(24), Signal(24)
         place, group_place = Signal(16), Signal(16)
         step, col, group = Signal(8), Signal(12), Signal(12)
-        last_plane = plane == layer.out_planes - 1
+        # Whether these counters are at their ends, kept beside them; `only`: the loop has one turn.
+        last_plane, last_step, last_col, last_group = Signal(), Signal(), Signal(), Signal()
+        only = Signal(data.StructLayout({"plane": 1, "step": 1, "col": 1, "group": 1}))
+        m.d.sync += [only.plane.eq(layer.out_planes == 1), only.step.eq(layer.steps == 1),
+                     only.col.eq(layer.cols == 1), only.group.eq(layer.groups == 1)]
         accepted = self.o.valid & self.o.ready
         m.d.comb += [
             move.eq(full & (~writing | (accepted & last_plane))),
@@ -86,25 +91,29 @@ class WriteBack(wiring.Component):
             self.idle.eq(~writing & ~full & (chunk == 0) & (fifo.level == 0) & (free == depth)),
         ]
         with m.If(accepted):
-            m.d.sync += [plane.eq(plane + 1), address.eq(address + layer.out_plane_step),
-                         out.as_value().eq(out.as_value() >> p.lanes)]
+            m.d.sync += [plane.eq(plane + 1), last_plane.eq(plane + 2 == layer.out_planes),
+                         address.eq(address + layer.out_plane_step), out.as_value().eq(out.as_value() >> p.lanes)]
             with m.If(last_plane):
                 m.d.sync += [writing.eq(0), step.eq(step + 1), step_address.eq(step_address + layer.out_step_step),
-                             address.eq(step_address + layer.out_step_step)]
-                with m.If(step == layer.steps - 1):
+                             address.eq(step_address + layer.out_step_step),
+                             last_step.eq(Mux(last_step, only.step, step + 2 == layer.steps))]
+                with m.If(last_step):
                     m.d.sync += [step.eq(0), col.eq(col + 1), place.eq(place + layer.out_col_step),
-                                 step_address.eq(row_address), address.eq(row_address)]
-                    with m.If(col == layer.cols - 1):
+                                 step_address.eq(row_address), address.eq(row_address),
+                                 last_col.eq(Mux(last_col, only.col, col + 2 == layer.cols))]
+                    with m.If(last_col):
                         m.d.sync += [col.eq(0), group.eq(group + 1), place.eq(group_place + layer.out_group_step),
-                                     group_place.eq(group_place + layer.out_group_step)]
-                        with m.If(group == layer.groups - 1):
+                                     group_place.eq(group_place + layer.out_group_step),
+                                     last_group.eq(Mux(last_group, only.group, group + 2 == layer.groups))]
+                        with m.If(last_group):
                             next_row = row_address + layer.out_row_step
                             m.d.sync += [group.eq(0), place.eq(layer.out_chunk), group_place.eq(layer.out_chunk),
                                          row_address.eq(next_row), step_address.eq(next_row), address.eq(next_row)]
         with m.If(move):
-            m.d.sync += [out.eq(gather), writing.eq(1), plane.eq(0)]
+            m.d.sync += [out.eq(gather), writing.eq(1), plane.eq(0), last_plane.eq(only.plane)]
         with m.If(self.begin):
             m.d.sync += [row_address.eq(layer.out_base), step_address.eq(layer.out_base), address.eq(layer.out_base),
                          place.eq(layer.out_chunk), group_place.eq(layer.out_chunk), step.eq(0), col.eq(0),
-                         group.eq(0)]
+                         group.eq(0), last_step.eq(layer.steps == 1), last_col.eq(layer.cols == 1),
+                         last_group.eq(layer.groups == 1)]
         return m

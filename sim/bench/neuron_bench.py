@@ -15,18 +15,20 @@ from cocotb.triggers import RisingEdge
 from .monitors import Driver, Sink
 from .ports import Bench
 
-QUIET = 12
+QUIET = 16
 """Cycles after a layer in which nothing may come: twice the unit's pipeline."""
 
 
 async def credit(bench: Bench, refusal: float) -> None:
-    """Give credit at random; fail when a chunk is issued without it. Never ends."""
-    given, issued = bench["credit"], bench["issued"]
+    """Give credit at random; fail when a lane group is begun without it. Never ends."""
+    given, issued, count = bench["credit"], bench["issued"], 0
+    chunks = next(len(job["sums"][0]) // len(job["chunks"][0]) for job in bench.vectors["jobs"] if job["chunks"])
     while True:
         gives = random.random() >= refusal
         given.set(int(gives))
         await RisingEdge(bench.clk)
-        assert gives or not issued.raw(), "a chunk was issued without credit"
+        assert gives or not issued.raw() or count % chunks, "a lane group was begun without credit"
+        count += issued.raw()
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")

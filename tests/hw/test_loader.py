@@ -225,7 +225,7 @@ def test_a_program_waits_while_images_are_in_the_chain_and_the_old_one_stays_unt
         await ctx.tick().repeat(10)
         assert (ctx.get(loader.loaded), ctx.get(loader.loading)) == (1, 0)
         ctx.set(loader.hold, 0)
-        await ctx.tick()
+        await ctx.tick().repeat(2)
         ctx.set(loader.i.valid, 0)
         assert (ctx.get(loader.loaded), ctx.get(loader.loading)) == (0, 1)
         assert ctx.get(loader.program_hash) == 0

@@ -8,7 +8,7 @@ import pytest
 
 from qblif.host import abi
 from qblif.host.abi import LayerKind, MemoryId, ResetStyle
-from qblif.hw.neuron import PIPELINE_CYCLES, NeuronUnit
+from qblif.hw.neuron import LATENCY, PIPELINE_CYCLES, NeuronUnit
 from qblif.hw.params import CoreParams
 from qblif.hw.scan import RELEASE_LEAD
 
@@ -278,10 +278,10 @@ def test_one_chunk_per_cycle_where_steps_do_not_wait_for_each_other():
     four = dataclasses.replace(PARAMS, neuron_lanes=2)
     many = neuron_job(random.Random(1), four, cols=12)
     (_, _, cycles), = run(four, [many])
-    assert cycles <= 12 * 4 + PIPELINE_CYCLES + 4
+    assert cycles <= 12 * 4 + LATENCY + 4
     long = neuron_job(random.Random(1), SHAPES[2], cols=2, steps=4)
     (_, _, cycles), = run(SHAPES[2], [long])
-    assert cycles <= 8 * 8 + PIPELINE_CYCLES + 4
+    assert cycles <= 8 * 8 + LATENCY + 4
 
 
 @pytest.mark.parametrize("lanes", [8, 4, 2, 1])

@@ -34,7 +34,7 @@ def test_of_two_errors_at_once_the_loader_comes_first():
         for fault, code in ((dut.input_fault, Error.NO_PROGRAM), (dut.loader_fault, Error.BAD_MAGIC)):
             ctx.set(fault.valid, 1)
             ctx.set(fault.code, code)
-        await ctx.tick()
+        await ctx.tick().repeat(2)
         assert ctx.get(dut.error) == Error.BAD_MAGIC
 
     simulate(dut, bench)
@@ -58,7 +58,7 @@ def test_the_watchdog_counts_cycles_of_work_without_progress(limit):
         ctx.set(dut.progress, 1)
         assert await cycles_to_halt(ctx) is None, "work that moves is no error"
         ctx.set(dut.progress, 0)
-        assert await cycles_to_halt(ctx) == limit + 1
+        assert await cycles_to_halt(ctx) == limit + 2
         assert (ctx.get(dut.error), ctx.get(dut.error_info)) == (Error.WATCHDOG, 0)
 
     simulate(dut, bench)
@@ -97,13 +97,14 @@ def test_images_that_went_in_and_not_out_are_in_flight_and_watched():
         ctx.set(dut.image_out, 0)
         assert ctx.get(dut.in_flight) == 0
         assert (ctx.get(dut.images_in), ctx.get(dut.images_out)) == (5, 5)
+        await ctx.tick()
         ctx.set(dut.watchdog, 4)
         await ctx.tick().repeat(10)
         assert not ctx.get(dut.halted)
         ctx.set(dut.image_in, 1)
         await ctx.tick()
         ctx.set(dut.image_in, 0)
-        await ctx.tick().repeat(6)
+        await ctx.tick().repeat(7)
         assert ctx.get(dut.error) == Error.WATCHDOG
 
     simulate(dut, bench)

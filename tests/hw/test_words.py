@@ -17,7 +17,7 @@ from .core_bench import feed, gather, take
 
 W, DEPTH = 32, 64
 PARAMS = CoreParams(lanes=8, word_bits=W, neuron_lanes=2, map_depth=DEPTH, weight_depth=4096)
-LATENCY = 12
+LATENCY = 14
 
 
 class Bench(wiring.Component):

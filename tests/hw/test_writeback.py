@@ -7,7 +7,7 @@ import random
 import pytest
 
 from qblif.host import abi
-from qblif.hw.neuron import PIPELINE_CYCLES
+from qblif.hw.neuron import LATENCY
 from qblif.hw.params import CoreParams
 from qblif.hw.writeback import WriteBack
 
@@ -57,7 +57,7 @@ def run(params, jobs, rng=None, ready=0.5):
             await ctx.tick()
             ctx.set(dut.begin, 0)
             chunks = [lanes[at:at + n] for lanes in levels for at in range(0, params.lanes, n)]
-            pipeline, found, quiet, cycle = [None] * PIPELINE_CYCLES, [], 0, 0
+            pipeline, found, quiet, cycle = [None] * LATENCY, [], 0, 0
             while quiet < SETTLE:
                 credit = ctx.get(dut.credit)
                 issue = bool(chunks) and credit and (rng is None or rng.random() < 0.8)
