@@ -53,8 +53,9 @@ class Command(enum.IntEnum):
     SYNC: begin a session. Its sequence number is the first of the session. Response: SYNC_DATA.
     READ: `count` registers from byte offset `place`. Response: their values.
     WRITE: data words to consecutive registers from byte offset `place`.
-    PROGRAM, INPUT: data words to a stream, flag LAST: the last of them ends a frame; they are taken all or, with
-    status REFUSED, none. Response of both: up to `count` beats of the output stream, of one frame at most.
+    PROGRAM, INPUT: beats to a stream, flag LAST: the last of them ends a frame; they are taken all or, with
+    status REFUSED, none. The data are the beats, or with flag PACKED what `pack_beats` makes of them. Response of
+    both: up to `count` beats of the output stream, of one frame at most.
     """
 
     SYNC = 1
@@ -92,7 +93,10 @@ ARGUMENT_FIELDS = (("place", 16), ("count", 8), ("flags", 8))
 """place: of PROGRAM and INPUT, beats taken since reset before these, modulo 2**16."""
 
 LAST = 1
-"""Request flag: the last data word ends a frame."""
+"""Request flag: the last beat ends a frame."""
+
+PACKED = 2
+"""Request flag: beats of value 0 are left out; see `pack_beats`."""
 
 STATE_FIELDS = (("status", 8), ("last", 1), ("drained", 1), ("error", 1), ("reserved", 5), ("place", 16))
 """last: the last data word ended an output frame; drained: the accelerator took all beats that the hardware took;
@@ -136,6 +140,19 @@ def cobs_decode(data: bytes) -> bytes | None:
         at += code
         pending = code != 255
     return bytes(out)
+
+
+def pack_beats(beats: list[int]) -> list[int]:
+    """Return the data words of beats with flag PACKED: their number; then, for every 32 of them, a word with a bit for
+    each (bit 0: the first) that is 1 where the beat is not 0, and those that are not.
+
+    Most beats of an image are 0: the high planes of what is dark, margins, and what fills a row's last word."""
+    words = [len(beats)]
+    for at in range(0, len(beats), 32):
+        group = beats[at:at + 32]
+        words.append(sum(1 << bit for bit, beat in enumerate(group) if beat))
+        words += filter(None, group)
+    return words
 
 
 def wire_bytes(words: int) -> int:

@@ -37,6 +37,10 @@ received bytes back for up to 16 ms."""
 ATTEMPTS = 8
 """Times that a request is sent before the link counts as broken."""
 
+LONGEST_WAIT = 8
+"""The time allowed doubles with every attempt up to this many times the first, so that repeating does not choke a slow
+machine."""
+
 _CONTROL = next(offset for name, offset, _, _ in abi.REGISTERS if name == "CONTROL")
 
 PORTS = ("/dev/serial/by-id/*", "/dev/ttyUSB*", "/dev/ttyACM*", "/dev/cu.usb*")
@@ -187,19 +191,22 @@ class Response:
 
 @dataclasses.dataclass(eq=False)
 class Request:
-    """A request under way. wire: its bytes; words: of data; response: None until it has come."""
+    """A request under way. wire: its bytes; beats: that it brings; response: None until it has come."""
 
     command: Command
     sequence: int
     wire: bytes
-    words: int
+    beats: int
     response: Response | None = None
 
 
 @dataclasses.dataclass
 class LinkCounts:
-    """What a link did. bytes of data words and on the wire; retries: requests sent again; damaged: pieces received
-    that were no frame; stale: responses to nothing that was asked."""
+    """What a link did.
+
+    data: bytes of beats and register values, both ways; sent, received: bytes on the wire; retries: requests sent
+    again; damaged: pieces received that were no frame; stale: responses to nothing that waits for one; syncs: sessions.
+    """
 
     data: int = 0
     sent: int = 0
@@ -212,7 +219,7 @@ class LinkCounts:
 
     @property
     def efficiency(self) -> float:
-        """Bytes of data, both ways, per byte on the wire, both ways; 0 before the first."""
+        """Bytes of data per byte on the wire, both ways; 0 before the first. Leaving beats of value 0 out raises it."""
         wire = self.sent + self.received
         return self.data / wire if wire else 0.0
 
@@ -221,15 +228,16 @@ class Link:
     """Requests and responses over a port, each request executed once whatever the line does.
 
     Up to `window` requests may be under way; they are executed in order. What is not answered in time is sent again
-    with all that followed it, `attempts` times at most. Use it as a context manager around whatever must not end
-    halfway: after an exception in there the next request begins a new session.
+    with all that followed it, `attempts` times at most, 2 where nothing answered before. Use it as a context manager
+    around whatever must not end halfway: after an exception in there the next request begins a new session.
 
-    session: its number, another one after every exception. Raises Timeout where nothing answers, TransportError where
-    answers stay damaged or make no sense.
+    baud: bits per second; session: its number, another one after every exception.
+
+    Raises Timeout where nothing answers, TransportError where answers stay damaged or make no sense.
     """
 
     def __init__(self, port: Port, baud: int, response_timeout: float = RESPONSE_TIMEOUT, attempts: int = ATTEMPTS):
-        self._port, self._byte_seconds = port, framing.BYTE_BITS / baud
+        self._port, self.baud, self._byte_seconds = port, baud, framing.BYTE_BITS / baud
         self._response_timeout, self._attempts = response_timeout, attempts
         self._deframer = framing.Deframer()
         self._under_way: collections.deque[Request] = collections.deque()
@@ -258,23 +266,23 @@ class Link:
         return self.result(self.submit(command, data, **fields))
 
     def submit(self, command: Command, data: bytes = b"", *, place: int = 0, count: int = 0,
-               last: bool = False) -> Request:
-        """Send a request; data: bytes of whole words; the others: framing.ARGUMENT_FIELDS."""
+               flags: int = 0, beats: int = 0) -> Request:
+        """Send a request; data: bytes of whole words; beats: that it brings; the others: framing.ARGUMENT_FIELDS."""
         header = {"command": command, "sequence": self._sequence, "session": self.session}
-        argument = {"place": place & 0xFFFF, "count": count, "flags": framing.LAST if last else 0}
+        argument = {"place": place & 0xFFFF, "count": count, "flags": flags}
         words = struct.pack("<II", abi.pack(framing.HEADER_FIELDS, header),
                             abi.pack(framing.ARGUMENT_FIELDS, argument)) + data
-        request = Request(command, self._sequence, framing.encode(words), len(data) // 4)
+        request = Request(command, self._sequence, framing.encode(words), beats)
         self._sequence = self._sequence + 1 & 0xFF
         self._under_way.append(request)
         self.counts.requests += 1
-        self.counts.data += len(data)
+        self.counts.data += 4 * beats or len(data)
         self._send(request)
         return request
 
     def result(self, request: Request) -> Response:
         """Return the response to the oldest request under way."""
-        damaged, attempts, limit = self._deframer.damaged, 1, 1 if self._silent else self._attempts
+        damaged, attempts, limit = self._deframer.damaged, 1, min(2, self._attempts) if self._silent else self._attempts
         deadline, hurried = self._patience(), False
         while request.response is None:
             self._receive(deadline)
@@ -291,7 +299,7 @@ class Link:
                 if other.response is None:
                     self.counts.retries += 1
                     self._send(other)
-            deadline = self._patience()
+            deadline = self._patience(min(1 << attempts - 1, LONGEST_WAIT))
         self._silent = False
         self._under_way.remove(request)
         response = request.response
@@ -301,10 +309,10 @@ class Link:
                                  f"{response.status.meaning}", hint="open the bundle again")
         return response
 
-    def _patience(self) -> float:
-        """Return when what is under way ought to be answered (monotonic)."""
+    def _patience(self, factor: int = 1) -> float:
+        """Return when what is under way ought to be answered (monotonic); `factor` times the usual time."""
         ways = sum(len(request.wire) + 4 * framing.RESPONSE_WORDS for request in self._under_way)
-        return time.monotonic() + self._response_timeout + 2 * ways * self._byte_seconds
+        return time.monotonic() + factor * (self._response_timeout + 2 * ways * self._byte_seconds)
 
     def _fail(self, attempts: int, damaged: int):
         port, tried = self._port.path, f"{attempts} attempt{'s' if attempts > 1 else ''}"
@@ -366,6 +374,7 @@ class SerialTransport:
     def __init__(self, port: Port, link: Link):
         self._port, self._link = port, link
         self._reset_session: int | None = None  # in which the accelerator was reset
+        self.about = {"serial port": port.path, "baud": f"{link.baud}"}
 
     @property
     def counts(self) -> LinkCounts:
@@ -444,42 +453,65 @@ class SerialTransport:
             raise TransportError("the link failed since the accelerator's last reset: the board may have been switched "
                                  "off and hold another program", hint="reset the accelerator; after a failed job the "
                                  "next one finds that done")
-        pieces = _pieces(np.ascontiguousarray(frames, "<u4"), link.request_data)
+        pieces = cut(frames, link.request_data)
         response = link.call(command)
         place, room, under_way = response.place, response.room, collections.deque()
         piece = next(pieces, None)
         while True:
-            while piece is not None and len(under_way) < link.window and len(piece[0]) <= room:
-                data, last = piece
-                under_way.append(link.submit(command, data.tobytes(), place=place, count=link.response_data, last=last))
-                place, room, piece = place + len(data), room - len(data), next(pieces, None)
+            while piece is not None and len(under_way) < link.window and piece.beats <= room:
+                under_way.append(link.submit(command, piece.data, beats=piece.beats, place=place, flags=piece.flags,
+                                             count=link.response_data))
+                place, room, piece = place + piece.beats, room - piece.beats, next(pieces, None)
             if not under_way:
                 under_way.append(link.submit(command, count=link.response_data))
             response = link.result(under_way.popleft())
             if response.status is Status.REFUSED:
                 raise TransportError(f"the board took {response.place} beats modulo 65536 and refuses more: "
                                      f"{response.status.meaning}", hint="reset the accelerator")
-            room = response.room - sum(request.words for request in under_way)
+            room = response.room - sum(request.beats for request in under_way)
             yield response, piece is None and not under_way
 
 
-def _pieces(frames: np.ndarray, longest: int) -> Iterator[tuple[np.ndarray, bool]]:
-    """Yield the frames' beats, at most `longest` at once, and whether these end a frame."""
-    for frame in frames:
-        for at in range(0, len(frame), longest):
-            yield frame[at:at + longest], at + longest >= len(frame)
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """Part of a frame that goes into one request. beats: their number; data: bytes; flags: of framing."""
+
+    beats: int
+    data: bytes
+    flags: int
 
 
-def images_per_second(beats: int, classes: int, baud: int = BAUD) -> float:
+LARGEST_PIECE = framing.QUEUE_BEATS // framing.WINDOW
+"""Beats in one request at most, so that the requests under way all find room."""
+
+
+def cut(frames: np.ndarray, longest: int = framing.REQUEST_DATA) -> Iterator[Piece]:
+    """Yield the pieces of frames, uint32 (B, beats), each of at most `longest` data words, packed where it helps."""
+    for frame in np.ascontiguousarray(frames, "<u4"):
+        at = 0
+        while at < len(frame):
+            for size in (LARGEST_PIECE, longest):
+                beats = frame[at:at + size]
+                words, flags = np.array(framing.pack_beats(beats.tolist()), "<u4"), framing.PACKED
+                if len(words) < len(beats) and len(words) <= longest:
+                    break
+                words, flags = beats, 0
+            at += len(beats)
+            yield Piece(len(beats), words.tobytes(), flags | framing.LAST * (at == len(frame)))
+
+
+def images_per_second(frames: np.ndarray, classes: int, baud: int = BAUD) -> float:
     """Return how many images a second the line carries, computed: no faults, and neither host nor accelerator slow.
 
-    beats: of an input frame; classes: beats of an output frame. The two directions of the line work at the same time,
-    and WINDOW requests are under way, so the slower direction counts."""
-    words = [min(framing.REQUEST_DATA, beats - at) for at in range(0, beats, framing.REQUEST_DATA)]
-    collected = max(0, -(-classes // framing.RESPONSE_DATA) - len(words))   # requests for nothing but output
-    out = sum(framing.wire_bytes(2 + count) for count in words + [0] * collected)
-    back = (len(words) + collected) * framing.wire_bytes(3) + 4 * classes
-    return baud / framing.BYTE_BITS / max(out, back)
+    frames: uint32 (B, beats), as InputLayout.pack makes them; classes: beats of an output frame. The two directions of
+    the line work at the same time, and WINDOW requests are under way, so the slower direction counts."""
+    out = back = 0
+    for frame in frames:
+        words = [len(piece.data) // 4 for piece in cut(frame[None])]
+        words += [0] * (-(-classes // framing.RESPONSE_DATA) - len(words))   # requests for nothing but output
+        out += sum(framing.wire_bytes(2 + count) for count in words)
+        back += len(words) * framing.wire_bytes(3) + 4 * classes
+    return len(frames) * baud / framing.BYTE_BITS / max(out, back)
 
 
 def open_transport(bundle: Bundle, target: str, timeout: float, *, response_timeout: float = RESPONSE_TIMEOUT,

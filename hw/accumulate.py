@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from qblif.host import abi
 
 from .baked import EMPTY, Contents
-from .layouts import LoadBus
+from .layouts import LoadBus, row_for
 from .params import CoreParams
 from .scan import event
 
@@ -29,13 +29,12 @@ class Accumulators(wiring.Component):
     Members
     -------
     load: In, program rows; fills the weight memory (lane 0 in the lowest weight_bits).
-    i: In, the event of this cycle. enable: Out, the scanner may move on.
+    i: In, the event of this cycle.
     o: Out, stream of finished sums.
-    retired: Out, the event that reaches the accumulators in this cycle (for the counters; valid is 0 in a stall).
     idle: Out.
 
-    One event per cycle; the sum is offered four cycles after the event that ends it. While it is not taken, no
-    further event is accepted.
+    One event per cycle, never refused; the sum is offered three cycles after the event that ends it. It has to be
+    taken before the first event of the next sum gets so far.
     """
 
     def __init__(self, params: CoreParams, contents: Contents = EMPTY):
@@ -43,9 +42,7 @@ class Accumulators(wiring.Component):
         super().__init__({
             "load": In(LoadBus(params)),
             "i": In(event(params)),
-            "enable": Out(1),
             "o": Out(stream.Signature(sums(params))),
-            "retired": Out(event(params)),
             "idle": Out(1),
         })
 
@@ -58,31 +55,29 @@ class Accumulators(wiring.Component):
                                                 attrs={"no_rw_check": 1, "ram_style": "block"})
         write, read = weights.write_port(), weights.read_port()
         m.d.comb += [
-            write.en.eq(self.load.valid & (self.load.memory == abi.MemoryId.WEIGHTS)),
+            write.en.eq(row_for(m, self.load, abi.MemoryId.WEIGHTS)),
             write.addr.eq(self.load.address),
             write.data.eq(self.load.data),
         ]
 
-        go = self.enable
-        # Cycle 1: the memory reads. Cycle 2: its output register, masked. Cycle 3: the sum.
+        # Cycle 1: the memory reads. Cycle 2: its output, masked. Cycle 3: the sum. Nothing here ever waits: an enable
+        # for so many lanes and block RAMs would be the slowest net of the core.
         e1, e2 = Signal(event(p)), Signal(event(p))
         w2 = Signal(data.ArrayLayout(signed(p.weight_bits), p.lanes))
         acc = Signal(sums(p))
         done = Signal()
-        m.d.comb += [read.addr.eq(self.i.weight), read.en.eq(go), go.eq(~done | self.o.ready)]
-        with m.If(go):
-            m.d.sync += [e1.eq(self.i), e2.eq(e1), done.eq(e2.valid & e2.last)]
+        m.d.comb += read.addr.eq(self.i.weight)
+        m.d.sync += [e1.eq(self.i), e2.eq(e1), done.eq((e2.valid & e2.last) | (done & ~self.o.ready))]
+        for lane in range(p.lanes):
+            raw = read.data.word_select(lane, p.weight_bits)
+            m.d.sync += w2[lane].eq(Mux(e1.mask[lane] & e1.add, raw, 0))
+        with m.If(e2.valid):
             for lane in range(p.lanes):
-                raw = read.data.word_select(lane, p.weight_bits)
-                m.d.sync += w2[lane].eq(Mux(e1.mask[lane] & e1.add, raw, 0))
-            with m.If(e2.valid):
-                for lane in range(p.lanes):
-                    a = acc[lane]
-                    m.d.sync += acc[lane].eq(Mux(e2.first, 0, Mux(e2.double, (a << 1)[:p.acc_bits].as_signed(), a))
-                                             + w2[lane])
+                a = acc[lane]
+                m.d.sync += acc[lane].eq(Mux(e2.first, 0, Mux(e2.double, (a << 1)[:p.acc_bits].as_signed(), a))
+                                         + w2[lane])
         m.d.comb += [
             self.o.valid.eq(done), self.o.p.eq(acc),
-            self.retired.eq(e2), self.retired.valid.eq(e2.valid & go),
             self.idle.eq(~e1.valid & ~e2.valid & ~done),
         ]
         return m

@@ -11,7 +11,7 @@ from qblif.host import abi
 
 from .accumulate import Accumulators
 from .baked import EMPTY, Contents
-from .layouts import LoadBus, abi_row, logit, map_stream, map_write, trace
+from .layouts import LoadBus, abi_row, logit, map_stream, map_write, row_for, trace
 from .neuron import NeuronUnit
 from .params import CoreParams
 from .runs import RunGenerator
@@ -67,7 +67,7 @@ class Cluster(wiring.Component):
         write, read = layers.write_port(), layers.read_port(domain="comb")
         layer = Signal(abi_row(abi.LAYER_FIELDS))
         m.d.comb += [
-            write.en.eq(self.load.valid & (self.load.memory == abi.MemoryId.LAYERS)),
+            write.en.eq(row_for(m, self.load, abi.MemoryId.LAYERS)),
             write.addr.eq(self.load.address), write.data.eq(self.load.data),
             read.addr.eq(self.layer_index),
         ]
@@ -75,7 +75,7 @@ class Cluster(wiring.Component):
 
         # Feature maps: one bank per chunk, so that a chunk can be written alone.
         word = []
-        read_address, read_enable = Signal(p.map_bits), Signal()
+        read_address = Signal(p.map_bits)
         for bank in range(p.banks):
             m.submodules[f"map_{bank}"] = maps = Memory(shape=p.lanes, depth=p.map_depth, init=[],
                                                         attrs={"no_rw_check": 1, "ram_style": "block"})
@@ -84,7 +84,7 @@ class Cluster(wiring.Component):
                 port.en.eq(self.write.valid & ~self.write.p.commit & self.write.p.enable[bank]),
                 port.addr.eq(self.write.p.address),
                 port.data.eq(self.write.p.data.word_select(bank, p.lanes)),
-                out.addr.eq(read_address), out.en.eq(read_enable),
+                out.addr.eq(read_address),
             ]
             word.append(out.data)
 
@@ -106,8 +106,8 @@ class Cluster(wiring.Component):
         for part in (sequencer, accumulators, neurons):
             connect(m, load=flipped(self.load), part=part.load)
         m.d.comb += [
-            read_address.eq(words.address), read_enable.eq(words.enable), words.data.eq(Cat(word)),
-            accumulators.i.eq(scanner.o), scanner.enable.eq(accumulators.enable),
+            read_address.eq(words.address), words.data.eq(Cat(word)),
+            accumulators.i.eq(scanner.o), scanner.released.eq(neurons.released),
             neurons.credit.eq(writeback.credit), writeback.issued.eq(neurons.issued),
             neurons.layer_index.eq(self.layer_index),
             sequencer.buffer.eq(self.buffer), self.to_stream.eq(layer.to_stream),
@@ -117,15 +117,15 @@ class Cluster(wiring.Component):
 
         scanning = Signal()         # fields, words or events of the layer are still to come or under way
         ended = (sequencer.idle & runs.idle & words.idle & scanner.idle & accumulators.idle)
-        m.d.comb += self.idle.eq(ended & neurons.idle & writeback.idle)
+        m.d.sync += self.idle.eq(ended & neurons.idle & writeback.idle & ~self.begin)
 
-        retired, events = accumulators.retired, self.events
+        retired, events = scanner.o, self.events
         with m.If(retired.valid):
             m.d.sync += scanning.eq(1)
         with m.Elif(ended | self.begin):
             m.d.sync += scanning.eq(0)
         add = retired.valid & retired.add
-        stalled = ~accumulators.enable
+        stalled = scanner.stalled
         m.d.comb += [
             events.adds.eq(add), events.masks.eq(add & retired.diagonal),
             events.set_bits.eq(add & ~retired.diagonal & ~retired.again),

@@ -10,7 +10,7 @@ from qblif.host import abi
 
 from .baked import EMPTY, Contents
 from .cluster import EVENTS, Cluster
-from .layouts import CoreSignature, abi_row
+from .layouts import CoreSignature, abi_row, row_for
 from .params import CoreParams
 
 
@@ -43,7 +43,7 @@ class Core(wiring.Component):
         p = self._params
         config = Signal(abi_row(abi.CONFIG_FIELDS),
                         init=next(iter(self._contents.table(abi.MemoryId.CONFIG, abi.CONFIG_FIELDS)), {}))
-        with m.If(self.load.valid & (self.load.memory == abi.MemoryId.CONFIG)):
+        with m.If(row_for(m, self.load, abi.MemoryId.CONFIG)):
             m.d.sync += config.eq(self.load.data)
         m.d.comb += self.input_words.eq(config.input_words)
 
@@ -51,7 +51,8 @@ class Core(wiring.Component):
         for index in range(p.clusters):
             m.submodules[f"cluster_{index}"] = cluster = Cluster(p, self._contents.cluster(index))
             clusters.append(cluster)
-            mine = (self.load.cluster == index) | (self.load.cluster == abi.ALL_CLUSTERS)
+            mine = Signal(name=f"mine_{index}")
+            m.d.sync += mine.eq((self.load.cluster == index) | (self.load.cluster == abi.ALL_CLUSTERS))
             m.d.comb += [
                 cluster.load.memory.eq(self.load.memory), cluster.load.cluster.eq(self.load.cluster),
                 cluster.load.address.eq(self.load.address), cluster.load.data.eq(self.load.data),
@@ -131,7 +132,7 @@ class Core(wiring.Component):
                     m.d.comb += before.eq(1)
             m.d.comb += cluster.o.ready.eq(~before & (~to_stream | self.o_map.ready))
         for cluster in clusters:
-            m.d.comb += [cluster.write.valid.eq(write_valid), cluster.write.p.eq(write)]
+            m.d.sync += [cluster.write.valid.eq(write_valid), cluster.write.p.eq(write)]
 
         # Logits: the read-out has one position, so the planner gives it to one cluster; the others send none.
         for cluster in clusters:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import enum, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -10,7 +10,7 @@ from qblif.host import abi
 
 from .axi_master import BURST_WORDS, DATA_BITS, OUTSTANDING, AxiRead, Cursor, Fault, Response
 from .fifo import Fifo, Skid
-from .link import beat
+from .link import Stage, beat
 
 DEPTH = 512
 """Words read ahead at most: what block RAM of 64 bits holds anyway."""
@@ -66,7 +66,10 @@ class DmaRead(wiring.Component):
         m.submodules.words = words = Fifo(DATA_BITS, DEPTH, ram_style="block")
         m.submodules.cursor = cursor = Cursor(self._address_bits)        # of the next burst to ask for
         m.submodules.answered = answered = Cursor(self._address_bits)    # of the oldest burst on the bus
+        stage = Stage(DATA_BITS)                                         # block RAM is slow: no logic behind it
+        m.submodules.stage = ResetInserter(self.start)(stage)
         m.submodules.skid = skid = Skid(beat)
+        connect(m, words.o, stage.i)
         m.d.comb += [
             words.clear.eq(self.start), skid.clear.eq(self.start),
             cursor.load.eq(self.start), cursor.start.eq(self.address),
@@ -153,11 +156,11 @@ class DmaRead(wiring.Component):
         active, upper, final_beat = Signal(), Signal(), Signal()
         left, again, frames = Signal(33), Signal(33), Signal(33)     # minus 2: the sign tells the last one
         m.d.comb += [
-            skid.i.valid.eq(words.o.valid & active),
-            skid.i.p.data.eq(Mux(upper, words.o.payload[32:], words.o.payload[:32])),
+            skid.i.valid.eq(stage.o.valid & active),
+            skid.i.p.data.eq(Mux(upper, stage.o.payload[32:], stage.o.payload[:32])),
             skid.i.p.last.eq(left[-1]),
             final_beat.eq(left[-1] & frames[-1]),
-            words.o.ready.eq(skid.i.ready & active & (upper | final_beat)),
+            stage.o.ready.eq(active & skid.i.ready & (upper | final_beat)),
             self.done.eq(~active & ~skid.o.valid),
         ]
         with m.If(skid.i.valid & skid.i.ready):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -12,22 +12,16 @@ from .axi_lite import AxiLite, AxiLiteFrontEnd
 from .axi_master import DATA_BITS, AxiRead, AxiWrite
 from .chain import trace_ports
 from .core import Core
-from .dma_read import DmaRead
-from .dma_write import DmaWrite
-from .job import Job
-from .job_registers import PAGE, PAGE_BITS, JobRegisters
+from .dma import Dma
+from .job_registers import PAGE, PAGE_BITS
 from .params import DesignParams, Shell
 
 
 class DmaTop(wiring.Component):
     """A design that fetches its frames from memory and writes its results there: one job is a few register writes.
 
-    Jobs are described by abi.JOB_REGISTERS and carried out as `job.Job` tells; what the frames are and what happens
-    after an error is told at `accelerator.Accelerator`. Results are written from the first beat of a job's input on;
-    those that come before, or while no job runs, are thrown away.
-
-    The master's bursts are legal in AXI3 and AXI4: INCR, 8 bytes a transfer, at most 16 transfers, never across 4 KiB,
-    one id. All outputs but ready of register reads and writes come from flip-flops.
+    Jobs are described by abi.JOB_REGISTERS and carried out as `dma.Dma` and `job.Job` tell. Frames, and what happens
+    after an error, are told at `accelerator.Accelerator`.
 
     Parameters
     ----------
@@ -70,74 +64,37 @@ class DmaTop(wiring.Component):
         shell = Shell("dma", address_bits=bits, data_bits=DATA_BITS)
         m.submodules.axi_lite = axi_lite = AxiLiteFrontEnd(ADDRESS_BITS)
         m.submodules.accelerator = accelerator = Accelerator(self._design, self._core, shell, self._baked)
-        m.submodules.registers = registers = JobRegisters(bits)
-        m.submodules.job = job = Job(bits)
-        m.submodules.read = read = DmaRead(bits)
-        m.submodules.write = write = DmaWrite(bits)
+        m.submodules.dma = dma = Dma(bits)
 
         def attach(port, prefix, signature):
             for name, member in signature.members.items():
                 inner, outer = getattr(port, name), getattr(self, f"{prefix}_{name}")
                 m.d.comb += inner.eq(outer) if member.flow == In else outer.eq(inner)
 
-        attach(read.axi, "m_axi", AxiRead(bits))
-        attach(write.axi, "m_axi", AxiWrite(bits))
+        attach(dma.read, "m_axi", AxiRead(bits))
+        attach(dma.write, "m_axi", AxiWrite(bits))
         attach(axi_lite.axi, "s_axi", AxiLite(ADDRESS_BITS).flip())
 
         # Registers: the job's part, and all the rest.
         bus = axi_lite.bus
         writes_job, reads_job = (address[PAGE_BITS - 2:] == PAGE >> PAGE_BITS
                                  for address in (bus.write_address, bus.read_address))
-        for part, written, asked in ((registers.bus, writes_job, reads_job),
-                                     (accelerator.bus, ~writes_job, ~reads_job)):
+        for part, written, asked in ((dma.bus, writes_job, reads_job), (accelerator.bus, ~writes_job, ~reads_job)):
             m.d.comb += [
                 part.write.eq(bus.write & written), part.write_address.eq(bus.write_address),
                 part.write_data.eq(bus.write_data), part.write_strobe.eq(bus.write_strobe),
                 part.read.eq(bus.read & asked), part.read_address.eq(bus.read_address),
             ]
         m.d.comb += [
-            bus.read_done.eq(Mux(reads_job, registers.bus.read_done, accelerator.bus.read_done)),
-            bus.read_data.eq(Mux(reads_job, registers.bus.read_data, accelerator.bus.read_data)),
+            bus.read_done.eq(Mux(reads_job, dma.bus.read_done, accelerator.bus.read_done)),
+            bus.read_data.eq(Mux(reads_job, dma.bus.read_data, accelerator.bus.read_data)),
         ]
 
-        # Control
-        for half, seen in ((read, job.read), (write, job.write)):
-            m.d.comb += [seen.done.eq(half.done), seen.pending.eq(half.pending), seen.moved.eq(half.moved),
-                         half.stop.eq(job.stop), half.frames.eq(registers.frames)]
-            connect(m, half.fault, seen.fault)
-        m.d.comb += [
-            job.start.eq(registers.start), job.abort.eq(registers.abort), job.is_program.eq(registers.is_program),
-            job.bad.eq(registers.bad),
-            job.clear.eq(accelerator.clear), job.core_error.eq(accelerator.error),
-            job.watchdog.eq(accelerator.watchdog),
-            read.start.eq(job.go), read.address.eq(registers.source), read.beats.eq(registers.in_beats),
-            write.start.eq(job.go & ~registers.is_program), write.address.eq(registers.target),
-            write.beats.eq(registers.out_beats),
-            registers.status.busy.eq(job.busy), registers.status.done.eq(job.done),
-            registers.status.error.eq(job.error), registers.error_address.eq(job.error_address),
-            job.frame_written.eq(write.written),
-            registers.written.eq(job.written), registers.cycles.eq(job.cycles),
-            registers.read_stalls.eq(job.read_stalls), registers.write_stalls.eq(job.write_stalls),
-        ]
-
-        # Beats
-        flowing, receiving = Signal(), Signal()    # the accelerator got a beat of this job; results are this job's
-        wanted = Mux(job.program, accelerator.program.ready, accelerator.input.ready)
-        with m.If(read.o.valid & read.o.ready):
-            m.d.sync += flowing.eq(1)
-        with m.If(job.go):
-            m.d.sync += flowing.eq(0)
-        for stream, chosen in ((accelerator.program, job.program), (accelerator.input, ~job.program)):
-            m.d.comb += [stream.p.eq(read.o.p), stream.valid.eq(read.o.valid & job.running & chosen)]
-        m.d.comb += [
-            receiving.eq(job.running & ~job.program & flowing),
-            read.o.ready.eq(job.running & wanted),
-            write.i.p.eq(accelerator.output.p),
-            write.i.valid.eq(accelerator.output.valid & receiving),
-            accelerator.output.ready.eq(~receiving | write.i.ready),
-            job.read_stall.eq(wanted & ~read.o.valid & ~read.done),
-            job.write_stall.eq(accelerator.output.valid & ~accelerator.output.ready),
-        ]
+        connect(m, dma.program, accelerator.program)
+        connect(m, dma.input, accelerator.input)
+        connect(m, accelerator.output, dma.output)
+        m.d.comb += [dma.clear.eq(accelerator.clear), dma.watchdog.eq(accelerator.watchdog),
+                     dma.core_error.eq(accelerator.error)]
         for name in trace_ports(self._design):
             port = getattr(accelerator, name)
             m.d.comb += [getattr(self, f"{name}_valid").eq(port.valid), getattr(self, f"{name}_data").eq(port.p)]

@@ -95,13 +95,14 @@ class DmaWrite(wiring.Component):
         kept = Signal(32)
         slot, count = Signal(4), Signal(4)                           # place in the boundary's 16 words, in the burst
         left, again, frames = Signal(33), Signal(33), Signal(33)     # minus 2: the sign tells the last one
-        take, ends, whole, close = Signal(), Signal(), Signal(), Signal()
+        take, ends, right, whole, close = Signal(), Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             take.eq(skid.o.valid & active & words.i.ready & bursts.i.ready),
             skid.o.ready.eq(active & words.i.ready & bursts.i.ready),
             ends.eq(left[-1]),
+            right.eq(ends == skid.o.p.last),
             whole.eq(upper | ends),
-            close.eq(take & (ends | upper & (slot == BURST_WORDS - 1))),
+            close.eq(take & right & (ends | upper & (slot == BURST_WORDS - 1))),
             words.i.valid.eq(take & whole),
             words.i.p.data.eq(Cat(Mux(upper, kept, skid.o.p.data), skid.o.p.data)),
             words.i.p.lower.eq(~upper | lower),
@@ -123,7 +124,7 @@ class DmaWrite(wiring.Component):
                 m.d.sync += [left.eq(again), frames.eq(frames - 1)]
                 with m.If(frames[-1]):
                     m.d.sync += active.eq(0)
-            with m.If(ends != skid.o.p.last):
+            with m.If(~right):
                 m.d.comb += [self.fault.valid.eq(1),
                              self.fault.code.eq(Mux(ends, abi.Error.LONG_OUTPUT, abi.Error.SHORT_OUTPUT))]
                 m.d.sync += active.eq(0)

@@ -14,6 +14,9 @@ KINDS = {"LUT": ("LUT4",), "carry": ("CCU2C",), "FF": ("TRELLIS_FF",), "LUT RAM"
 MULTIPLIERS = ("MULT18X18D", "MULT9X9D", "ALU54B", "ALU24B")
 """Cells that multiply, in Yosys' netlist and in nextpnr's utilisation alike."""
 
+SHOWN_NS = 0.1
+"""Shorter steps of the critical path, those along a carry chain, are counted but not printed."""
+
 _SHOWN = {"TRELLIS_COMB": "logic (LUT4, carry)", "TRELLIS_FF": "flip-flops", "TRELLIS_RAMW": "LUT RAM write ports",
           "DP16KD": "block RAM", "MULT18X18D": "multipliers", "ALU54B": "DSP adders", "EHXPLLL": "PLLs",
           "TRELLIS_IO": "pins"}
@@ -165,6 +168,7 @@ class Report:
         at = 0.0
         for step in self.path:
             at += step.delay
-            where = f"{step.source} -> {step.target}" if step.kind == "routing" else step.target
-            lines.append(f"  {at:6.2f}  {step.delay:5.2f}  {step.kind:9} {where}")
+            if step.delay >= SHOWN_NS:
+                where = f"{step.source} -> {step.target}" if step.kind == "routing" else step.target
+                lines.append(f"  {at:6.2f}  {step.delay:5.2f}  {step.kind:9} {where}")
         return "\n".join(lines) + "\n"

@@ -40,6 +40,19 @@ def quiet(stage: str, seconds: float, text: str) -> None:
     """Show no progress."""
 
 
+@contextlib.contextmanager
+def ended_by_sigterm():
+    """Make SIGTERM end this process as Ctrl-C does, so that the programs which it runs end with it."""
+    def leave(number, frame):
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def run(stage: str, command: Sequence[str], folder: Path, timeout: float, progress: Progress = quiet,
         expected: Sequence[str] = ()) -> float:
     """Run a program in `folder`, its output going to `<stage>.log` there, and return the seconds it took.
@@ -58,7 +71,7 @@ def run(stage: str, command: Sequence[str], folder: Path, timeout: float, progre
         raise BuildError(f"{stage} cannot be started: {error}", stage) from error
 
     def read() -> None:
-        with log.open("w", encoding="utf-8") as file:
+        with process.stdout, log.open("w", encoding="utf-8") as file:
             for line in process.stdout:
                 file.write(line)
                 file.flush()
@@ -91,6 +104,8 @@ def run(stage: str, command: Sequence[str], folder: Path, timeout: float, progre
         said = _text(log)
         wrong = [line for line in said.splitlines() if line.lower().startswith(("error", "fatal"))]
         what = f"failed with status {status}" if status else f"left no {', '.join(missing)}"
+        if status < 0:
+            what = f"was ended by {signal.Signals(-status).name}"
         tail = wrong[-3:] or said.splitlines()[-5:]
         raise BuildError(f"{stage} {what}:\n    " + "\n    ".join(tail or ["(it printed nothing)"]), stage, said)
     return time.monotonic() - started

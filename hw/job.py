@@ -29,6 +29,31 @@ class HalfStatus(wiring.Signature):
         super().__init__({"done": Out(1), "pending": Out(1), "moved": Out(1), "fault": Out(Fault(address_bits))})
 
 
+class Patience(wiring.Component):
+    """Tells when something pending has not moved for too long.
+
+    Members
+    -------
+    limit: In(32), cycles; 0 = never
+    pending, moved: In(1)
+    over: Out(1), `pending` without `moved` in each of the last `limit` cycles; a cycle or two late
+    """
+
+    def __init__(self):
+        super().__init__({"limit": In(32), "pending": In(1), "moved": In(1), "over": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        left, armed, restart = Signal(33), Signal(), Signal()    # cycles minus 1: the sign tells that none is left
+        m.d.sync += [armed.eq(self.limit != 0), restart.eq(self.moved | ~self.pending)]
+        with m.If(restart | ~armed):
+            m.d.sync += left.eq(self.limit - 1)
+        with m.Elif(~left[-1]):
+            m.d.sync += left.eq(left - 1)
+        m.d.comb += self.over.eq(armed & left[-1])
+        return m
+
+
 class Job(wiring.Component):
     """Runs one job: starts both halves of the DMA, waits until they are done, and stops them at the first error.
 
@@ -37,7 +62,8 @@ class Job(wiring.Component):
     no burst is pending any more. After a job that was cut off frames may be anywhere, so that until the next CONTROL
     reset a start ends at once: with CORE if the accelerator shows an error, else with ABORTED.
 
-    A time-out comes when for `watchdog` cycles a burst was pending and no handshake took place, unless that is 0.
+    A time-out comes when for `watchdog` cycles a burst of a direction was pending and none of its channels moved,
+    unless that is 0. Bus errors come before those of the accelerator, which stands still because of them.
 
     Parameters
     ----------
@@ -74,15 +100,13 @@ class Job(wiring.Component):
         read, write = self.read, self.write
         cut_off = Signal()                        # a job was, and no CONTROL reset came since
         settled = Signal(range(SETTLE + 1))
-        quiet, armed, restart = Signal(33), Signal(), Signal()    # cycles that the bus may still be quiet, minus 1
 
-        # The time-out. Its inputs are registered: they gather handshakes from both halves.
-        m.d.sync += [armed.eq(self.watchdog != 0),
-                     restart.eq(read.moved | write.moved | ~(read.pending | write.pending))]
-        with m.If(restart | ~armed):
-            m.d.sync += quiet.eq(self.watchdog - 1)
-        with m.Elif(~quiet[-1]):
-            m.d.sync += quiet.eq(quiet - 1)
+        # One per direction: while writes hang, reads go on until the buffer is full.
+        m.submodules.read_patience = read_patience = Patience()
+        m.submodules.write_patience = write_patience = Patience()
+        for patience, half in ((read_patience, read), (write_patience, write)):
+            m.d.comb += [patience.limit.eq(self.watchdog), patience.pending.eq(half.pending),
+                         patience.moved.eq(half.moved)]
 
         def end(code):
             m.d.sync += [self.error.eq(code), self.done.eq(1)]
@@ -119,7 +143,7 @@ class Job(wiring.Component):
                     fail(read.fault.code, read.fault.address)
                 with m.Elif(write.fault.valid):
                     fail(write.fault.code, write.fault.address)
-                with m.Elif(armed & quiet[-1]):
+                with m.Elif(read_patience.over | write_patience.over):
                     fail(abi.Error.BUS_TIMEOUT)
                 with m.Elif(self.core_error):
                     fail(abi.Error.CORE)

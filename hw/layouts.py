@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import signed, unsigned
+from amaranth.hdl import Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -38,14 +38,22 @@ logit = data.StructLayout({"value": 32, "last": 1})
 class LoadBus(wiring.Signature):
     """Row writes of the program loader, one per cycle at most, never refused.
 
-    valid: a row is written this cycle. memory: abi.MemoryId. cluster: index or abi.ALL_CLUSTERS.
-    address: row. data: the row, lowest bits first; as wide as the widest loadable memory.
+    valid: a row is written this cycle. memory: abi.MemoryId; cluster: index or abi.ALL_CLUSTERS; both have to be
+    there a cycle before valid, so that they are decoded by then. address: row. data: the row, lowest bits first; as
+    wide as the widest loadable memory.
     """
 
     def __init__(self, params: CoreParams):
         self.width = max(params.memory_bits(memory) for memory in abi.MemoryId)
         super().__init__({"valid": Out(1), "memory": Out(8), "cluster": Out(8), "address": Out(24),
                           "data": Out(self.width)})
+
+
+def row_for(m, load, memory: abi.MemoryId):
+    """Return whether a row is written to `memory` in this cycle; adds a flip-flop to module m."""
+    selected = Signal(name=f"selected_{memory.name.lower()}")
+    m.d.sync += selected.eq(load.memory == memory)
+    return load.valid & selected
 
 
 def trace(params: CoreParams) -> data.StructLayout:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -50,4 +50,38 @@ class Stage(wiring.Component):
             m.d.sync += self.o.valid.eq(self.i.valid)
             with m.If(self.i.valid):
                 m.d.sync += self.o.payload.eq(self.i.payload)
+        return m
+
+
+class Buffer(wiring.Component):
+    """Stream buffer of two items that cuts both ways: ``i.ready`` comes from a flip-flop, too.
+
+    Latency one cycle, one item per cycle.
+
+    Parameters
+    ----------
+    shape: payload of both streams
+
+    Members
+    -------
+    i, o: In, Out (stream of shape)
+    """
+
+    def __init__(self, shape):
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+        spare, spare_valid = Signal.like(self.i.payload), Signal()
+        m.d.comb += self.i.ready.eq(~spare_valid)
+        with m.If(~self.o.valid | self.o.ready):
+            m.d.sync += [self.o.valid.eq(self.i.valid | spare_valid), spare_valid.eq(0)]
+            with m.If(spare_valid):
+                m.d.sync += self.o.payload.eq(spare)
+            with m.Else():
+                m.d.sync += self.o.payload.eq(self.i.payload)
+        with m.Elif(self.i.ready):
+            m.d.sync += spare_valid.eq(self.i.valid)
+        with m.If(self.i.ready):
+            m.d.sync += spare.eq(self.i.payload)
         return m

@@ -203,8 +203,10 @@ class Loader(wiring.Component):
 
         for core in range(len(cores)):
             load = getattr(self, f"load_{core}")
+            chosen = Signal(name=f"chosen_{core}")
+            m.d.sync += chosen.eq(target.core == core)
             m.d.comb += [
-                load.valid.eq(write & (target.core == core)),
+                load.valid.eq(write & chosen),
                 load.memory.eq(target.memory),
                 load.cluster.eq(target.cluster),
                 load.address.eq(address),

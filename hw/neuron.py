@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -11,10 +11,11 @@ from qblif.host import abi
 
 from .accumulate import sums
 from .baked import EMPTY, Contents
-from .layouts import LoadBus, abi_row, logit, trace
+from .layouts import LoadBus, abi_row, logit, row_for, trace
 from .params import CoreParams
+from .scan import RELEASE_LEAD
 
-PIPELINE_CYCLES = 6
+PIPELINE_CYCLES = 7
 """From a chunk's issue until its new membrane can be read again."""
 
 
@@ -41,12 +42,14 @@ class NeuronUnit(wiring.Component):
     layer: In, the layer row in work. begin: In, one cycle: a layer starts.
     i: In, stream of finished sums, one per lane group, position and step (or tap).
     o: Out, stream of chunks of levels, lane 0 first; lanes / neuron_lanes chunks per lane group.
-    credit: In, o has room for one more; issued: Out, a chunk is under way that will use it.
+    released: Out, another sum can be taken, RELEASE_LEAD cycles from now at the latest; one pulse for each sum taken.
+    credit: In, o has room for the chunks of a lane group; issued: Out, a chunk is under way to it.
     logits: Out, stream of logits of a READOUT.
     idle: Out. trace: Out, present when params.trace.
 
-    Throughput: one chunk per cycle, but at least PIPELINE_CYCLES between the time steps of a lane group; a READOUT
-    takes longer. No overflow in a program that the planner accepted.
+    Throughput: one chunk per cycle, but at least PIPELINE_CYCLES between the time steps of a lane group; the last step
+    of a READOUT takes longer, and so does a lane group of one or two chunks, by a cycle. No overflow in a program that
+    the planner accepted.
     """
 
     def __init__(self, params: CoreParams, contents: Contents = EMPTY):
@@ -58,6 +61,7 @@ class NeuronUnit(wiring.Component):
             "begin": In(1),
             "i": In(stream.Signature(sums(params))),
             "o": Out(stream.Signature(levels(params), always_ready=True)),
+            "released": Out(1),
             "credit": In(1),
             "issued": Out(1),
             "logits": Out(stream.Signature(logit)),
@@ -80,137 +84,180 @@ class NeuronUnit(wiring.Component):
             init=[row.from_bits(bits) for bits in self._contents.memory(abi.MemoryId.CHANNELS)],
             attrs={"no_rw_check": 1})
         write, read = channels.write_port(), channels.read_port()
+        channel_row = Signal(range(p.channel_depth))        # of the next chunk
+        channel_row_now = Signal.like(channel_row)
         m.d.comb += [
-            write.en.eq(self.load.valid & (self.load.memory == abi.MemoryId.CHANNELS)),
+            write.en.eq(row_for(m, self.load, abi.MemoryId.CHANNELS)),
             write.addr.eq(self.load.address),
             write.data.eq(self.load.data),
+            read.addr.eq(channel_row_now), read.en.eq(1),
         ]
+        m.d.sync += channel_row.eq(channel_row_now)
         state = data.StructLayout({"v": data.ArrayLayout(signed(bits), n), "s": levels(p)})
         m.submodules.states = states = Memory(shape=state, depth=max(2, p.chunks), init=[])
         state_write, state_read = states.write_port(), states.read_port(domain="comb")
 
-        # The held sums, rotating by one chunk per issue, so that a static layer finds them in place again.
-        held, holding = Signal(sums(p)), Signal()
+        # The held sums, rotating by one chunk per issue, so that a static layer finds them in place again. The chunks
+        # of a sum follow each other without pause, except where logits leave. So it is known ahead when the sums have
+        # served, and neither the scan nor the many bits of `held` wait for a decision of this very cycle.
+        held, holding, ready = Signal(sums(p)), Signal(), Signal()
         chunk = Signal(range(max(2, p.chunks)))
         step, tap = Signal(8), Signal(8)
         row, group, col = Signal(12), Signal(12), Signal(12)
-        channel = Signal(16)
+        channel = Signal.like(channel_row)
         gap = Signal(range(PIPELINE_CYCLES + 1))
 
+        # The ends of the loops are known a cycle after their counters; nobody asks before a sum's second chunk.
+        first, last_step, last_col, last_group = Signal(), Signal(), Signal(), Signal()
         last_chunk = chunk == p.chunks - 1
         last_tap = ~is_max | (tap == layer.sources - 1)
-        last_step = step == layer.steps - 1
-        first = Mux(is_max, tap == 0, step == 0)
-        pipeline_busy = Signal()
-        serial_busy = Signal()
+        m.d.sync += [
+            last_step.eq(step == layer.steps - 1),
+            last_col.eq(col == layer.cols - 1),
+            last_group.eq(group == layer.groups - 1),
+        ]
+        pipeline_busy, serial_busy, quiet = Signal(), Signal(), Signal()
         issue = Signal()
+        load = Signal()
+        serves = Signal()        # this is the step that the sums are held for
         finish = Signal()        # the held sums have served
+        waits = is_readout & (last_step | (chunk == 0))
         m.d.comb += [
             # A chunk of a window or of a later step needs the state that its predecessor is still computing.
-            issue.eq(holding & self.credit & (first | (chunk != 0) | (gap == 0))
-                     & ~(is_readout & (pipeline_busy | serial_busy))),
-            finish.eq(issue & last_chunk & (last_step | ~layer.static)),
-            self.i.ready.eq(~holding | finish),
+            issue.eq(holding & ((chunk != 0) | ((first | (gap == 0)) & self.credit)) & (~waits | quiet)),
+            serves.eq(last_step | ~layer.static),
+            finish.eq(issue & last_chunk & serves),
+            load.eq(ready & self.i.valid),
+            self.i.ready.eq(ready),
             self.issued.eq(issue & last_tap & ~is_readout),
         ]
-        # Waiting amid a lane group holds up its later chunks, and so also those of the next step.
-        with m.If((gap != 0) & (issue | (chunk == 0))):
+        m.d.sync += [quiet.eq(~(issue | pipeline_busy | serial_busy)), ready.eq(~load & (~holding | finish))]
+        if p.chunks > 2:
+            with m.If(issue & (chunk == p.chunks - 2) & serves & ~is_readout):
+                m.d.sync += ready.eq(1)
+        early = max(p.chunks - RELEASE_LEAD - 1, min(1, p.chunks - 1))
+        m.d.sync += self.released.eq(issue & serves & Mux(waits, last_chunk, chunk == early))
+
+        m.d.comb += channel_row_now.eq(channel_row)
+        with m.If(gap != 0):
             m.d.sync += gap.eq(gap - 1)
         with m.If(issue):
             with m.If(chunk == 0):
                 m.d.sync += gap.eq(PIPELINE_CYCLES - 1)
-            m.d.sync += [chunk.eq(Mux(last_chunk, 0, chunk + 1)),
-                         held.as_value().eq(held.as_value().rotate_right(n * bits))]
+            m.d.sync += chunk.eq(Mux(last_chunk, 0, chunk + 1))
+            m.d.comb += channel_row_now.eq(Mux(last_chunk, channel, channel_row + 1))
             with m.If(last_chunk):
-                m.d.sync += tap.eq(tap + 1)
+                m.d.sync += [tap.eq(tap + 1), first.eq(last_tap & (is_max | last_step))]
                 with m.If(last_tap):
                     m.d.sync += [tap.eq(0), step.eq(step + 1)]
                     with m.If(last_step):
                         m.d.sync += [step.eq(0), col.eq(col + 1)]
-                        with m.If(col == layer.cols - 1):
-                            m.d.sync += [col.eq(0), group.eq(group + 1), channel.eq(channel + layer.group_channels)]
-                            with m.If(group == layer.groups - 1):
-                                m.d.sync += [group.eq(0), channel.eq(layer.channel_first), row.eq(row + 1)]
+                        with m.If(last_col):
+                            next_channel = Mux(last_group, layer.channel_first, channel + layer.group_channels)
+                            m.d.sync += [col.eq(0), group.eq(group + 1), channel.eq(next_channel)]
+                            m.d.comb += channel_row_now.eq(next_channel)
+                            with m.If(last_group):
+                                m.d.sync += [group.eq(0), row.eq(row + 1)]
         with m.If(finish):
             m.d.sync += holding.eq(0)
-        with m.If(self.i.valid & self.i.ready):
+        with m.If(load):
             m.d.sync += [holding.eq(1), held.eq(self.i.p)]
+        with m.Elif(issue):
+            m.d.sync += held.as_value().eq(held.as_value().rotate_right(n * bits))
         with m.If(self.begin):
-            m.d.sync += [row.eq(0), channel.eq(layer.channel_first)]
+            m.d.sync += [row.eq(0), channel.eq(layer.channel_first), first.eq(1)]
+            m.d.comb += channel_row_now.eq(layer.channel_first)
 
-        # The pipeline: issue, A (current), B (before decay), C (decay and add), D (reset), E (shift), F (clip).
+        # The pipeline: issue, A (current), B (subtract), C (decay and add), D (reset), E (round), F (shift), G (clip).
         tag = data.StructLayout({"valid": 1, "chunk": len(chunk), "first": 1, "emit": 1, "logit": 1})
         currents = data.ArrayLayout(signed(bits), n)
         shifts = data.ArrayLayout(5, n)
-        ta, tb, tc, td, te, tf = (Signal(tag, name=f"tag_{stage}") for stage in "abcdef")
-        m.d.comb += [read.addr.eq(channel + chunk), read.en.eq(1)]
+        ta, tb, tc, td, te, tf, tg = (Signal(tag, name=f"tag_{stage}") for stage in "abcdefg")
         m.d.sync += [
             ta.valid.eq(issue), ta.chunk.eq(chunk), ta.first.eq(first),
             ta.emit.eq(~is_readout & last_tap), ta.logit.eq(is_readout & last_step),
-            tb.eq(ta), tc.eq(tb), td.eq(tc), te.eq(td), tf.eq(te),
+            tb.eq(ta), tc.eq(tb), td.eq(tc), te.eq(td), tf.eq(te), tg.eq(tf),
         ]
-        m.d.comb += pipeline_busy.eq(ta.valid | tb.valid | tc.valid | td.valid | te.valid | tf.valid)
+        m.d.comb += pipeline_busy.eq(ta.valid | tb.valid | tc.valid | td.valid | te.valid | tf.valid | tg.valid)
 
-        def decay(x):
-            return Mux(layer.decay == abi.ZERO_FACTOR, 0, x >> layer.decay)
-
-        def reset(x):
-            return Mux(layer.reset == abi.ZERO_FACTOR, 0, x >> layer.reset)
+        # What the layer makes of all its lanes. Floor shifts add up: GATE_MEMBRANE's reset and the decay are one shift.
+        no_decay_factor, no_reset_factor = layer.decay == abi.ZERO_FACTOR, layer.reset == abi.ZERO_FACTOR
+        decay, both = Signal(5), Signal(5)
+        clears, fired_clears = Signal(), Signal()       # the membrane counts for nothing, always or after a spike
+        subtracts, gates_membrane, gates_sum, reset_clears = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += [
+            decay.eq(layer.decay), both.eq(layer.decay + layer.reset),
+            clears.eq(is_max | no_decay_factor), fired_clears.eq(is_max | no_decay_factor | no_reset_factor),
+            subtracts.eq((layer.style == abi.ResetStyle.SUBTRACT) & ~no_reset_factor),
+            gates_membrane.eq(layer.style == abi.ResetStyle.GATE_MEMBRANE),
+            gates_sum.eq((layer.style == abi.ResetStyle.GATE_SUM) & ~is_max),
+            reset_clears.eq(no_reset_factor),
+        ]
 
         def pipe(layout, name):
             return Signal(layout, name=name)
 
-        sum_a = pipe(currents, "sum_a")
+        flags = data.ArrayLayout(1, n)
+        constants = data.ArrayLayout(abi_row(abi.CHANNEL_FIELDS), n)
+        sum_a, constants_a = pipe(currents, "sum_a"), pipe(constants, "constants_a")
         v_b, c_b, s_b = pipe(currents, "v_b"), pipe(currents, "c_b"), pipe(levels(p), "s_b")
-        f_b, f_c, f_d, f_e = (pipe(shifts, f"f_{x}") for x in "bcde")
+        f_b, f_c, f_d, f_e, f_f = (pipe(shifts, f"f_{x}") for x in "bcdef")
         back_b = pipe(shifts, "back_b")                 # f - a: how far a level is shifted up to be subtracted
-        m_c, c_c, c_d = pipe(currents, "m_c"), pipe(currents, "c_c"), pipe(currents, "c_d")
-        fired_c, fired_d = Signal(n), Signal(n)
-        v_c, v_d = pipe(currents, "v_c"), pipe(currents, "v_d")
-        a_d, v_e, v_f = pipe(currents, "a_d"), pipe(currents, "v_e"), pipe(currents, "v_f")
-        q_f = pipe(data.ArrayLayout(signed(bits + 1), n), "q_f")
+        v_c, c_c, k_c = pipe(currents, "v_c"), pipe(currents, "c_c"), pipe(shifts, "k_c")
+        clear_c, gated_c, gated_d = pipe(flags, "clear_c"), pipe(flags, "gated_c"), pipe(flags, "gated_d")
+        a_d, v_e, v_f, v_g = pipe(currents, "a_d"), pipe(currents, "v_e"), pipe(currents, "v_f"), pipe(currents, "v_g")
+        half_e = pipe(currents, "half_e")
+        r_f = pipe(data.ArrayLayout(signed(bits + 1), n), "r_f")
+        above_f = pipe(data.ArrayLayout(bits, n), "above_f")    # bits that are too high for a level
+        q_g, low_g, high_g = pipe(levels(p), "q_g"), pipe(flags, "low_g"), pipe(flags, "high_g")
         s_out = pipe(levels(p), "s_out")
 
         m.d.comb += state_read.addr.eq(ta.chunk)
+        m.d.sync += constants_a.eq(read.data)
         for j in range(n):
             m.d.sync += sum_a[j].eq(held[j])
             # A
             v_old, s_old = state_read.data.v[j], state_read.data.s[j]
             m.d.sync += [
-                c_b[j].eq(sum_a[j] + read.data[j].bias), f_b[j].eq(read.data[j].shift),
-                back_b[j].eq(read.data[j].shift - layer.reset),
+                c_b[j].eq(sum_a[j] + constants_a[j].bias), f_b[j].eq(constants_a[j].shift),
+                back_b[j].eq(constants_a[j].shift - layer.reset),
                 v_b[j].eq(Mux(ta.first, 0, v_old)), s_b[j].eq(Mux(ta.first, 0, s_old)),
             ]
             # B
             fired = s_b[j].any()
-            subtract = Mux(layer.reset == abi.ZERO_FACTOR, 0, (s_b[j] << back_b[j])[:bits]).as_signed()
-            before = Signal(signed(bits), name=f"before_{j}")
-            with m.Switch(layer.style):
-                with m.Case(abi.ResetStyle.GATE_MEMBRANE):
-                    m.d.comb += before.eq(Mux(fired, reset(v_b[j]), v_b[j]))
-                with m.Case(abi.ResetStyle.SUBTRACT):
-                    m.d.comb += before.eq(v_b[j] - subtract)
-                with m.Default():
-                    m.d.comb += before.eq(v_b[j])
-            m.d.sync += [m_c[j].eq(before), c_c[j].eq(c_b[j]), f_c[j].eq(f_b[j]), fired_c[j].eq(fired),
-                         v_c[j].eq(v_b[j])]
+            subtract = Mux(subtracts, (s_b[j] << back_b[j])[:bits], 0).as_signed()
+            m.d.sync += [
+                v_c[j].eq(v_b[j] - subtract),
+                c_c[j].eq(Mux(is_max & (v_b[j] > c_b[j]), v_b[j], c_b[j])), f_c[j].eq(f_b[j]),
+                k_c[j].eq(Mux(fired & gates_membrane, both, decay)),
+                clear_c[j].eq(Mux(fired & gates_membrane, fired_clears, clears)),
+                gated_c[j].eq(fired & gates_sum),
+            ]
             # C
-            m.d.sync += [a_d[j].eq(decay(m_c[j]) + c_c[j]), c_d[j].eq(c_c[j]), f_d[j].eq(f_c[j]),
-                         fired_d[j].eq(fired_c[j]), v_d[j].eq(Mux(v_c[j] > c_c[j], v_c[j], c_c[j]))]
+            m.d.sync += [a_d[j].eq(Mux(clear_c[j], 0, v_c[j] >> k_c[j]) + c_c[j]), f_d[j].eq(f_c[j]),
+                         gated_d[j].eq(gated_c[j])]
             # D
-            gated = (layer.style == abi.ResetStyle.GATE_SUM) & fired_d[j]
-            m.d.sync += [v_e[j].eq(Mux(is_max, v_d[j], Mux(gated, reset(a_d[j]), a_d[j]))), f_e[j].eq(f_d[j])]
+            m.d.sync += [
+                v_e[j].eq(Mux(gated_d[j] & reset_clears, 0, a_d[j] >> Mux(gated_d[j], layer.reset, 0))),
+                half_e[j].eq(Mux(layer.rounds, (1 << f_d[j])[1:21], 0)), f_e[j].eq(f_d[j]),
+            ]
             # E
-            half = Mux(layer.rounds, (1 << f_e[j])[1:21], 0)
-            m.d.sync += [q_f[j].eq((v_e[j] + half) >> f_e[j]), v_f[j].eq(v_e[j])]
+            m.d.sync += [
+                r_f[j].eq(v_e[j] + half_e[j]), v_f[j].eq(v_e[j]), f_f[j].eq(f_e[j]),
+                above_f[j].eq(Cat(f_e[j] + p.level_bits <= bit for bit in range(bits))),
+            ]
             # F
-            m.d.comb += s_out[j].eq(Mux(is_readout | (q_f[j] < 0), 0,
-                                        Mux(q_f[j] > layer.levels, layer.levels, q_f[j].as_unsigned())))
-        c_e, c_f = pipe(currents, "c_e"), pipe(currents, "c_f")
+            m.d.sync += [
+                q_g[j].eq((r_f[j] >> f_f[j])[:p.level_bits]), low_g[j].eq(r_f[j] < 0),
+                high_g[j].eq((r_f[j][:bits] & above_f[j]).any()), v_g[j].eq(v_f[j]),
+            ]
+            # G
+            m.d.comb += s_out[j].eq(Mux(is_readout | low_g[j], 0,
+                                        Mux(high_g[j] | (q_g[j] > layer.levels), layer.levels, q_g[j])))
         m.d.comb += [
-            state_write.en.eq(tf.valid), state_write.addr.eq(tf.chunk),
-            state_write.data.v.eq(v_f), state_write.data.s.eq(s_out),
-            self.o.valid.eq(tf.valid & tf.emit), self.o.payload.eq(s_out),
+            state_write.en.eq(tg.valid), state_write.addr.eq(tg.chunk),
+            state_write.data.v.eq(v_g), state_write.data.s.eq(s_out),
+            self.o.valid.eq(tg.valid & tg.emit), self.o.payload.eq(s_out),
         ]
 
         # Logits leave one by one.
@@ -223,8 +270,8 @@ class NeuronUnit(wiring.Component):
         with m.If((left != 0) & ((more == 0) | self.logits.ready)):
             m.d.sync += [left.eq(left - 1), serial.as_value().eq(serial.as_value() >> bits),
                          more.eq(Mux(more == 0, 0, more - 1))]
-        with m.If(tf.valid & tf.logit):
-            m.d.sync += [serial.eq(v_f), left.eq(n)]
+        with m.If(tg.valid & tg.logit):
+            m.d.sync += [serial.eq(v_g), left.eq(n)]
         with m.If(self.begin):
             m.d.sync += more.eq(layer.classes)
 
@@ -239,11 +286,15 @@ class NeuronUnit(wiring.Component):
                 behind = Signal(place, name=f"place_{index}")
                 m.d.sync += behind.eq(at)
                 at = behind
-            m.d.sync += [c_e.eq(c_d), c_f.eq(c_e)]
+            current = c_b
+            for stage in "cdefg":
+                behind = Signal(currents, name=f"current_{stage}")
+                m.d.sync += behind.eq(current)
+                current = behind
             record = self.trace.p
             m.d.comb += [
-                self.trace.valid.eq(tf.valid & (tf.emit | is_readout)), record.layer.eq(self.layer_index),
+                self.trace.valid.eq(tg.valid & (tg.emit | is_readout)), record.layer.eq(self.layer_index),
                 record.step.eq(at.step), record.row.eq(at.row), record.col.eq(at.col), record.chunk.eq(at.chunk),
-                record.current.eq(c_f), record.membrane.eq(v_f), record.level.eq(s_out),
+                record.current.eq(current), record.membrane.eq(v_g), record.level.eq(s_out),
             ]
         return m

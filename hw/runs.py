@@ -28,7 +28,7 @@ class RunGenerator(wiring.Component):
 
     Members: i, stream of fields; o, stream of runs; idle, nothing inside.
 
-    One run per cycle, also across fields; latency two cycles. Runs without bits are dropped unless they carry a
+    One run per cycle, also across fields; latency three cycles. Runs without bits are dropped unless they carry a
     flag.
     """
 
@@ -51,51 +51,55 @@ class RunGenerator(wiring.Component):
         address = Signal(p.map_bits)
         weight, row_weight = Signal(p.weight_address_bits), Signal(p.weight_address_bits)
 
-        step = Signal()                     # the tap in work leaves for the clipping stage
-        first_tap = (row == 0) & (col == 0)
-        last_col = col == f.tap_cols - 1
-        last_tap = Signal()
+        step = Signal()                     # the tap in work leaves for the clipping stages
+        first_tap, last_col, last_row = Signal(), Signal(), Signal()
+        last_tap = last_col & last_row
         m.d.comb += [
-            last_tap.eq(last_col & (row == f.tap_rows - 1)),
-            step.eq(active & (~self.o.valid | self.o.ready)),
             self.i.ready.eq(~active | (step & last_tap)),
-            self.idle.eq(~active & ~self.o.valid),
         ]
         with m.If(step):
+            m.d.sync += first_tap.eq(0)
             with m.If(last_col):
                 m.d.sync += [col.eq(0), row.eq(row + 1), x.eq(f.x), y.eq(y + f.tap_dy),
                              address.eq(address + f.tap_row_step),
                              row_weight.eq(row_weight + f.tap_row_weights),
-                             weight.eq(row_weight + f.tap_row_weights)]
+                             weight.eq(row_weight + f.tap_row_weights),
+                             last_col.eq(f.tap_cols == 1), last_row.eq(row + 2 == f.tap_rows)]
             with m.Else():
-                m.d.sync += [col.eq(col + 1), x.eq(x + f.tap_col_step), weight.eq(weight + f.tap_col_weights)]
+                m.d.sync += [col.eq(col + 1), x.eq(x + f.tap_col_step), weight.eq(weight + f.tap_col_weights),
+                             last_col.eq(col + 2 == f.tap_cols)]
             with m.If(last_tap):
                 m.d.sync += active.eq(0)
         with m.If(self.i.ready & self.i.valid):
             m.d.sync += [active.eq(1), f.eq(self.i.p), row.eq(0), col.eq(0), y.eq(self.i.p.y), x.eq(self.i.p.x),
-                         address.eq(self.i.p.address), weight.eq(self.i.p.weight), row_weight.eq(self.i.p.weight)]
+                         address.eq(self.i.p.address), weight.eq(self.i.p.weight), row_weight.eq(self.i.p.weight),
+                         first_tap.eq(1), last_col.eq(self.i.p.tap_cols == 1), last_row.eq(self.i.p.tap_rows == 1)]
 
-        # Clip.
-        end = Signal(signed(X_BITS + 1))
-        clipped_end = Signal(signed(X_BITS + 1))
-        empty = Signal()
-        flags = Signal(3)
+        # Clip: where the run ends; then which part of it is inside.
+        cut = Signal(data.StructLayout({"valid": 1, "outside": 1, "flagged": 1, "x": signed(X_BITS),
+                                        "end": signed(X_BITS + 1), "x_limit": f.x_limit.shape(), "run": run(p)}))
+        moves = Signal()
         m.d.comb += [
-            end.eq(x + f.run_bits),
-            clipped_end.eq(Mux(end < f.x_limit, end, f.x_limit)),
-            empty.eq((y < 0) | (y >= f.y_limit) | (end <= 0) | (x >= f.x_limit)),
-            flags.eq((first_tap & (f.first | (f.doublings != 0))) | (last_tap & f.last)),
+            moves.eq(~self.o.valid | self.o.ready), step.eq(active & (~cut.valid | moves)),
+            self.idle.eq(~active & ~cut.valid & ~self.o.valid),
         ]
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
+        empty = Signal()
+        m.d.comb += empty.eq(cut.outside | (cut.end <= 0))
+        with m.If(moves):
+            m.d.sync += [
+                self.o.valid.eq(cut.valid & (~empty | cut.flagged)), cut.valid.eq(0),
+                self.o.p.eq(cut.run), self.o.p.empty.eq(empty),
+                self.o.p.bit_first.eq(Mux(cut.x < 0, 0, cut.x)),
+                self.o.p.bit_last.eq(Mux(cut.end < cut.x_limit, cut.end, cut.x_limit) - 1),
+            ]
         with m.If(step):
             m.d.sync += [
-                self.o.valid.eq(~empty | (flags != 0)),
-                self.o.p.first.eq(f.first & first_tap), self.o.p.last.eq(f.last & last_tap),
-                self.o.p.doublings.eq(Mux(first_tap, f.doublings, 0)),
-                self.o.p.diagonal.eq(f.diagonal), self.o.p.again.eq(f.again), self.o.p.empty.eq(empty),
-                self.o.p.address.eq(address),
-                self.o.p.bit_first.eq(Mux(x < 0, 0, x)), self.o.p.bit_last.eq(clipped_end - 1),
-                self.o.p.weight.eq(weight - Mux(f.diagonal, 0, x)),
+                cut.valid.eq(1), cut.x.eq(x), cut.end.eq(x + f.run_bits), cut.x_limit.eq(f.x_limit),
+                cut.outside.eq((y < 0) | (y >= f.y_limit) | (x >= f.x_limit)),
+                cut.flagged.eq((first_tap & (f.first | (f.doublings != 0))) | (last_tap & f.last)),
+                cut.run.first.eq(f.first & first_tap), cut.run.last.eq(f.last & last_tap),
+                cut.run.doublings.eq(Mux(first_tap, f.doublings, 0)),
+                cut.run.diagonal.eq(f.diagonal), cut.run.again.eq(f.again), cut.run.address.eq(address),
+                cut.run.weight.eq(weight - Mux(f.diagonal, 0, x)),
             ]
         return m

@@ -12,6 +12,12 @@ from amaranth.lib.wiring import In, Out
 from .params import CoreParams
 from .words import entry
 
+GROUP = 8
+"""Bits of a feature-map word among which the lowest is sought in one cycle."""
+
+RELEASE_LEAD = 5
+"""Cycles after `released` in which the accumulators still hold the sum that is to be taken."""
+
 
 def event(params: CoreParams) -> data.StructLayout:
     """Return the layout of an accumulator operation: acc = (first ? 0 : double ? 2*acc : acc) + weights & mask.
@@ -26,10 +32,17 @@ def event(params: CoreParams) -> data.StructLayout:
 class BitScanner(wiring.Component):
     """Emits, for each set bit of an entry, lowest first, the weight row that it adds.
 
-    Members: i, stream of entries; o, the event of this cycle (registered); enable, In: o may move on; idle.
+    Members
+    -------
+    i: In, stream of entries.
+    o: Out, the event of this cycle, which cannot be refused.
+    released: In, whoever takes the sums can take another one, at the latest RELEASE_LEAD cycles from now. It can take
+    one from the beginning; a sum begins when its predecessor has been promised that.
+    stalled: Out, in place of an event in this cycle a sum waited for that promise.
+    idle: Out.
 
-    One event per cycle, also across entries. A doubling costs a cycle only where it cannot ride on an addition
-    (two empty planes in a row, or empty planes at the end of a sum).
+    One event per cycle, also across entries; five cycles latency. A doubling costs a cycle only where it cannot ride
+    on an addition (two empty planes in a row, or empty planes at the end of a sum).
     """
 
     def __init__(self, params: CoreParams):
@@ -37,55 +50,109 @@ class BitScanner(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(entry(params))),
             "o": Out(event(params)),
-            "enable": In(1),
+            "released": In(1),
+            "stalled": Out(1),
             "idle": Out(1),
         })
 
     def elaborate(self, platform):
+        # A word is cut into groups, so that the loop "find the lowest bit, clear it, was it the last" spans GROUP
+        # bits only. Empty groups are passed over; one group per cycle feeds at least one event per cycle.
         m = Module()
         p = self._params
+        groups = p.word_bits // GROUP
 
-        e, have = Signal(entry(p)), Signal()
-        low = Signal(p.word_bits)               # the lowest set bit alone
-        rest = Signal(p.word_bits)
-        index = Signal((p.word_bits - 1).bit_length())
-        mask = Signal(p.lanes)
+        # Cycle 1: an entry and which of its groups have bits. What a first or a last event brings with it is told
+        # apart by flags, so that nothing has to be compared later.
+        flags = {"pre": 6, "pre_any": 1, "ride": 1, "post": 6, "post_none": 1, "post_one": 1,
+                 "first": 1, "last": 1, "diagonal": 1, "again": 1}
+        e = Signal(data.StructLayout({**flags, "bits": p.word_bits, "weight": p.weight_address_bits}))
+        have_entry, fresh, left = Signal(), Signal(), Signal(groups)
+        i = self.i.p
+        # Cycle 2: its next group. All bits of a diagonal entry lie in one chunk, and they are one event's mask.
+        g = Signal(data.StructLayout({**flags, "bits": GROUP, "weight": p.weight_address_bits,
+                                      "index": max(1, (groups - 1).bit_length()), "mask": p.lanes}))
+        have_group, take_group, take = Signal(), Signal(), Signal()
+        low, last_group = Signal(groups), Signal()
         m.d.comb += [
-            low.eq(e.bits & (~e.bits + 1)[:p.word_bits]),
-            rest.eq(Mux(e.diagonal, 0, e.bits & ~low)),
-            index.eq(Cat(reduce(or_, (low[j] for j in range(p.word_bits) if j >> k & 1))
-                         for k in range(len(index)))),
-            # All bits of a diagonal entry lie in one chunk.
-            mask.eq(reduce(or_, (e.bits.word_select(bank, p.lanes) for bank in range(p.banks)))),
+            low.eq(Cat(left[k] & ~left[:k].any() for k in range(groups))),
+            last_group.eq((left & ~low) == 0),
+            take_group.eq(~have_group | take),
+            self.i.ready.eq(~have_entry | (take_group & last_group)),
         ]
+        mask = reduce(or_, (e.bits.word_select(bank, p.lanes) for bank in range(p.banks)))
+        picked = reduce(or_, (e.bits.word_select(k, GROUP) & low[k].replicate(GROUP) for k in range(groups)))
+        with m.If(take_group):
+            m.d.sync += [
+                have_group.eq(have_entry), fresh.eq(0), left.eq(left & ~low),
+                g.bits.eq(Mux(e.diagonal, 1, picked)), g.weight.eq(e.weight), g.index.eq(_index(low)),
+                g.mask.eq(mask | (~e.diagonal).replicate(p.lanes)), g.diagonal.eq(e.diagonal), g.again.eq(e.again),
+                g.first.eq(e.first & fresh), g.last.eq(e.last & last_group),
+                g.pre.eq(e.pre), g.pre_any.eq(e.pre_any & fresh), g.ride.eq(e.ride & fresh),
+                g.post.eq(e.post), g.post_none.eq(e.post_none | ~last_group), g.post_one.eq(e.post_one | ~last_group),
+            ]
+        with m.If(self.i.ready):
+            m.d.sync += [
+                have_entry.eq(self.i.valid), fresh.eq(1),
+                left.eq(Mux(i.diagonal, 1, Cat(i.bits.word_select(g, GROUP).any() for g in range(groups)))),
+                e.bits.eq(i.bits), e.weight.eq(i.weight), e.first.eq(i.first), e.last.eq(i.last),
+                e.diagonal.eq(i.diagonal), e.again.eq(i.again),
+                e.pre.eq(i.before - 1), e.pre_any.eq(i.before > 1), e.ride.eq(i.before != 0),
+                e.post.eq(i.after), e.post_none.eq(i.after == 0), e.post_one.eq(i.after <= 1),
+            ]
 
-        some = Signal()
-        done = Signal()                         # this cycle's event is the entry's last
-        row = Signal(event(p))
+        # Cycle 3: its lowest bit, until there is none.
+        c, have = Signal.like(g), Signal()
+        some, single = Signal(), Signal()           # bits are left; not more than one
+        free, outstanding = Signal(init=1), Signal(2)    # sums ended and not released
+        low_bit, rest, done = Signal(GROUP), Signal(GROUP), Signal()
+        may = ~c.first | free
         m.d.comb += [
-            some.eq(e.bits.any()),
-            row.valid.eq(have), row.first.eq(e.first), row.diagonal.eq(e.diagonal), row.again.eq(e.again),
-            row.last.eq(e.last & done),
+            low_bit.eq(Cat(c.bits[k] & ~c.bits[:k].any() for k in range(GROUP))),
+            rest.eq(c.bits & ~low_bit),
+            done.eq(~c.pre_any & Mux(some, single & c.post_none, c.post_one)),
+            take.eq(~have | (may & done)),
         ]
-        after, before, bits = Signal(6), Signal(6), Signal(p.word_bits)
-        m.d.comb += [after.eq(e.after), before.eq(e.before), bits.eq(e.bits)]
-        with m.If(e.before > 1):
-            m.d.comb += [row.double.eq(1), before.eq(e.before - 1)]
-        with m.Elif(some):
-            m.d.comb += [row.double.eq(e.before), row.add.eq(1), row.mask.eq(Mux(e.diagonal, mask, ~0)),
-                         before.eq(0), bits.eq(rest), done.eq(~rest.any() & (e.after == 0))]
-        with m.Else():
-            m.d.comb += [row.double.eq(e.after != 0), after.eq(e.after - 1), done.eq(e.after <= 1)]
-
         out = Signal(event(p))
-        base, offset = Signal(p.weight_address_bits), Signal.like(index)
-        with m.If(self.enable):
-            m.d.sync += [out.eq(row), base.eq(e.weight), offset.eq(Mux(e.diagonal, 0, index)),
-                         e.first.eq(0), e.after.eq(after), e.before.eq(before), e.bits.eq(bits)]
-            with m.If(done):
-                m.d.sync += have.eq(0)
-            with m.If(self.i.ready & self.i.valid):
-                m.d.sync += [have.eq(1), e.eq(self.i.p)]
-        m.d.comb += [self.o.eq(out), self.o.weight.eq(base + offset)]
-        m.d.comb += [self.i.ready.eq(self.enable & (~have | done)), self.idle.eq(~have & ~self.o.valid)]
+        base, offset = Signal(p.weight_address_bits), Signal((p.word_bits - 1).bit_length())
+        stalled = Signal()
+        m.d.sync += [
+            out.valid.eq(have & may), out.first.eq(c.first), out.last.eq(c.last & done),
+            out.double.eq(Mux(c.pre_any, 1, Mux(some, c.ride, ~c.post_none))),
+            out.add.eq(~c.pre_any & some), out.mask.eq(Mux(c.pre_any | ~some, 0, c.mask)),
+            out.diagonal.eq(c.diagonal), out.again.eq(c.again),
+            base.eq(c.weight), offset.eq(Mux(c.diagonal, 0, Cat(_index(low_bit), c.index))),
+            stalled.eq(have & ~may),
+        ]
+        with m.If(have & may):
+            m.d.sync += c.first.eq(0)
+            with m.If(c.pre_any):
+                m.d.sync += [c.pre.eq(c.pre - 1), c.pre_any.eq(c.pre != 1)]
+            with m.Elif(some):
+                m.d.sync += [c.ride.eq(0), c.bits.eq(rest), some.eq(~single), single.eq(_single(rest))]
+            with m.Else():
+                m.d.sync += [c.post.eq(c.post - 1), c.post_one.eq(c.post == 2)]
+        with m.If(take):
+            m.d.sync += [have.eq(have_group), c.eq(g), some.eq(g.bits.any()), single.eq(_single(g.bits))]
+
+        # Cycles 4 and 5: the weight row's address.
+        outstanding_now = Signal(2)
+        ends = have & may & done & c.last
+        m.d.comb += outstanding_now.eq(outstanding + ends - self.released)
+        m.d.sync += [
+            outstanding.eq(outstanding_now), free.eq(outstanding_now <= 1),
+            self.o.eq(out), self.o.weight.eq(base + offset), self.stalled.eq(stalled),
+        ]
+        m.d.comb += self.idle.eq(~(have_entry | have_group | have | out.valid | self.o.valid))
         return m
+
+
+def _index(onehot):
+    """Return the number of the one bit that is set."""
+    return Cat(reduce(or_, (onehot[j] for j in range(len(onehot)) if j >> k & 1))
+               for k in range((len(onehot) - 1).bit_length()))
+
+
+def _single(bits):
+    """Return whether not more than one bit is set."""
+    return ~reduce(or_, (bits[k] & bits[:k].any() for k in range(1, len(bits))))

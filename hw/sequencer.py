@@ -19,7 +19,7 @@ from amaranth.lib.wiring import In, Out
 from qblif.host import abi
 
 from .baked import EMPTY, Contents
-from .layouts import LoadBus, abi_row
+from .layouts import LoadBus, abi_row, row_for
 from .params import CoreParams
 
 X_BITS = 21
@@ -73,7 +73,7 @@ class Sequencer(wiring.Component):
     begin: In, one cycle: start the layer. buffer: In, words to add to addresses of input sources.
     o: Out, stream of fields. idle: Out, nothing left to say of this layer.
 
-    One visit (field offered or source skipped) per cycle; two cycles from `begin` to the first field.
+    One visit (field offered or source skipped) per cycle; four cycles from `begin` to the first field.
     """
 
     def __init__(self, params: CoreParams, contents: Contents = EMPTY):
@@ -100,13 +100,13 @@ class Sequencer(wiring.Component):
         source_row = abi_row(abi.SOURCE_FIELDS)
         loaded = data.View(source_row, self.load.data[:source_row.size])
         m.d.comb += [
-            write.en.eq(self.load.valid & (self.load.memory == abi.MemoryId.SOURCES)),
+            write.en.eq(row_for(m, self.load, abi.MemoryId.SOURCES)),
             write.addr.eq(self.load.address),
             *(write.data[name].eq(loaded[name]) for name, *_ in abi.SOURCE_FIELDS),
         ]
-        # What a source remembers between visits: addresses of the field's row, its time step and its plane.
-        context = data.StructLayout({"row": p.map_bits, "step": p.map_bits, "plane": p.map_bits,
-                                     "y": signed(Y_BITS), "x": signed(X_BITS)})
+        # What a source remembers between visits: where its field is, and the addresses of the next row, step, plane.
+        context = data.StructLayout({"row": p.map_bits, "next_row": p.map_bits, "next_step": p.map_bits,
+                                     "next_plane": p.map_bits, "y": signed(Y_BITS), "x": signed(X_BITS)})
         m.submodules.contexts = contexts = Memory(shape=context, depth=p.contexts, init=[])
         remember = contexts.write_port()
         recall = contexts.read_port(domain="comb")
@@ -114,7 +114,7 @@ class Sequencer(wiring.Component):
         layer = self.layer
         is_max = layer.kind == abi.LayerKind.MAX
 
-        # First half: the loop counters, which need no source data.
+        # Cycle 1: the loop counters, which need no source data.
         busy = Signal()
         row, group, col, step = Signal(12), Signal(12), Signal(12), Signal(8)
         plane, again, source = Signal(6), Signal(16), Signal(8)
@@ -126,18 +126,21 @@ class Sequencer(wiring.Component):
             m.d.comb += last_again.eq(again == (1 << plane[:4]) - 1)
         else:
             m.d.comb += last_again.eq(1)
-        last_source = source == layer.sources - 1
+        ends = Signal(data.StructLayout({"source": 8, "step": 8, "col": 12, "group": 12, "row": 12}))
+        m.d.sync += [ends.source.eq(layer.sources - 1), ends.step.eq(layer.steps - 1), ends.col.eq(layer.cols - 1),
+                     ends.group.eq(layer.groups - 1), ends.row.eq(layer.rows - 1)]
+        last_source = source == ends.source
         last_plane = (plane == 0) & last_again
-        last_step = (step == layer.steps - 1) | layer.static
-        last_col = col == layer.cols - 1
-        last_group = group == layer.groups - 1
-        last_row = row == layer.rows - 1
+        last_step = (step == ends.step) | layer.static
+        last_col = col == ends.col
+        last_group = group == ends.group
+        last_row = row == ends.row
 
         visit = data.StructLayout({"valid": 1, "source": 8, "plane": 6, "new_plane": 1, "top_plane": 1, "again": 1,
                                    "last_again": 1, "last": 1, "step0": 1, "col0": 1, "group0": 1, "row0": 1,
                                    "weights": p.weight_address_bits, "bits": 16})
-        now = Signal(visit)      # visit in the second half
-        advance = Signal()       # the second half takes a new one
+        now = Signal(visit)      # visit whose row of the source table is being read
+        advance = Signal()       # all visits move on
 
         m.d.comb += [read.addr.eq(layer.source_first + source), read.en.eq(advance)]
         with m.If(advance):
@@ -186,59 +189,66 @@ class Sequencer(wiring.Component):
             m.d.sync += [busy.eq(layer.rows != 0), row.eq(0), group.eq(0), col.eq(0), step.eq(0), source.eq(0),
                          plane.eq(top), again.eq(0), group_weights.eq(0), group_bits.eq(0)]
 
-        # Second half: the source row is there; update its context and offer the field if the plane has one.
-        src = read.data
+        # Cycle 2: the source table is read. Cycle 3: what needs nothing but its row.
+        at, src = Signal(visit), Signal(_stored(p))
+        cur, fixed = Signal(visit), Signal(_stored(p))
+        takes_part, moves = Signal(), Signal()
+        under = Signal(p.map_bits)      # words from plane 0 to plane B-2
+        offset = Signal(7)
+        part = Signal()
+        m.d.comb += [
+            offset.eq(at.plane - src.exponent), part.eq((at.plane >= src.exponent) & (offset < src.planes)),
+        ]
+        with m.If(advance):
+            m.d.sync += [
+                at.eq(now), src.eq(read.data),
+                cur.eq(at), fixed.eq(src), takes_part.eq(part), moves.eq(part & at.last_again),
+                fixed.row_init.eq(src.row_init + Mux(src.input, self.buffer, 0)),
+                fixed.x_init.eq(src.x_init + Mux(src.diagonal, at.bits, 0)),
+                fixed.weight_first.eq(src.weight_first + at.weights),
+                under.eq(src.plane_top - src.plane_step),
+            ]
+
+        # Cycle 4: update the source's context and offer the field if the plane has one. The same source may come again
+        # in the next cycle, so no address takes more than one addition here.
         old = recall.data
         new = Signal(context)
-        m.d.comb += [recall.addr.eq(now.source), remember.addr.eq(now.source), remember.data.eq(new)]
-        new_position = now.step0 & now.top_plane
-        new_row = new_position & now.col0 & now.group0
-        takes_part = Signal()
-        offset = Signal(7)
+        m.d.comb += [recall.addr.eq(cur.source), remember.addr.eq(cur.source), remember.data.eq(new)]
+        new_position = cur.step0 & cur.top_plane
+        new_row = new_position & cur.col0 & cur.group0
+        row_address, step_address, address = (Signal(p.map_bits, name=name) for name in ("row_a", "step_a", "plane_a"))
         m.d.comb += [
-            offset.eq(now.plane - src.exponent),
-            takes_part.eq((now.plane >= src.exponent) & (offset < src.planes)),
-        ]
-        m.d.comb += [
-            new.row.eq(old.row), new.y.eq(old.y), new.x.eq(old.x), new.step.eq(old.step),
-        ]
-        with m.If(new_row):
-            with m.If(now.row0):
-                m.d.comb += [new.row.eq(src.row_init + Mux(src.input, self.buffer, 0)), new.y.eq(src.y_init)]
-            with m.Else():
-                m.d.comb += [new.row.eq(old.row + src.row_step), new.y.eq(old.y + src.y_step)]
-        with m.If(new_position):
-            with m.If(now.col0):
-                m.d.comb += new.x.eq(src.x_init + Mux(src.diagonal, now.bits, 0))
-            with m.Else():
-                m.d.comb += new.x.eq(old.x + src.x_step)
-        with m.If(now.top_plane):
-            m.d.comb += new.step.eq(Mux(now.step0, new.row, old.step + src.step_step))
-        address = Signal(p.map_bits)
-        m.d.comb += [
-            address.eq(Mux(now.top_plane, new.step + src.plane_top, old.plane)),
-            new.plane.eq(Mux(takes_part & now.last_again, address - src.plane_step, address)),
+            row_address.eq(Mux(new_row, Mux(cur.row0, fixed.row_init, old.next_row), old.row)),
+            step_address.eq(Mux(cur.step0, row_address, old.next_step)),
+            address.eq(Mux(cur.top_plane, step_address + fixed.plane_top, old.next_plane)),
+            new.row.eq(row_address),
+            new.next_row.eq(Mux(new_row, row_address + fixed.row_step, old.next_row)),
+            new.next_step.eq(Mux(cur.top_plane, step_address + fixed.step_step, old.next_step)),
+            new.next_plane.eq(Mux(~moves, address, Mux(cur.top_plane, step_address + under,
+                                                       old.next_plane - fixed.plane_step))),
+            new.y.eq(Mux(new_row, Mux(cur.row0, fixed.y_init, old.y + fixed.y_step), old.y)),
+            new.x.eq(Mux(new_position, Mux(cur.col0, fixed.x_init, old.x + fixed.x_step), old.x)),
         ]
 
         started = Signal()       # a field of this sum has been offered
         pending = Signal(6)      # scan steps since then
         passed = Signal(6)
-        m.d.comb += passed.eq(pending + now.new_plane if not unary else 0)
-        m.d.comb += advance.eq(~now.valid | ~takes_part | ~self.o.valid | self.o.ready)
+        m.d.comb += passed.eq(pending + cur.new_plane if not unary else 0)
+        m.d.comb += advance.eq(~cur.valid | ~takes_part | ~self.o.valid | self.o.ready)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        with m.If(now.valid & advance):
+        with m.If(cur.valid & advance):
             m.d.comb += remember.en.eq(1)
             m.d.sync += pending.eq(passed)
             with m.If(takes_part):
                 m.d.sync += [
                     self.o.valid.eq(1),
-                    self.o.p.first.eq(~started), self.o.p.last.eq(now.last),
-                    self.o.p.doublings.eq(passed), self.o.p.diagonal.eq(src.diagonal), self.o.p.again.eq(now.again),
+                    self.o.p.first.eq(~started), self.o.p.last.eq(cur.last),
+                    self.o.p.doublings.eq(passed), self.o.p.diagonal.eq(fixed.diagonal), self.o.p.again.eq(cur.again),
                     self.o.p.address.eq(address), self.o.p.y.eq(new.y), self.o.p.x.eq(new.x),
-                    self.o.p.weight.eq(src.weight_first + now.weights),
-                    *(self.o.p[name].eq(src[name]) for name in _GEOMETRY),
-                    pending.eq(0), started.eq(~now.last),
+                    self.o.p.weight.eq(fixed.weight_first),
+                    *(self.o.p[name].eq(fixed[name]) for name in _GEOMETRY),
+                    pending.eq(0), started.eq(~cur.last),
                 ]
-        m.d.comb += self.idle.eq(~busy & ~now.valid & ~self.o.valid)
+        m.d.comb += self.idle.eq(~(busy | now.valid | at.valid | cur.valid | self.o.valid))
         return m

@@ -1,4 +1,4 @@
-"""Synthesis figures of a design: proof that there is no multiplier, and what logic and memories become.
+"""Synthesis of a design: proof that there is no multiplier, what logic and memories become, and the netlist.
 
 Three looks, from the source downwards: `operators` counts the cells of Amaranth's own RTLIL, before anything could
 have been optimised away; `synthesise` counts the cells of the emitted SystemVerilog before technology mapping, and
@@ -209,14 +209,8 @@ def synthesise(verilog: str, target: str = "ecp5", top: str = _TOP, modules: boo
         tee -q -o modules.json stat -json
         """
     with tempfile.TemporaryDirectory() as folder:
-        # The packaged Yosys has a /tmp of its own; names relative to the working directory reach ours.
         work = Path(folder)
-        (work / "top.sv").write_text(verilog)
-        (work / "run.ys").write_text(script)
-        run = subprocess.run([*command, "-q", "run.ys"], cwd=work, capture_output=True, text=True, check=False)
-        if run.returncode:
-            said = (run.stdout + run.stderr).strip()[-2000:]
-            raise RuntimeError(f"Yosys failed with status {run.returncode}:\n{said}")
+        _run(command, script, verilog, work)
         generic = _statistics(work / "generic.json")[top]
         cells = _statistics(work / "mapped.json")[top]
         by_module = _statistics(work / "modules.json") if modules else {}
@@ -225,6 +219,51 @@ def synthesise(verilog: str, target: str = "ecp5", top: str = _TOP, modules: boo
     return Report(target, version, generic, cells,
                   tuple(_memory(*memory, rams) for memory in _declared_memories(verilog, top)),
                   {_path(name, top): found for name, found in by_module.items()})
+
+
+@dataclasses.dataclass(frozen=True)
+class Netlist:
+    """A design as device cells of the ECP5.
+
+    verilog: the flattened design as instances of cells; cells: cell -> count; library: Yosys' simulation models of
+    the device's cells, its block RAM left empty
+    """
+
+    verilog: str
+    cells: dict[str, int]
+    library: str
+
+
+def netlist(verilog: str, top: str = _TOP) -> Netlist:
+    """Synthesise emitted SystemVerilog for the ECP5 and return what would be placed and routed.
+
+    Everything but the last step of `synth_ecp5`, which gives cells and wires longer names. Takes about a minute.
+    Raises ToolMissing, and RuntimeError with Yosys' message where it fails."""
+    command, _ = _yosys()
+    script = f"""
+        read_verilog -sv top.sv
+        synth_ecp5 -top {top} -run begin:check
+        tee -q -o mapped.json stat -json
+        write_verilog -noattr netlist.v
+        design -reset
+        tee -q -o library.v read_verilog -D NO_INCLUDES -ppdump -lib +/ecp5/cells_sim.v
+        """
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        _run(command, script, verilog, work)
+        return Netlist((work / "netlist.v").read_text(), _statistics(work / "mapped.json")[top],
+                       (work / "library.v").read_text())
+
+
+def _run(command: list[str], script: str, verilog: str, work: Path) -> None:
+    """Run a script in folder `work`, where `verilog` is top.sv; raises RuntimeError with Yosys' message."""
+    # The packaged Yosys has a /tmp of its own; names relative to the working directory reach ours.
+    (work / "top.sv").write_text(verilog)
+    (work / "run.ys").write_text(script)
+    run = subprocess.run([*command, "-q", "run.ys"], cwd=work, capture_output=True, text=True, check=False)
+    if run.returncode:
+        said = (run.stdout + run.stderr).strip()[-2000:]
+        raise RuntimeError(f"Yosys failed with status {run.returncode}:\n{said}")
 
 
 def _path(module: str, top: str) -> str:

@@ -67,12 +67,16 @@ class State(enum.Enum):
     READ_WAIT = 7
     WRITE = 8
     TAKE = 9
-    COLLECT = 10
-    SETTLE = 11
-    STATE = 12
-    QUEUE = 13
-    CHECKSUM = 14
-    SEND = 15
+    COUNT = 10
+    JUDGE_COUNT = 11
+    MASK = 12
+    UNPACK = 13
+    COLLECT = 14
+    SETTLE = 15
+    STATE = 16
+    QUEUE = 17
+    CHECKSUM = 18
+    SEND = 19
 
 
 class Link(wiring.Component):
@@ -80,7 +84,7 @@ class Link(wiring.Component):
 
     A request that is one of the last STORED is not executed again: its response is sent again. One that is not yet
     due, since another before it was lost, is forgotten. So a host that repeats what was not answered, in order, is
-    served right whatever the line does. No request waits for the accelerator: each is executed in less than 2,000
+    served right whatever the line does. No request waits for the accelerator: each is executed in less than 4,000
     cycles, registers included, and answered when the response before it was sent.
 
     A reset by the CONTROL register empties both queues; the rest of an output frame that it cut off is discarded.
@@ -145,9 +149,13 @@ class Link(wiring.Component):
         status, last = Signal(8), Signal()
         lengths = Array(Signal.like(sender.words, name=f"length_{slot}") for slot in range(framing.STORED))
 
-        # The request, word by word: `word` is the one at `index` once `known`.
-        index, age, words, known = Signal.like(receiver.words), Signal(2), Signal.like(receiver.words), Signal()
-        m.d.comb += [receiver.address.eq(index), known.eq(age == 2), words.eq(receiver.words - 1)]
+        # The request, word by word: once `known`, `word` is the one at `index`; final: it is the last of the data;
+        # ended: there is none.
+        index, age, known = Signal.like(receiver.words), Signal(2), Signal()
+        words, request_data, final, ended = Signal.like(index), Signal.like(index), Signal(), Signal()
+        m.d.comb += [receiver.address.eq(index), known.eq(age == 2)]
+        m.d.sync += [words.eq(receiver.words - 1), request_data.eq(words - 2),
+                     final.eq(index + 1 == words), ended.eq(index == words)]
         word = receiver.data
         with m.If(~known):
             m.d.sync += age.eq(age + 1)
@@ -166,15 +174,18 @@ class Link(wiring.Component):
         # How long ago the request was due: 0 is now.
         overdue, count = Signal(8), Signal(8)    # count: of words read, collected, or cycles waited
         room, fits = Signal(range(framing.QUEUE_BEATS + 1)), Signal()
-        request_data = Signal.like(words)
-        m.d.sync += [room.eq(framing.QUEUE_BEATS - incoming_queue.level), request_data.eq(words - 2),
+        m.d.sync += [room.eq(framing.QUEUE_BEATS - incoming_queue.level),
                      overdue.eq(expected - header.sequence)]
-        is_program = Signal()
+        # Of packed beats: those that are missing, whether each of the next 32 is in the request, and how many of these
+        # are left.
+        packed, missing, mask, group = Signal(), Signal(16), Signal(32), Signal(6)
+        too_many = Signal()
+        m.d.sync += too_many.eq(missing > room)
         m.d.comb += [
-            is_program.eq(header.command == Command.PROGRAM),
-            incoming_queue.i.p.beat.data.eq(word),
-            incoming_queue.i.p.program.eq(is_program),
-            incoming_queue.i.p.beat.last.eq((argument.flags & framing.LAST != 0) & (index == words - 1)),
+            packed.eq(argument.flags & framing.PACKED != 0),
+            incoming_queue.i.p.beat.data.eq(Mux(packed & ~mask[0], 0, word)),
+            incoming_queue.i.p.program.eq(header.command == Command.PROGRAM),
+            incoming_queue.i.p.beat.last.eq((argument.flags & framing.LAST != 0) & Mux(packed, missing == 1, final)),
             self.bus.write_data.eq(word),
             self.bus.write_strobe.eq(0b1111),
             sender.slot.eq(header.sequence[:2]),
@@ -239,6 +250,8 @@ class Link(wiring.Component):
                             with m.If(argument.count <= framing.RESPONSE_DATA):
                                 m.d.sync += status.eq(Mux(fits, Status.OK, Status.REFUSED))
                                 m.next = State.TAKE
+                                with m.If(packed & fits):
+                                    m.next = State.COUNT
             # SYNC -- how this hardware was built
             with m.State(State.SYNC):
                 m.d.sync += count.eq(count + 1)
@@ -259,7 +272,7 @@ class Link(wiring.Component):
                     m.next = State.READ
             # WRITE -- one register after the other
             with m.State(State.WRITE):
-                with m.If(index == words):
+                with m.If(known & ended):
                     m.next = State.SETTLE
                 with m.Elif(known):
                     m.d.comb += self.bus.write.eq(1)
@@ -267,12 +280,47 @@ class Link(wiring.Component):
                     move(index + 1)
             # TAKE -- the request's beats into the queue, which has room for them
             with m.State(State.TAKE):
-                with m.If((index == words) | (status == Status.REFUSED)):
+                with m.If((status == Status.REFUSED) | known & ended):
                     m.next = State.COLLECT
                 with m.Elif(known):
                     m.d.comb += incoming_queue.i.valid.eq(1)
                     m.d.sync += place.eq(place + 1)
                     move(index + 1)
+            # COUNT, JUDGE_COUNT -- is there room for the packed beats?
+            with m.State(State.COUNT):
+                with m.If(known):
+                    m.d.sync += missing.eq(Mux(ended, 0, word))
+                    move(index + 1)
+                    m.next = State.JUDGE_COUNT
+            with m.State(State.JUDGE_COUNT):
+                with m.If(known):
+                    m.next = State.MASK
+                    with m.If(too_many):
+                        m.d.sync += status.eq(Status.REFUSED)
+                        m.next = State.COLLECT
+            # MASK -- which of the next 32 beats are in the request
+            with m.State(State.MASK):
+                with m.If(missing == 0):
+                    m.next = State.COLLECT
+                with m.Elif(known):
+                    m.d.sync += [mask.eq(word), group.eq(32)]
+                    move(index + 1)
+                    m.next = State.UNPACK
+                    with m.If(ended):
+                        m.d.sync += status.eq(Status.BAD_REQUEST)
+                        m.next = State.COLLECT
+            # UNPACK -- one beat after the other, those that are not in the request without waiting for a word
+            with m.State(State.UNPACK):
+                with m.If((missing == 0) | (group == 0)):
+                    m.next = State.MASK
+                with m.Elif(mask[0] & known & ended):
+                    m.d.sync += status.eq(Status.BAD_REQUEST)
+                    m.next = State.COLLECT
+                with m.Elif(~mask[0] | known):
+                    m.d.comb += incoming_queue.i.valid.eq(1)
+                    m.d.sync += [place.eq(place + 1), missing.eq(missing - 1), group.eq(group - 1), mask.eq(mask[1:])]
+                    with m.If(mask[0]):
+                        move(index + 1)
             # COLLECT -- what waits of one output frame
             with m.State(State.COLLECT):
                 with m.If((count == argument.count) | ~outgoing_queue.o.valid):

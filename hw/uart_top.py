@@ -54,9 +54,8 @@ class UartTop(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        options = {} if self._baked is None else {"baked": self._baked}
-        shell = Shell("uart", baked=self._baked is not None, clock_hz=self._clock_hz)
-        m.submodules.accelerator = accelerator = Accelerator(self._design, self._core, shell, **options)
+        shell = Shell("uart", clock_hz=self._clock_hz)
+        m.submodules.accelerator = accelerator = Accelerator(self._design, self._core, shell, self._baked)
         m.submodules.receiver = receiver = Receiver(self._cycles)
         m.submodules.transmitter = transmitter = Transmitter(self._cycles)
         m.submodules.link = link = Link()

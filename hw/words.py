@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
+from .link import Buffer
 from .params import CoreParams
 from .runs import run
 
@@ -27,11 +28,11 @@ def entry(params: CoreParams) -> data.StructLayout:
 class WordReader(wiring.Component):
     """Fetches the words of each run and hands on those with set bits.
 
-    Members: i, stream of runs; o, stream of entries; address, enable, data: the feature-map memory's read port
-    (data one cycle after address, held while enable is low); idle, nothing inside.
+    Members: i, stream of runs; o, stream of entries; address, data: the feature-map memory's read port (data one
+    cycle after address); idle, nothing inside.
 
-    One word per cycle, four cycles latency, and up to FIFO_DEPTH entries ahead of the bit scan. Doublings of
-    planes without set bits travel with the next entry, so that an empty plane costs no entry.
+    One word per cycle, seven cycles latency, and up to FIFO_DEPTH words ahead of the bit scan, those on their way
+    included. Doublings of planes without set bits travel with the next entry, so that an empty plane costs no entry.
     """
 
     def __init__(self, params: CoreParams):
@@ -40,7 +41,6 @@ class WordReader(wiring.Component):
             "i": In(stream.Signature(run(params))),
             "o": Out(stream.Signature(entry(params))),
             "address": Out(params.map_bits),
-            "enable": Out(1),
             "data": In(params.word_bits),
             "idle": Out(1),
         })
@@ -49,10 +49,18 @@ class WordReader(wiring.Component):
         m = Module()
         p = self._params
         low = (p.word_bits - 1).bit_length()            # bits of a position within a word
-        i = self.i.p
 
+        m.submodules.runs = runs = Buffer(run(p))
+        connect(m, flipped(self.i), runs.i)
+        i = runs.o.p
+
+        # Every word that sets out has a place in the queue, so nothing has to stop on the way.
         m.submodules.fifo = fifo = SyncFIFOBuffered(width=entry(p).size, depth=FIFO_DEPTH)
-        go = Signal()                                   # the stages below may move
+        room = Signal(range(FIFO_DEPTH + 1), init=FIFO_DEPTH)
+        room_now = Signal.like(room)
+        go, takes, drops = Signal(init=1), Signal(), Signal()
+        m.d.comb += room_now.eq(room - takes + drops + (fifo.r_rdy & fifo.r_en))
+        m.d.sync += [room.eq(room_now), go.eq(room_now != 0)]
 
         # Stage 1: the words of a run.
         flags = {"first": 1, "last": 1, "doublings": 6, "diagonal": 1, "again": 1}
@@ -67,11 +75,12 @@ class WordReader(wiring.Component):
         m.d.comb += [
             word.eq(Mux(amid, next_word, i.bit_first[low:])),
             last_word.eq(i.empty | (word == i.bit_last[low:])),
-            self.i.ready.eq(go & last_word),
+            runs.o.ready.eq(go & last_word), takes.eq(go & runs.o.valid),
         ]
-        with m.If(go):
+        m.d.sync += s1.valid.eq(takes)
+        with m.If(takes):
             m.d.sync += [
-                s1.valid.eq(self.i.valid),
+                amid.eq(~last_word), next_word.eq(word + 1),
                 s1.first.eq(i.first & ~amid), s1.last.eq(i.last & last_word),
                 s1.doublings.eq(Mux(amid, 0, i.doublings)),
                 s1.diagonal.eq(i.diagonal), s1.again.eq(i.again), s1.empty.eq(i.empty),
@@ -80,57 +89,50 @@ class WordReader(wiring.Component):
                 s1.weight.eq(i.weight + Mux(i.diagonal, 0, word << low)),
                 address.eq(i.address + word),
             ]
-            with m.If(self.i.valid):
-                m.d.sync += [amid.eq(~last_word), next_word.eq(word + 1)]
 
         # Stage 2: the memory reads; the mask is made meanwhile.
         s2 = Signal(stage)
         mask = Signal(p.word_bits)
-        ones = (1 << p.word_bits) - 1
-        m.d.comb += [self.address.eq(address), self.enable.eq(go)]
-        with m.If(go):
-            m.d.sync += [
-                s2.eq(s1),
-                mask.eq(Mux(s1.empty, 0, (ones << s1.bit_first)[:p.word_bits] & (ones >> (~s1.bit_last)[:low]))),
-            ]
+        m.d.comb += self.address.eq(address)
+        m.d.sync += [
+            s2.eq(s1),
+            mask.eq(Mux(s1.empty, 0, Cat((s1.bit_first <= bit) & (s1.bit_last >= bit) for bit in range(p.word_bits)))),
+        ]
 
-        # Stage 3: the masked word.
-        s3 = Signal(stage)
-        bits = Signal(p.word_bits)
-        with m.If(go):
-            m.d.sync += [s3.eq(s2), bits.eq(self.data & mask)]
+        # Stage 3: the masked word. Stage 4: whether it has bits.
+        s3, s4 = Signal(stage), Signal(stage)
+        bits_3, bits, some = Signal(p.word_bits), Signal(p.word_bits), Signal()
+        m.d.sync += [s3.eq(s2), bits_3.eq(self.data & mask), s4.eq(s3), bits.eq(bits_3), some.eq(bits_3.any())]
 
-        # Stage 4: merge. `held` waits for the next entry of its sum, or for the sum's end, to take its flags.
+        # Stage 5: merge. `held` waits for the next entry of its sum, or for the sum's end, to take its flags.
         held, held_valid = Signal(entry(p)), Signal()
         started, pending = Signal(), Signal(6)
-        some = Signal()
-        begun = Signal()
+        begun, becomes = Signal(), Signal()
         doublings = Signal(6)
         push = Signal()
         m.d.comb += [
-            some.eq(bits.any()),
-            begun.eq(started & ~s3.first),
-            doublings.eq(Mux(begun, pending + s3.doublings, 0)),    # doubling a sum of nothing is nothing
-            push.eq(held_valid & (held.last | (s3.valid & some))),
+            begun.eq(started & ~s4.first),
+            doublings.eq(Mux(begun, pending + s4.doublings, 0)),    # doubling a sum of nothing is nothing
+            becomes.eq(s4.valid & (some | (s4.last & ~begun))), drops.eq(s4.valid & ~becomes),
+            push.eq(held_valid & (held.last | (s4.valid & some))),
             fifo.w_data.eq(held),
             fifo.w_en.eq(push),
-            go.eq(~push | fifo.w_rdy),
         ]
-        with m.If(push & fifo.w_rdy):
+        with m.If(push):
             m.d.sync += held_valid.eq(0)
-        with m.If(go & s3.valid):
+        with m.If(s4.valid):
             m.d.sync += [started.eq(begun | some), pending.eq(Mux(some, 0, doublings))]
-            with m.If(some | (s3.last & ~begun)):
+            with m.If(becomes):
                 m.d.sync += [
-                    held_valid.eq(1), held.bits.eq(bits), held.weight.eq(s3.weight),
-                    held.before.eq(doublings), held.after.eq(0), held.first.eq(~begun), held.last.eq(s3.last),
-                    held.diagonal.eq(s3.diagonal), held.again.eq(s3.again),
+                    held_valid.eq(1), held.bits.eq(bits), held.weight.eq(s4.weight),
+                    held.before.eq(doublings), held.after.eq(0), held.first.eq(~begun), held.last.eq(s4.last),
+                    held.diagonal.eq(s4.diagonal), held.again.eq(s4.again),
                 ]
-            with m.Elif(s3.last):
+            with m.Elif(s4.last):
                 m.d.sync += [held.last.eq(1), held.after.eq(doublings)]
 
         m.d.comb += [
             self.o.valid.eq(fifo.r_rdy), self.o.p.as_value().eq(fifo.r_data), fifo.r_en.eq(self.o.ready),
-            self.idle.eq(~s1.valid & ~s2.valid & ~s3.valid & ~held_valid & (fifo.level == 0)),
+            self.idle.eq(~runs.o.valid & (room == FIFO_DEPTH)),
         ]
         return m

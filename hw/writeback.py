@@ -46,7 +46,8 @@ class WriteBack(wiring.Component):
         depth = max(16, 4 * p.chunks)
         m.submodules.fifo = fifo = SyncFIFOBuffered(width=levels(p).size, depth=depth)
         free = Signal(range(depth + 1), init=depth)
-        m.d.comb += [fifo.w_data.eq(self.i.payload), fifo.w_en.eq(self.i.valid), self.credit.eq(free != 0)]
+        m.d.comb += [fifo.w_data.eq(self.i.payload), fifo.w_en.eq(self.i.valid)]
+        m.d.sync += self.credit.eq(free > p.chunks)     # one may have been issued since `free` was counted
 
         # Gather: planes fill from the top, so that lane 0 ends up in bit 0.
         gather = Signal(data.ArrayLayout(p.lanes, p.level_bits))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import zipfile
 from pathlib import Path
@@ -19,8 +18,9 @@ EXTRAS = {"torch": "gen", "safetensors": "gen", "amaranth": "hw", "amaranth_yosy
           "sklearn": "sim", "cocotb": "dev", "cocotb_tools": "dev", "grpc": "board", "google": "board"}
 """What is not part of the host -> the extra that installs it."""
 
-DONE, DIFFERS, MISTAKE, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes: as asked; a comparison failed; a mistake to correct; Ctrl-C."""
+DONE, DIFFERS, MISTAKE, NO_TOOL, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes: as asked; a comparison failed; a mistake to correct; a project is complete, its tool is not here; Ctrl-C.
+"""
 
 
 def train(args: argparse.Namespace) -> int:
@@ -151,14 +151,14 @@ def bitstream(args: argparse.Namespace) -> int:
     """Build a board's bitstream, for networks loaded at run time or with one baked in; fail if it misses its clock."""
     from qblif.hw import boards
     from qblif.hw.ecp5 import ClockMissed, Multiplies
+    from qblif.hw.flow import ended_by_sigterm
     from qblif.sim import bitstream as build
     from qblif.sim.console import Stages
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the tools end with us
     board, toolchain = boards.find(args.board, args.toolchain)
     out = args.out or Path("build") / "bitstream" / board.name
     try:
-        with Stages() as progress:
+        with ended_by_sigterm(), Stages() as progress:
             made = build.make(board.name, out, network=args.network, lanes=args.lanes, toolchain=toolchain,
                               clock_hz=round(args.clock * 1e6) if args.clock else None,
                               seeds=range(args.seed, args.seed + args.seeds), progress=progress,
@@ -172,13 +172,17 @@ def bitstream(args: argparse.Namespace) -> int:
         print(f"{made.folder} is up to date: nothing that it is made from has changed")
     print(made.text)
     if made.bit is None:
-        return DONE
+        print(f"project       {made.folder}")
+        return NO_TOOL
     load = board.load.format(bit=made.bit)
     bundle = made.bundle or "NETWORK.qblif"
-    print(f"\nbitstream    {made.bit}\nreport       {made.folder / 'report.txt'}\nload it      {load}")
+    print(f"\nbitstream    {made.bit}")
+    if (made.folder / "report.txt").exists():
+        print(f"report       {made.folder / 'report.txt'}")
+    print(f"load it      {load}")
     if made.bundle is None:
         print(f"plan for it  qblif build NETWORK --design {made.folder / build.MANIFEST} -o NETWORK.qblif")
-    print(f"try it       qblif selftest --target serial:/dev/ttyUSB0 {bundle}")
+    print(f"try it       qblif selftest --target {board.target.format(bit=made.bit)} {bundle}")
     return DONE
 
 
@@ -196,6 +200,27 @@ def variants(args: argparse.Namespace) -> int:
 
     print(comparison.run(args.images))
     return DONE
+
+
+def netlist(args: argparse.Namespace) -> int:
+    """Synthesise small hardware for ECP5, simulate its cells on digits and compare with golden model and RTL."""
+    from qblif.gen.training import digits_data
+    from qblif.sim import pipeline, post_synthesis
+
+    data = digits_data()
+    if args.network is not None:
+        network = _network(args.network)
+    else:
+        from qblif.gen import network_file
+
+        network = network_file.load(pipeline.folded(pipeline.Options(), data).folder / pipeline.NETWORK)
+    try:
+        outcome = post_synthesis.run(network, data.test_x.numpy()[:args.images], lanes=args.lanes, cores=args.cores,
+                                     clusters=args.clusters)
+    except ValueError as error:  # a parameter outside its range
+        raise Mistake(str(error)) from error
+    print(post_synthesis.report([outcome]))
+    return DIFFERS if outcome.differences else DONE
 
 
 def board(args: argparse.Namespace) -> int:
@@ -419,6 +444,16 @@ def parser() -> argparse.ArgumentParser:
 
     command(variants).add_argument("--images", type=_number(1, 360), default=60, metavar="NUMBER",
                                    help="how many test images (default: 60)")
+
+    sub = command(netlist)
+    sub.add_argument("network", type=Path, nargs="?", metavar="NETWORK",
+                     help="file that `qblif fold` saved, of 8x8 digits (default: the network of `qblif sim`)")
+    sub.add_argument("--images", type=_number(1, 360), default=5, metavar="NUMBER",
+                     help="how many test images; a cell-level simulation takes seconds each (default: 5)")
+    for option, high, default, what in (("lanes", 256, 4, "output channels that a cluster adds at once"),
+                                        ("clusters", 16, 1, "clusters of a core"), ("cores", 64, 1, "cores")):
+        sub.add_argument(f"--{option}", type=_number(1, high), default=default, metavar="NUMBER",
+                         help=f"{what} (default: {default})")
     sub = command(board)
     sub.add_argument("bundle", type=Path, metavar="BUNDLE", help="file that `qblif build` saved")
     sub.add_argument("--board", choices=("pynq-z1", "pynq-z2", "zcu104", "kv260"),

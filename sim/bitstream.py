@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 
 import qblif
-from qblif import hw
 from qblif.gen import network_file
 from qblif.gen.plan import Plan, make_plan
 from qblif.host import abi
@@ -98,7 +97,7 @@ def make(board_name: str, out: Path, *, network: Path | None = None, lanes: int 
 
     key = cache.key(board.name, toolchain, str(clock_hz), repr(tuple(seeds)), json.dumps(design.to_dict()),
                     baked.program.tobytes() if baked else b"", baked.name if baked else "", emit.tool_versions(),
-                    json.dumps(implementation.versions(toolchain)), *_sources())
+                    json.dumps(implementation.versions(toolchain)), *boards.sources())
     before = _finished(out, key)
     if before is not None:
         return before
@@ -158,14 +157,6 @@ def _network(path: Path, design: DesignParams | None, lanes: int | None, impleme
     return _Network(name, plan.design, plan.program, plan)
 
 
-def _sources() -> list[bytes]:
-    """Return the texts that the hardware is made from."""
-    folder = Path(hw.__file__).parent
-    files = [*sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts),
-             Path(abi.__file__)]
-    return [part for path in files for part in (path.name.encode(), path.read_bytes())]
-
-
 def _finished(out: Path, key: str) -> Bitstream | None:
     """Return what is in the folder, if it was made from the same and no file of it was changed since."""
     try:
@@ -179,7 +170,7 @@ def _finished(out: Path, key: str) -> Bitstream | None:
 
 def _manifest(board, toolchain: str, key: str, design: DesignParams, built, baked: _Network | None, part: Path) -> dict:
     program_hash = Bundle.load(part / baked.name).program_hash if baked else None
-    files = {path.name: _sha256(path) for path in sorted(part.iterdir()) if path.is_file()}
+    files = {path.relative_to(part).as_posix(): _sha256(path) for path in sorted(part.rglob("*")) if path.is_file()}
     return {"format": FORMAT, "schema": SCHEMA, "qblif": qblif.__version__, "board": board.name, "part": board.part,
             "toolchain": toolchain, "front_end": built.front_end, "clock_hz": built.clock_hz, "abi": abi.ABI_VERSION,
             "build_hash": f"{design.build_hash:016x}", "program_hash": f"{program_hash:016x}" if baked else None,

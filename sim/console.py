@@ -88,7 +88,8 @@ class Waiting:
 class Stages:
     """The stages of a long build: called with (stage, seconds so far, what it is doing), as hw.flow.Progress.
 
-    On a terminal one line is redrawn; elsewhere a line is printed when a stage begins, and every `EVERY` seconds."""
+    On a terminal one line is redrawn; elsewhere a line is printed when a stage begins, and every `EVERY` seconds. What
+    is told at 0 seconds gets a line of its own."""
 
     EVERY = 30.0
 
@@ -101,7 +102,7 @@ class Stages:
     def __call__(self, stage: str, seconds: float, text: str) -> None:
         """Show what a stage is doing."""
         before, when, drawn = self._shown
-        new, now = stage != before or seconds < when, time.monotonic()
+        new, now = stage != before or seconds == 0, time.monotonic()
         line = f"{stage:<12} {seconds:4.0f} s  {text}"[:119]
         if self._terminal and (new or now - drawn > PAUSE):
             self._stream.write(("\n" if new and before else "\r") + line.ljust(self._width))

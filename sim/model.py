@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import enum
+import re
 from ctypes import POINTER, c_char_p, c_double, c_int, c_uint8, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 
@@ -73,10 +74,22 @@ SIGNATURES = {
 def load(path: Path) -> ctypes.CDLL:
     """Return the library `path` with its functions' types declared."""
     library = ctypes.CDLL(str(path))
+    library.folder = path.parent
     for name, (result, *arguments) in SIGNATURES.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     return library
+
+
+def with_source(problem: str, folder: Path) -> str:
+    """Return a model's message with the line of Verilog that it names, which lies in `folder`, behind it."""
+    found = re.search(r" at (\w+\.sv):(\d+)$", problem)
+    try:
+        lines = (folder / found[1]).read_text().splitlines() if found else []
+    except OSError:
+        lines = []
+    number = int(found[2]) if found else 0
+    return f"{problem}: {lines[number - 1].strip()}" if 0 < number <= len(lines) else problem
 
 
 def _pointer(array: np.ndarray, kind):
@@ -104,7 +117,8 @@ class Model:
 
     def _check(self, status: int) -> Status:
         if status in (Status.UNSTABLE, Status.STOPPED):
-            raise SimulationError(f"cycle {self.now}: {self._library.sim_problem(self._handle).decode()}")
+            raise SimulationError(f"cycle {self.now}: "
+                                  + with_source(self._library.sim_problem(self._handle).decode(), self._library.folder))
         return Status(status)
 
     @property

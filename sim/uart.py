@@ -46,6 +46,9 @@ CHUNK = 1_000
 REST = 4_000
 """Quiet clock cycles after which the clock stops until bytes come; longer than any request takes."""
 
+PAUSE = 0.02
+"""Seconds between looks at the pseudo-terminal while the clock stops."""
+
 SIGNATURES = {
     "uart_new": (c_void_p, c_double), "uart_free": (None, c_void_p), "uart_problem": (c_char_p, c_void_p),
     "uart_now": (c_uint64, c_void_p), "uart_quiet": (c_uint64, c_void_p), "uart_reset": (None, c_void_p),
@@ -123,6 +126,7 @@ class UartBoard:
         self._handle = self._library.uart_new(CYCLES_PER_BIT)
         self._lock = threading.Lock()
         self._problem: str | None = None
+        self._rested = 0.0
         self._master, slave = pty.openpty()
         tty.setraw(slave)
         os.set_blocking(self._master, False)
@@ -202,11 +206,11 @@ class UartBoard:
         with self._lock:
             return self._library.uart_bytes(self._handle, direction)
 
-    @property
-    def now(self) -> int:
-        """Clock cycles simulated so far."""
+    def seconds(self) -> float:
+        """Return the board's time: cycles simulated at CLOCK_HZ, and real seconds at rest, when there is nothing to
+        simulate. A host that measures time-outs with it meets the same board on fast and slow machines."""
         with self._lock:
-            return self._library.uart_now(self._handle)
+            return self._library.uart_now(self._handle) / CLOCK_HZ + self._rested
 
     # The thread ---------------------------------------------------------------------------------------------
 
@@ -217,8 +221,9 @@ class UartBoard:
         while not self._closing.is_set():
             with self._lock:
                 rest = self._library.uart_quiet(self._handle) > REST and not waiting
-            data, hung_up = self._from_host(0.02 if rest else 0, hung_up)
+            data, hung_up = self._from_host(PAUSE if rest else 0, hung_up)
             if rest and not data:
+                self._rested += PAUSE
                 continue
             with self._lock:
                 self._library.uart_send(self._handle, data, len(data))

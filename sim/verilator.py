@@ -20,13 +20,18 @@ from pathlib import Path
 from qblif.host.errors import CacheError, ToolMissing
 
 from . import cache
+from .model import SimulationError
 
 OLDEST = (5, 36)
 HARNESS = Path(__file__).with_name("harness.cpp")
 
 VERILATE = ("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--assert", "--threads", "1",
-            "-Wno-fatal", "-Wno-lint", "-Wno-style", "--prefix", "Vmodel", "--Mdir", "model")
-"""Verilator's arguments. Emitted Verilog has no X and initialises all registers, so X needs no care."""
+            "-Wno-fatal", "-Wno-lint", "-Wno-style", "-Werror-USERFATAL", "--prefix", "Vmodel", "--Mdir", "model")
+"""Verilator's arguments. Emitted Verilog has no X and initialises all registers, so X needs no care; netlists have some
+at pins that are not used. $fatal while the design is elaborated means that there is no such design."""
+
+REFUSED = re.compile(r"^%Error-USERFATAL: \S+ (.*)(?:\n.*In instance '(.*)')?", re.M)
+"""What Verilator says where the design itself refuses to be elaborated: the message, and which instance it is from."""
 
 COMMON = ("-std=c++20", "-fPIC", "-fvisibility=hidden", "-faligned-new", "-w", "-DVERILATOR=1", "-DVM_COVERAGE=0",
           "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0", "-DVL_USER_STOP",
@@ -148,7 +153,10 @@ def find_tools() -> Tools:
 
 
 def _run(command: list[str], where: Path, env: dict | None = None) -> None:
-    """Run a tool in folder `where`; raises CacheError when the disk is full, else ToolMissing with its messages."""
+    """Run a tool in folder `where`.
+
+    Raises CacheError when the disk is full, SimulationError when the design refuses to be elaborated, else ToolMissing
+    with the tool's messages."""
     run = subprocess.run(command, cwd=where, capture_output=True, text=True, env=env, stdin=subprocess.DEVNULL,
                          check=False)
     if run.returncode:
@@ -156,6 +164,10 @@ def _run(command: list[str], where: Path, env: dict | None = None) -> None:
         if "No space left on device" in text or "Disk quota exceeded" in text:
             raise CacheError(f"the disk is full under {cache.folder()} or the temporary folder. Free some space, or "
                              f"set QBLIF_CACHE (and TMPDIR) to folders elsewhere.")
+        refused = REFUSED.findall(text)
+        if refused:
+            raise SimulationError("the design stops before it begins: " + "; ".join(
+                f"{message} (in {instance})" if instance else message for message, instance in dict.fromkeys(refused)))
         raise ToolMissing(f"{command[0]} does not do its work (status {run.returncode}); a compiler or Verilator that "
                           f"is broken, or of a version that this one does not get on with. It says:\n"
                           f"{text[-3000:] or '(nothing)'}")
@@ -182,8 +194,8 @@ def build(verilog: str, *, top: str = "qblif_top", waves: bool = False, harness:
     """Return the path of the shared library that simulates module `top` of `verilog`, building it where needed.
 
     waves: the library can write VCD files, and is slower; harness: the C++ around the model. Takes 5 to 60 s, or
-    milliseconds when it is cached. Raises CacheError, and ToolMissing, with the tool's own words where it is there but
-    fails."""
+    milliseconds when it is cached. Raises CacheError, SimulationError where the design calls $fatal while it is
+    elaborated, and ToolMissing, with the tool's own words where it is there but fails."""
     tools = find_tools()
     traced = trace_ports(verilog, top)
     verilog += wrapper(verilog, top)

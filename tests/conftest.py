@@ -27,7 +27,7 @@ hypothesis.settings.register_profile("qblif", deadline=None, print_blob=True,
                                      suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("qblif")
 
-MARKERS = {"icarus": "icarus", "python310": "python3.10", "tcl": "tcl"}
+MARKERS = {"icarus": "icarus", "python310": "python3.10", "tcl": "tcl", "pynq": "pynq"}
 """Marker -> the name of what it needs, as QBLIF_REQUIRE spells it."""
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from qblif.host import abi, program
 from qblif.host.errors import QblifError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Board:
 
     name: on the command line; title: for people; part: the FPGA; family: of FPGAs; toolchains: that can build for it,
     the default first; clock_hz: of the accelerator, unless asked otherwise; module: of this package; load: how a
-    bitstream gets onto it, with {bit} for the file.
+    bitstream gets onto it, with {bit} for the file; target: where `qblif selftest` finds it, with {bit} again.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Board:
     clock_hz: int
     module: str
     load: str
+    target: str = "serial:/dev/ttyUSB0"
 
     def implementation(self) -> ModuleType:
         """Return the board's module."""
@@ -86,10 +88,26 @@ class Built:
 BOARDS: dict[str, Board] = {board.name: board for board in (
     Board("ulx3s", "Radiona ULX3S 85F", "LFE5U-85F-6BG381C", "ecp5", ("trellis",), 80_000_000, "ulx3s",
           "openFPGALoader -b ulx3s {bit}"),
+    *(Board(name, title, part, family, chains, 100_000_000, "xilinx",
+            "copy the folder with {bit} to the board; it is loaded when it is opened",
+            "pynq --option overlay={bit}")
+      for name, title, part, family, chains in (
+          ("pynq-z2", "TUL PYNQ-Z2", "xc7z020clg400-1", "zynq", ("vivado", "vivado-ps7", "openxc7")),
+          ("pynq-z1", "Digilent PYNQ-Z1", "xc7z020clg400-1", "zynq", ("vivado", "vivado-ps7", "openxc7")),
+          ("zcu104", "AMD ZCU104", "xczu7ev-ffvc1156-2-e", "zynqmp", ("vivado",)),
+          ("kv260", "AMD Kria KV260", "xck26-sfvc784-2LV-c", "zynqmp", ("vivado",)))),
 )}
 """Name -> board."""
 
 DEFAULT = "ulx3s"
+
+
+def sources() -> list[bytes]:
+    """Return the texts that the hardware is made from."""
+    folder = Path(__file__).parent.parent
+    files = [*sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts),
+             Path(abi.__file__), Path(program.__file__)]
+    return [part for path in files for part in (path.name.encode(), path.read_bytes())]
 
 
 def find(name: str, toolchain: str | None = None) -> tuple[Board, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from qblif.host.program import read_header
 from .. import ecp5, emit
 from ..ecp5_pll import Pll, solve
 from ..params import CoreParams, DesignParams
-from . import Board, Built, Options
+from . import Board, Built, Options, sources
 
 OSCILLATOR_HZ = 25_000_000
 
@@ -140,8 +141,14 @@ def build(board: Board, design: DesignParams, folder: Path, toolchain: str, opti
 
     pll = solve(OSCILLATOR_HZ, options.clock_hz)
     clock_hz = round(pll.output_hz)
-    options.progress("elaboration", 0.0, "Amaranth to SystemVerilog")
-    text = emit.emit(Ulx3s(UartTop(design, clock_hz, baked=options.baked), pll), board.name)
+    image = b"" if options.baked is None else options.baked.tobytes()
+    digest = hashlib.sha256(b"".join((repr((design, pll)).encode(), emit.tool_versions().encode(), image, *sources())))
+
+    def elaborate(where: Path) -> None:
+        options.progress("elaboration", 0.0, "Amaranth to SystemVerilog")
+        (where / "top.sv").write_text(emit.emit(Ulx3s(UartTop(design, clock_hz, baked=options.baked), pll), board.name))
+
+    text = (options.keep("ulx3s-text", digest.hexdigest()[:32], elaborate) / "top.sv").read_text()
     request = ecp5.Design(board.name, text, board.name, constraints(), board.part, DEVICE, float(pll.output_hz))
     program = 0 if options.baked is None else read_header(options.baked).program_hash
     report, files = ecp5.build(request, options.keep, seeds=options.seeds, build_hash=design.build_hash,

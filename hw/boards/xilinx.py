@@ -8,102 +8,65 @@ Vivado; ``python -m qblif.hw.boards.xilinx FOLDER`` then checks the result and p
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import hashlib
 import importlib.resources
 import json
 import re
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from qblif import __version__
-from qblif.host import abi, bitfile
-from qblif.host.errors import QblifError
+from qblif.host import bitfile, overlays
+from qblif.host.errors import OverlayError, QblifError
 from qblif.host.hwh import ADDRESS_RANGE, BASE_ADDRESS, INSTANCE, PROCESSORS, hwh, patch_hwh
+from qblif.host.program import read_header
 
 from ..dma_top import DmaTop
-from ..emit import emit, tool_versions
-from ..flow import BuildError, Progress, quiet, run
+from ..emit import emit
+from ..flow import BuildError, run
 from ..params import DesignParams
+from . import BOARDS, Board, Built, Options
 from .block import wrapper
+from .ulx3s import default_design
 from .zynq7 import Zynq7
 
-EXIT_BUILT = 0
-"""Exit status: the overlay is complete."""
-
-EXIT_PROJECT_ONLY = 3
-"""Exit status: the project folder is complete, but there is no bitstream, since its tool is not on the PATH."""
+__all__ = ["TOOLCHAINS", "build", "default_design", "finish", "project", "ps_config", "versions"]
 
 TIMEOUT = 4 * 3600
 """Seconds that a tool may take, unless told otherwise."""
 
-MANIFEST = "manifest.json"
-FORMAT = 1
-"""Incremented whenever the meaning of a manifest's entries changes."""
+PROJECT = "project.json"
+"""What a project folder is: board, tool chain, clock, hashes of the hardware, the program and every file."""
 
+ADDRESS_BITS = {"zynq": 32, "zynqmp": 40}
+"""Family -> width of the accelerator's memory addresses."""
 
-@dataclasses.dataclass(frozen=True)
-class XilinxBoard:
-    """A board with a Zynq.
-
-    name: as BOARD= spells it; title: for people; pynq: as PYNQ spells it; part: device, package and grade; family:
-    key of hwh.PROCESSORS; address_bits: of the accelerator's memory addresses; settings: of Vivado's processing
-    system, beside the ports that `ps_config` opens.
-    """
-
-    name: str
-    title: str
-    pynq: str
-    part: str
-    family: str
-    address_bits: int
-    settings: dict[str, str]
-
-    @property
-    def toolchains(self) -> tuple[str, ...]:
-        """What can build for it, the default first."""
-        return tuple(name for name, chain in TOOLCHAINS.items() if self.family in chain.families)
-
-    def ps_config(self, clock_mhz: float) -> dict[str, str]:
-        """Return the settings of the processing system in a block design: clock 0, its reset, two ports.
-
-        Memory and pins are left alone: the boot loader has set them up, and no bitstream changes them."""
-        if self.family == "zynq":
-            return self.settings | {
-                "CONFIG.PCW_FCLK0_PERIPHERAL_CLKSRC": "IO PLL",
-                "CONFIG.PCW_FPGA0_PERIPHERAL_FREQMHZ": f"{clock_mhz:g}",
-                "CONFIG.PCW_EN_CLK0_PORT": "1", "CONFIG.PCW_EN_RST0_PORT": "1",
-                "CONFIG.PCW_USE_M_AXI_GP0": "1",
-                "CONFIG.PCW_USE_S_AXI_HP0": "1", "CONFIG.PCW_S_AXI_HP0_DATA_WIDTH": "64",
-            }
-        return self.settings | {
-            "CONFIG.PSU__FPGA_PL0_ENABLE": "1",
-            "CONFIG.PSU__CRL_APB__PL0_REF_CTRL__SRCSEL": "IOPLL",
-            "CONFIG.PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ": f"{clock_mhz:g}",
-            "CONFIG.PSU__USE__M_AXI_GP0": "1", "CONFIG.PSU__MAXIGP0__DATA_WIDTH": "32",
-            "CONFIG.PSU__USE__M_AXI_GP1": "0", "CONFIG.PSU__USE__M_AXI_GP2": "0",
-            "CONFIG.PSU__USE__S_AXI_GP2": "1", "CONFIG.PSU__SAXIGP2__DATA_WIDTH": "64",
-        }
-
-
-# Crystal, processor and memory clock of the boards' own boot images: with them Vivado's idea of the PLLs is theirs.
+# Crystal, processor and memory clock as the boards' own boot images have them: then Vivado thinks of the same PLLs.
 _ZYNQ = {"CONFIG.PCW_CRYSTAL_PERIPHERAL_FREQMHZ": "50", "CONFIG.PCW_APU_PERIPHERAL_FREQMHZ": "650",
          "CONFIG.PCW_UIPARAM_DDR_FREQ_MHZ": "525"}
 _ZYNQMP = {"CONFIG.PSU__DDR_HIGH_ADDRESS_GUI_ENABLE": "1"}
+_SETTINGS = {"pynq-z2": _ZYNQ, "pynq-z1": _ZYNQ, "zcu104": _ZYNQMP | {"CONFIG.PSU__PSS_REF_CLK__FREQMHZ": "33.330"},
+             "kv260": _ZYNQMP | {"CONFIG.PSU__PSS_REF_CLK__FREQMHZ": "33.333"}}
 
-BOARDS = {board.name: board for board in (
-    XilinxBoard("pynq-z2", "TUL PYNQ-Z2", "Pynq-Z2", "xc7z020clg400-1", "zynq", 32, _ZYNQ),
-    XilinxBoard("pynq-z1", "Digilent PYNQ-Z1", "Pynq-Z1", "xc7z020clg400-1", "zynq", 32, _ZYNQ),
-    XilinxBoard("zcu104", "AMD ZCU104", "ZCU104", "xczu7ev-ffvc1156-2-e", "zynqmp", 40,
-                _ZYNQMP | {"CONFIG.PSU__PSS_REF_CLK__FREQMHZ": "33.330"}),
-    XilinxBoard("kv260", "AMD Kria KV260", "KV260", "xck26-sfvc784-2LV-c", "zynqmp", 40,
-                _ZYNQMP | {"CONFIG.PSU__PSS_REF_CLK__FREQMHZ": "33.333"}),
-)}
-"""Name -> board."""
+
+def ps_config(board: Board, clock_mhz: float) -> dict[str, str]:
+    """Return the settings of the processing system in a block design: crystal, clock 0, its reset, two ports.
+
+    Memory and pins are left alone: the boot loader has set them up, and no bitstream changes them."""
+    if board.family == "zynq":
+        return _SETTINGS[board.name] | {
+            "CONFIG.PCW_FCLK0_PERIPHERAL_CLKSRC": "IO PLL", "CONFIG.PCW_FPGA0_PERIPHERAL_FREQMHZ": f"{clock_mhz:g}",
+            "CONFIG.PCW_EN_CLK0_PORT": "1", "CONFIG.PCW_EN_RST0_PORT": "1", "CONFIG.PCW_USE_M_AXI_GP0": "1",
+            "CONFIG.PCW_USE_S_AXI_HP0": "1", "CONFIG.PCW_S_AXI_HP0_DATA_WIDTH": "64",
+        }
+    return _SETTINGS[board.name] | {
+        "CONFIG.PSU__FPGA_PL0_ENABLE": "1", "CONFIG.PSU__CRL_APB__PL0_REF_CTRL__SRCSEL": "IOPLL",
+        "CONFIG.PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ": f"{clock_mhz:g}",
+        "CONFIG.PSU__USE__M_AXI_GP0": "1", "CONFIG.PSU__MAXIGP0__DATA_WIDTH": "32",
+        "CONFIG.PSU__USE__M_AXI_GP1": "0", "CONFIG.PSU__USE__M_AXI_GP2": "0",
+        "CONFIG.PSU__USE__S_AXI_GP2": "1", "CONFIG.PSU__SAXIGP2__DATA_WIDTH": "64",
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,25 +106,7 @@ TOOLCHAINS = {
                          "openXC7 (github.com/openXC7/toolchain-nix, or its snap or container); set PRJXRAY_DB_DIR, "
                          "and CHIPDB where nextpnr does not find its chip database"),
 }
-"""TOOLCHAIN= -> how it works; the first that knows a board's family is its default."""
-
-
-class OverlayError(QblifError):
-    """What a tool left behind is not the bitstream asked for."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What became of a build.
-
-    folder: the project; overlay: folder with qblif.bit, qblif.hwh and manifest.json, None where no tool ran; summary:
-    for people; status: EXIT_BUILT or EXIT_PROJECT_ONLY.
-    """
-
-    folder: Path
-    overlay: Path | None
-    summary: str
-    status: int
+"""Name -> how it works."""
 
 
 def _tcl(values: dict[str, object]) -> str:
@@ -182,7 +127,7 @@ def _resource(name: str) -> str:
     return (importlib.resources.files(__package__) / name).read_text(encoding="utf-8")
 
 
-def _readme(board: XilinxBoard, chain: Toolchain, clock_mhz: float) -> str:
+def _readme(board: Board, chain: Toolchain, clock_mhz: float) -> str:
     return f"""\
 qblif {__version__} for {board.title} ({board.part}), {clock_mhz:g} MHz, built with {chain.title}
 
@@ -198,14 +143,16 @@ Then, where qblif is installed (result/ can be copied back from another machine)
     python -m qblif.hw.boards.xilinx .
 
 checks it and makes overlay/ with qblif.bit, qblif.hwh and manifest.json: what the board needs.
+(The .hwh beside this file is what the overlay gets, or what is added to Vivado's own.)
 """
 
 
-def project(board: XilinxBoard, dma: DmaTop, toolchain: str, clock_mhz: float, program_hash: int = 0, jobs: int = 2,
+def project(board: Board, dma: DmaTop, toolchain: str, clock_mhz: float, program_hash: int = 0, jobs: int = 2,
             timeout: float = TIMEOUT) -> dict[str, str]:
     """Return all files of a project folder but its manifest, path -> text.
 
-    dma: the accelerator, elaborated here; program_hash: of what is baked into it; the others as in `build`."""
+    dma: the accelerator, elaborated here; program_hash: of what is baked into it, or 0; jobs: processes that
+    Vivado may use; timeout: seconds for it."""
     chain, block = TOOLCHAINS[toolchain], toolchain == "vivado"
     actual = PROCESSORS[board.family].clock(clock_mhz)[2]
     if block:
@@ -224,7 +171,7 @@ def project(board: XilinxBoard, dma: DmaTop, toolchain: str, clock_mhz: float, p
             settings |= {
                 "instance": INSTANCE, "base_address": f"0x{BASE_ADDRESS[board.family]:X}",
                 "address_range": f"{ADDRESS_RANGE >> 10}K", "timeout_minutes": max(1, int(timeout / 60)),
-                "ps_config": " ".join(f"{name} {{{value}}}" for name, value in board.ps_config(actual).items())}
+                "ps_config": " ".join(f"{name} {{{value}}}" for name, value in ps_config(board, actual).items())}
         else:
             files["qblif.xdc"] = (f"# The processing system's clock 0, before its buffer.\n"
                                   f"create_clock -name fclk0 -period {1000 / actual:.3f} "
@@ -235,131 +182,107 @@ def project(board: XilinxBoard, dma: DmaTop, toolchain: str, clock_mhz: float, p
     return files
 
 
-def build(board: str, design: DesignParams, out: str | Path, toolchain: str | None = None, clock_mhz: float = 100,
-          baked: np.ndarray | None = None, *, timeout: float = TIMEOUT, jobs: int = 2, progress: Progress = quiet,
-          say: Callable[[str], None] = print) -> Outcome:
-    """Write the project folder for a board, run its tool where that is on the PATH, and check what came out.
+def versions(toolchain: str) -> dict[str, str]:
+    """Return the programs that `build` would run and where they are; none are started."""
+    return {name: shutil.which(name) or "not on the PATH" for names in TOOLCHAINS[toolchain].programs
+            for name in ((names,) if isinstance(names, str) else names)}
 
-    Parameters
-    ----------
-    board: key of BOARDS; design: sizes of the cores (without trace); out: folder, made if need be; toolchain: one of
-    the board's, None for its default; clock_mhz: asked for, the board's clock gives that or just below; baked: program
-    image to be in place from power-up; timeout: seconds for the tool; jobs: processes Vivado may use; progress: as
-    flow.run has it; say: called with lines for people
 
-    A folder whose overlay was made from the very same files is left as it is. Raises ValueError for what cannot be
-    built, BuildError where the tool fails or takes too long, OverlayError where its result is another than asked for.
-    """
-    if board not in BOARDS:
-        raise ValueError(f"the board is {board!r}, allowed is one of {', '.join(BOARDS)}")
-    chosen = BOARDS[board]
-    toolchain = toolchain or chosen.toolchains[0]
-    if toolchain not in chosen.toolchains:
-        raise ValueError(f"the toolchain is {toolchain!r}; for {board} it is one of {', '.join(chosen.toolchains)}")
-    chain, folder = TOOLCHAINS[toolchain], Path(out)
-    actual = PROCESSORS[chosen.family].clock(clock_mhz)[2]
+def build(board: Board, design: DesignParams, folder: Path, toolchain: str, options: Options) -> Built:
+    """Write the project into `folder`, run its tool where that is on the PATH, and make the overlay of the result.
+
+    The clock is the fastest that the board can make up to options.clock_hz. Without the tool the project is all there
+    is, and `Built.bit` None. Raises ValueError for a clock or a design that cannot be, BuildError where the tool fails,
+    takes too long, or leaves another result than was asked for."""
+    chain, asked_mhz = TOOLCHAINS[toolchain], options.clock_hz / 1e6
+    clock_mhz = PROCESSORS[board.family].clock(asked_mhz)[2]
     if any(core.trace for core in design.cores):
         raise ValueError("the design has trace ports, which are for simulation; build it without")
-    program_hash = 0 if baked is None else int(baked[4]) | int(baked[5]) << 32
-    dma = _accelerator(chosen, design, baked)
-
-    files = project(chosen, dma, toolchain, clock_mhz, program_hash, jobs, timeout)
-    manifest = {
-        "format": FORMAT, "qblif": __version__, "abi": abi.ABI_VERSION, "board": board, "part": chosen.part,
-        "family": chosen.family, "toolchain": toolchain, "clock_mhz": actual, "build_hash": f"{design.build_hash:016x}",
-        "program_hash": f"{program_hash:016x}" if baked is not None else None, "design": design.to_dict(),
-        "emitted_by": tool_versions(), "files": {name: _sha256(text.encode()) for name, text in sorted(files.items())},
-    }
-    if _up_to_date(folder, manifest):
-        return Outcome(folder, folder / "overlay", f"{folder / 'overlay'} is up to date", EXIT_BUILT)
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in ("result", "overlay", "vivado"):
-        shutil.rmtree(folder / stale, ignore_errors=True)
+    timeout = options.timeout or TIMEOUT
+    program_hash = 0 if options.baked is None else read_header(options.baked).program_hash
+    options.progress("elaboration", 0.0, "Amaranth to Verilog")
+    dma = DmaTop(design, ADDRESS_BITS[board.family], baked=options.baked)
+    files = project(board, dma, toolchain, clock_mhz, program_hash, timeout=timeout)
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    if actual < clock_mhz * 0.999:
-        say(f"{chosen.title} cannot make {clock_mhz:g} MHz from its PLL; the clock is {actual:.6g} MHz")
+    (folder / PROJECT).write_text(json.dumps({
+        "board": board.name, "toolchain": toolchain, "clock_mhz": clock_mhz, "build_hash": f"{design.build_hash:016x}",
+        "program_hash": f"{program_hash:016x}",
+        "files": {name: _sha256(text.encode()) for name, text in sorted(files.items())}}, indent=1) + "\n")
+    slower = "" if clock_mhz > 0.999 * asked_mhz else f" (the fastest that its PLL gives up to {asked_mhz:g} MHz)"
+    text = f"{board.title}, {chain.title}, {clock_mhz:.6g} MHz{slower}"
+    clock_hz = round(clock_mhz * 1e6)
 
     if chain.missing:
-        return Outcome(folder, None, (
-            f"no bitstream was made: {', '.join(chain.missing)} "
-            f"{'is' if len(chain.missing) == 1 else 'are'} not on the PATH.\n"
-            f"The project is complete. With {chain.get}:\n"
-            f"  cd {folder} && {' '.join(chain.command)}\n"
-            f"makes {folder / 'result' / 'qblif.bit'}, and then\n"
-            f"  python -m qblif.hw.boards.xilinx {folder}\n"
-            f"checks it and makes {folder / 'overlay'}."), EXIT_PROJECT_ONLY)
-    run("build", chain.command, folder, timeout, progress, expected=("result/qblif.bit",))
-    return finish(folder)
-
-
-def _accelerator(board: XilinxBoard, design: DesignParams, baked: np.ndarray | None) -> DmaTop:
-    options = {} if baked is None else {"baked": baked}
-    return DmaTop(design, board.address_bits, **options)
-
-
-def _up_to_date(folder: Path, manifest: dict) -> bool:
-    """Return whether the folder's overlay was made from these very files, and is still what was made."""
+        verb = "is" if len(chain.missing) == 1 else "are"
+        return Built(None, clock_hz, "dma", (
+            f"{text}\n"
+            f"no bitstream was made: {', '.join(chain.missing)} {verb} not on the PATH; the project is complete\n"
+            f"get it        {chain.get}\n"
+            f"run there     {' '.join(chain.command)}\n"
+            f"              which makes result/qblif.bit, with reports of timing and utilisation\n"
+            f"then          python -m qblif.hw.boards.xilinx .\n"
+            f"              which checks it and makes overlay/ with qblif.bit, qblif.hwh and manifest.json"),
+            {"missing": chain.missing})
     try:
-        made = json.loads((folder / "overlay" / MANIFEST).read_text(encoding="utf-8"))
-        results = made.pop("results")
-        return made == manifest and all(_sha256((folder / "overlay" / name).read_bytes()) == digest
-                                        for name, digest in results["files"].items())
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return False
+        run(toolchain, chain.command, folder, timeout, options.progress, expected=("result/qblif.bit",))
+        _, timing = finish(folder)
+    except QblifError as error:
+        # The log is all that is kept of a build that failed: it is to hold the reports, too.
+        log = "\n\n".join([_read(folder / f"{toolchain}.log"), *map(_read, sorted(folder.glob("result/*.rpt")))])
+        raise BuildError(error.message, toolchain, log, hint=error.hint) from error
+    # Vivado's own project is thousands of files, and comes back by running the script again.
+    shutil.rmtree(folder / "vivado", ignore_errors=True)
+    return Built("overlay/qblif.bit", clock_hz, "dma", f"{text}: {_told(timing)}", {"timing": timing})
 
 
-def finish(folder: str | Path) -> Outcome:
-    """Check what a tool left in a project folder, and make its overlay folder of it.
+def finish(folder: str | Path) -> tuple[overlays.Overlay, dict[str, float | str]]:
+    """Check what a tool left in a project folder, and make its overlay of it; return that and the timing.
 
-    Checked: the project's files are those of the manifest; the bitstream is for the board's part; the clock is met.
+    Checked: the project's files are as they were written; the bitstream is for the board's part; the clock is met.
     Raises OverlayError, or BitfileError and HwhError where a file is damaged."""
     folder = Path(folder)
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        board, toolchain = BOARDS[manifest["board"]], manifest["toolchain"]
-        listed, clock_mhz = manifest["files"], float(manifest["clock_mhz"])
-        build_hash, program_hash = int(manifest["build_hash"], 16), int(manifest["program_hash"] or "0", 16)
+        values = json.loads((folder / PROJECT).read_text(encoding="utf-8"))
+        board, toolchain, listed = BOARDS[values["board"]], values["toolchain"], dict(values["files"])
+        command, clock_mhz = " ".join(TOOLCHAINS[toolchain].command), float(values["clock_mhz"])
+        build_hash, program_hash = int(values["build_hash"], 16), int(values["program_hash"], 16)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OverlayError(f"{folder} is no project folder of qblif: {type(error).__name__}: {error}",
-                           hint="Name the folder that `qblif bitstream` wrote; it holds a manifest.json.") from None
+        raise OverlayError(f"{folder} is no project folder: {PROJECT}: {type(error).__name__}: {error}",
+                           hint="name the folder that `qblif bitstream` wrote for a PYNQ board") from None
     changed = [name for name, digest in listed.items()
                if not (folder / name).is_file() or _sha256((folder / name).read_bytes()) != digest]
     if changed:
         raise OverlayError(f"{', '.join(changed)} in {folder} changed since the project was written: what was built "
-                           f"may be another design", hint="Write the project again (qblif bitstream) and build it.")
-    result = folder / "result"
+                           f"may be another design", hint="write the project again (qblif bitstream) and build that")
+    result, again = folder / "result", f"run in {folder}: {command}"
     if not (result / "qblif.bit").is_file():
-        raise OverlayError(f"{folder} has no result/qblif.bit: the tool has not run, or failed",
-                           hint=f"Run there: {' '.join(TOOLCHAINS[toolchain].command)}")
+        raise OverlayError(f"{folder} has no result/qblif.bit: the tool has not run, or failed", hint=again)
     bit = bitfile.read(result / "qblif.bit")
     if not bitfile.same_part(bit.part, board.part):
         raise OverlayError(f"the bitstream is for the part {bit.part!r}, {board.title} has a {board.part}",
-                           hint="Build this project, not another one, and do not change its settings.")
+                           hint="build this project, not another one, and leave its settings as they are")
     timing = _timing(result, toolchain, clock_mhz)
+    text = (folder / "qblif.hwh").read_text(encoding="utf-8")
     if toolchain == "vivado":
         if not (result / "vivado.hwh").is_file():
-            raise OverlayError(f"{folder} has no result/vivado.hwh: the tool did not end well",
-                               hint=f"Run there: {' '.join(TOOLCHAINS[toolchain].command)}")
+            raise OverlayError(f"{folder} has no result/vivado.hwh: the tool did not come to its end", hint=again)
         text = patch_hwh((result / "vivado.hwh").read_text(encoding="utf-8"), clock_mhz, build_hash, program_hash)
-    else:
-        text = (folder / "qblif.hwh").read_text(encoding="utf-8")
 
     overlay = folder / "overlay"
     shutil.rmtree(overlay, ignore_errors=True)
     overlay.mkdir()
     shutil.copyfile(result / "qblif.bit", overlay / "qblif.bit")
     (overlay / "qblif.hwh").write_text(text, encoding="utf-8")
-    manifest["results"] = {
-        "made": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "timing": timing,
-        "bit": {"design": bit.design, "part": bit.part, "date": bit.date, "time": bit.time},
-        "files": {name: _sha256((overlay / name).read_bytes()) for name in ("qblif.bit", "qblif.hwh")}}
-    # Last: an overlay without its manifest is one that was not completed.
-    (overlay / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    met = ", ".join(f"{name} {value}" for name, value in timing.items())
-    return Outcome(folder, overlay, f"overlay for {board.title}: {overlay} ({met})", EXIT_BUILT)
+    # Last: without its manifest an overlay is none.
+    about = {"qblif": __version__, "toolchain": toolchain, "timing": _told(timing),
+             "bit": f"{bit.design}, {bit.date} {bit.time}"}
+    return overlays.write_manifest(overlay / "qblif.bit", board.name, build_hash, clock_mhz, about), timing
+
+
+def _told(timing: dict[str, float | str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in timing.items())
 
 
 def _timing(result: Path, toolchain: str, clock_mhz: float) -> dict[str, float | str]:
@@ -369,25 +292,25 @@ def _timing(result: Path, toolchain: str, clock_mhz: float) -> dict[str, float |
         # nextpnr prints estimates before routing; the last one counts.
         found = re.findall(r"Max frequency for clock\s+'([^']+)':\s+([\d.]+) MHz", log)
         if not found:
-            raise OverlayError(f"{result / 'nextpnr.log'} says nothing of a clock", hint="Build the project again.")
+            raise OverlayError(f"{result / 'nextpnr.log'} says nothing of a clock", hint="build the project again")
         reached = float(dict(found)[found[-1][0]])
         if reached < clock_mhz:
             raise OverlayError(f"the clock reaches {reached:g} MHz, {clock_mhz:g} was asked for",
-                               hint="Ask for less (--clock), or for fewer lanes.")
+                               hint="ask for less (--clock), or for fewer lanes")
         return {"tool": "nextpnr", "clock_mhz": clock_mhz, "reached_mhz": reached}
     said = dict(line.split(" ", 1) for line in _read(result / "summary.txt").splitlines() if " " in line)
     try:
         asked, setup, hold = (float(said[name]) for name in ("clock_mhz", "wns_ns", "whs_ns"))
     except (KeyError, ValueError):
         raise OverlayError(f"{result / 'summary.txt'} does not tell clock_mhz, wns_ns and whs_ns",
-                           hint="Build the project again.") from None
+                           hint="build the project again") from None
     if abs(asked - clock_mhz) > 1e-3 * clock_mhz:
         raise OverlayError(f"the bitstream was built for {asked:g} MHz, the project is for {clock_mhz:g}",
-                           hint="Build the project again.")
+                           hint="build the project again")
     # Not "setup < 0": what is no number must not pass.
     if not (setup >= 0 and hold >= 0):
         raise OverlayError(f"the clock of {clock_mhz:g} MHz is not met: setup slack {setup:g} ns, hold slack "
-                           f"{hold:g} ns", hint="Ask for less (--clock), or for fewer lanes.")
+                           f"{hold:g} ns", hint="ask for less (--clock), or for fewer lanes")
     return {"tool": said.get("tool", "Vivado"), "clock_mhz": clock_mhz, "wns_ns": setup, "whs_ns": hold}
 
 
@@ -402,11 +325,12 @@ def main(arguments: list[str]) -> int:
               "and makes FOLDER/overlay of it", file=sys.stderr)
         return 2
     try:
-        print(finish(arguments[0]).summary)
-    except (QblifError, BuildError) as error:
+        overlay, timing = finish(arguments[0])
+    except QblifError as error:
         print(f"qblif: {error}", file=sys.stderr)
         return 1
-    return EXIT_BUILT
+    print(f"overlay  {overlay.folder}\nfor      {overlay}\ntiming   {_told(timing)}")
+    return 0
 
 
 if __name__ == "__main__":

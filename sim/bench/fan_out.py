@@ -8,16 +8,17 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from qblif.hw.accumulate import Accumulators, sums
 from qblif.hw.layouts import LoadBus
+from qblif.hw.link import Stage
 from qblif.hw.params import CoreParams
 from qblif.hw.scan import BitScanner, event
 from qblif.hw.words import entry
 
 
 class FanOut(wiring.Component):
-    """Bit scanner and accumulators, connected as in a cluster.
+    """Bit scanner and accumulators, connected as in a cluster, and a register that takes the sums.
 
-    load: In, program rows (weights). i: In, stream of entries; o: Out, stream of sums. retired: Out, the event that
-    reaches the accumulators. idle: Out.
+    load: In, program rows (weights). i: In, stream of entries; o: Out, stream of sums. retired: Out, the event
+    of this cycle. idle: Out.
     """
 
     def __init__(self, params: CoreParams):
@@ -32,9 +33,11 @@ class FanOut(wiring.Component):
         m.submodules.accumulators = accumulators = Accumulators(self._params)
         connect(m, source=flipped(self.i), scanner=scanner.i)
         connect(m, load=flipped(self.load), accumulators=accumulators.load)
-        connect(m, sums=accumulators.o, sink=flipped(self.o))
+        m.submodules.stage = stage = Stage(sums(self._params))
+        connect(m, sums=accumulators.o, stage=stage.i)
+        connect(m, stage=stage.o, sink=flipped(self.o))
         m.d.comb += [
-            accumulators.i.eq(scanner.o), scanner.enable.eq(accumulators.enable),
-            self.retired.eq(accumulators.retired), self.idle.eq(scanner.idle & accumulators.idle),
+            accumulators.i.eq(scanner.o), scanner.released.eq(stage.o.valid & stage.o.ready),
+            self.retired.eq(scanner.o), self.idle.eq(scanner.idle & accumulators.idle & ~stage.o.valid),
         ]
         return m

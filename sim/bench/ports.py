@@ -118,6 +118,7 @@ class Bench:
         """Write program rows (flat integers) through the port `load`, one per cycle."""
         self["load__memory"].set(memory)
         self["load__cluster"].set(cluster)
+        await self.cycles(1)
         self["load__valid"].set(1)
         for address, row in enumerate(rows, first):
             self["load__address"].set(address)

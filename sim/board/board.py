@@ -155,12 +155,6 @@ class Board:
             if self.logic:
                 self.logic.clear_faults()
 
-    def reset_logic(self) -> None:
-        """Reset the programmable logic from outside, as the processing system can."""
-        with self._lock:
-            if self.logic:
-                self.logic.reset()
-
     def _find(self, address: int):
         if address % 4:
             raise BusError(f"address {address:#x} is no multiple of 4")

@@ -46,7 +46,6 @@ class BoardDevice(pynq.Device):
         self.board = board
         self.arch, self.name = board.kind.arch, board.kind.pynq_name
         self.capabilities = {"REGISTER_RW": True}
-        self.downloads: list[str] = []
 
     # Registers, as MMIO asks for them
 
@@ -89,7 +88,6 @@ class BoardDevice(pynq.Device):
     def download(self, bitstream, parser=None) -> None:
         """Program the board with a .bit file."""
         self.board.program(bitfile.read(bitstream.bitfile_name).data)
-        self.downloads.append(bitstream.bitfile_name)
         self.post_download(bitstream, parser)
 
 

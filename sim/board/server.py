@@ -35,7 +35,7 @@ FILE_CHUNK, BUFFER_CHUNK = 1 << 10, 1 << 20
 """Bytes of a message in which files and buffers are sent; as on real boards."""
 
 STREAM_SECONDS = 60.0
-"""A stream from a client is cut off after this."""
+"""A stream, from a client or to one, is cut off after this."""
 
 FIRMWARE, MANAGER = "/lib/firmware/", "/sys/class/fpga_manager/fpga0/"
 """Where bitstreams are put, and where one is chosen: writing its name to MANAGER + "firmware" programs the board."""
@@ -103,6 +103,11 @@ class Server:
         """Stop serving: at once, as a board without power does, or let calls under way end in `grace` seconds."""
         self._server.stop(grace).wait(10)
 
+    def put(self, path: str, data: bytes) -> None:
+        """Put a file into the board's store."""
+        with self._lock:
+            self._files[path] = bytes(data)
+
     def wait(self) -> None:
         """Return when the server was stopped."""
         self._server.wait_for_termination()
@@ -121,8 +126,9 @@ class Server:
         def enter(context: grpc.ServicerContext) -> None:
             with self._lock:
                 self.calls[method.name] = self.calls.get(method.name, 0) + 1
-            # not longer than the caller waits
-            time.sleep(min(self.delay, context.time_remaining() or self.delay))
+            end = time.monotonic() + self.delay
+            while context.is_active() and time.monotonic() < end:  # not longer than the caller waits
+                time.sleep(min(0.02, self.delay))
 
         @contextlib.contextmanager
         def answered(context: grpc.ServicerContext):
@@ -133,21 +139,24 @@ class Server:
             except QblifError as error:
                 context.abort(grpc.StatusCode.INTERNAL, str(error))
 
+        @contextlib.contextmanager
+        def limited(context: grpc.ServicerContext):
+            """Let go of a client that neither goes on with its stream nor takes ours."""
+            timer = threading.Timer(STREAM_SECONDS, context.cancel)
+            timer.start()
+            try:
+                yield
+            finally:
+                timer.cancel()
+
         def unary(request, context):
             enter(context)
-            with answered(context):
-                if not method.request_stream:
-                    return function(request)
-                timer = threading.Timer(STREAM_SECONDS, context.cancel)
-                timer.start()
-                try:
-                    return function(request)
-                finally:
-                    timer.cancel()
+            with answered(context), limited(context) if method.request_stream else contextlib.nullcontext():
+                return function(request)
 
         def stream(request, context):
             enter(context)
-            with answered(context):
+            with answered(context), limited(context):
                 yield from function(request)
 
         if method.response_stream:

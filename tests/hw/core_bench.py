@@ -11,6 +11,7 @@ SETTLE = 12
 async def load_rows(ctx, load, memory, rows, first=0):
     """Write rows (integers, lowest bits first) to a memory, one per cycle."""
     ctx.set(load.memory, memory)
+    await ctx.tick()
     ctx.set(load.valid, 1)
     for address, row in enumerate(rows, first):
         ctx.set(load.address, address)

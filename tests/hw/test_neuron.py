@@ -10,6 +10,7 @@ from qblif.host import abi
 from qblif.host.abi import LayerKind, MemoryId, ResetStyle
 from qblif.hw.neuron import PIPELINE_CYCLES, NeuronUnit
 from qblif.hw.params import CoreParams
+from qblif.hw.scan import RELEASE_LEAD
 
 from .bench import simulate, stability
 from .core_bench import SETTLE, feed, load_rows, plain
@@ -107,14 +108,14 @@ def run(params, jobs, rng=None, cycles=20_000):
             await ctx.tick()
             ctx.set(dut.begin, 0)
             job_at[0] = job
-            results.append(await collect(ctx, dut, *map(len, expected(job, params)), rng))
+            results.append(await collect(ctx, dut, *map(len, expected(job, params)), rng, params.chunks))
         job_at[0] = "over"
 
     simulate(dut, bench, source, processes=[stability(dut.logits)], cycles=cycles)
     return results
 
 
-async def collect(ctx, dut, chunk_count, logit_count, rng):
+async def collect(ctx, dut, chunk_count, logit_count, rng, chunks_per_group=2):
     """Take chunks and logits, with random credit and back-pressure; see that the layer ends and no more come."""
     chunks, logits, issued, quiet, cycle, ended = [], [], 0, 0, 0, 0
     while quiet < SETTLE:
@@ -123,7 +124,7 @@ async def collect(ctx, dut, chunk_count, logit_count, rng):
         *_, credit, sent, valid, levels, out, ready, logit = await ctx.tick().sample(
             dut.credit, dut.issued, dut.o.valid, dut.o.payload, dut.logits.valid, dut.logits.ready, dut.logits.p)
         cycle += 1
-        assert credit or not sent, "a chunk was issued without credit"
+        assert credit or not sent or issued % chunks_per_group, "a lane group was begun without credit"
         issued += sent
         if valid:
             chunks.append(plain(levels))
@@ -274,12 +275,49 @@ def test_the_channel_table_is_read_where_the_layer_says():
 
 
 def test_one_chunk_per_cycle_where_steps_do_not_wait_for_each_other():
-    many = neuron_job(random.Random(1), cols=12)
-    (_, _, cycles), = run(PARAMS, [many])
-    assert cycles <= 12 * 2 + PIPELINE_CYCLES + 4
+    four = dataclasses.replace(PARAMS, neuron_lanes=2)
+    many = neuron_job(random.Random(1), four, cols=12)
+    (_, _, cycles), = run(four, [many])
+    assert cycles <= 12 * 4 + PIPELINE_CYCLES + 4
     long = neuron_job(random.Random(1), SHAPES[2], cols=2, steps=4)
     (_, _, cycles), = run(SHAPES[2], [long])
     assert cycles <= 8 * 8 + PIPELINE_CYCLES + 4
+
+
+@pytest.mark.parametrize("lanes", [8, 4, 2, 1])
+@pytest.mark.parametrize("kind", ["neuron", "static", "max", "readout"])
+def test_sums_can_be_taken_as_early_as_was_promised(kind, lanes):
+    params = dataclasses.replace(PARAMS, neuron_lanes=lanes)
+    rng, steps = random.Random(3), 3
+    if kind == "readout":
+        row = layer(kind=LayerKind.READOUT, steps=steps, classes=8)
+    elif kind == "max":
+        row = layer(kind=LayerKind.MAX, steps=steps, sources=4, cols=2)
+    else:
+        row = layer(steps=steps, static=int(kind == "static"), cols=4)
+    count = row["cols"] * (row["sources"] if kind == "max" else 1) * (1 if kind == "static" else steps)
+    sums = [[rng.randrange(9) for _ in range(8)] for _ in range(count)]
+    dut, promised, taken = NeuronUnit(params), [], []
+
+    async def bench(ctx):
+        ctx.set(dut.layer, row)
+        ctx.set(dut.credit, 1)
+        ctx.set(dut.logits.ready, 1)
+        ctx.set(dut.begin, 1)
+        await ctx.tick()
+        ctx.set(dut.begin, 0)
+        for cycle in range(60 * count + 200):
+            ctx.set(dut.i.valid, len(taken) < count)
+            if len(taken) < count:
+                ctx.set(dut.i.payload, sums[len(taken)])
+            *_, valid, ready, released = await ctx.tick().sample(dut.i.valid, dut.i.ready, dut.released)
+            taken.extend([cycle] * (valid and ready))
+            promised.extend([cycle] * released)
+
+    simulate(dut, bench)
+    assert len(taken) == len(promised) == count
+    for promise, cycle in zip(promised, taken[1:], strict=False):
+        assert cycle <= promise + RELEASE_LEAD
 
 
 def test_time_steps_of_a_lane_group_are_as_far_apart_as_the_pipeline_is_long():

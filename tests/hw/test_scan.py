@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from qblif.hw.params import CoreParams
-from qblif.hw.scan import BitScanner
+from qblif.hw.scan import RELEASE_LEAD, BitScanner
 from qblif.hw.words import entry as entry_layout
 
 from .bench import simulate
@@ -21,28 +21,37 @@ def entry(bits, weight=0, **values):
 
 
 def scan(entries, rng=None):
-    """Return (cycle, event) of the events; with a generator, both sides pause at random."""
-    dut, found = BitScanner(PARAMS), []
-    cycles = sum(cost(e) for e in entries) * (1 if rng is None else 8) + SETTLE
+    """Return (cycle, event) of the events."""
+    return watch(entries, rng)[0]
+
+
+def watch(entries, rng=None):
+    """Return (cycle, event) of the events, and the cycles stalled; with a generator, entries and releases pause.
+
+    Never are two sums ended and not released when a third begins."""
+    dut, found, stalls = BitScanner(PARAMS), [], []
+    cycles = sum(cost(e) for e in entries) * (2 if rng is None else 8) + SETTLE
 
     async def source(ctx):
         await feed(ctx, dut.i, entries, rng)
 
     async def sink(ctx):
-        held = None
+        unreleased = 0
         for cycle in range(cycles):
-            enable = rng is None or rng.random() < 0.6
-            ctx.set(dut.enable, enable)
-            *_, event = await ctx.tick().sample(dut.o)
+            release = unreleased > 0 and (rng is None or rng.random() < 0.2)
+            ctx.set(dut.released, release)
+            *_, event, stalled = await ctx.tick().sample(dut.o, dut.stalled)
             event = plain(event)
-            assert held in (None, event), "an event changed while it was not taken"
-            if enable and event["valid"]:
+            assert not (event["valid"] and stalled)
+            stalls.extend([cycle] * stalled)
+            if event["valid"]:
                 found.append((cycle, event))
-            held = None if enable else event
+                assert unreleased < 2 or not event["first"], "a sum began too early"
+            unreleased += (event["valid"] & event["last"]) - release
         assert ctx.get(dut.idle)
 
     simulate(dut, source, sink)
-    return found
+    return found, stalls
 
 
 def cost(e):
@@ -105,10 +114,11 @@ def random_entries(rng, sums):
 @pytest.mark.parametrize("seed", range(3))
 def test_every_set_bit_is_added_once_with_its_doublings_and_no_cycle_is_lost(seed):
     entries = random_entries(random.Random(seed), 25)
-    found = scan(entries)
+    found, stalls = watch(entries)
     assert sums_of_events([event for _, event in found]) == sums_of_entries(entries)
-    cycles = [cycle for cycle, _ in found]
-    assert len(cycles) == sum(map(cost, entries)) and cycles == list(range(cycles[0], cycles[0] + len(cycles)))
+    assert len(found) == sum(map(cost, entries))
+    cycles = sorted([cycle for cycle, _ in found] + stalls)      # sums of one event come faster than they are released
+    assert cycles == list(range(cycles[0], cycles[0] + len(cycles)))
 
 
 def test_pauses_on_both_sides_change_nothing():
@@ -120,7 +130,29 @@ def test_pauses_on_both_sides_change_nothing():
 def test_one_event_per_cycle_also_across_entries():
     entries = [entry(1 << index % W, first=int(index == 0), last=int(index == 39)) for index in range(40)]
     cycles = [cycle for cycle, _ in scan(entries)]
-    assert cycles == list(range(cycles[0], cycles[0] + 40)) and cycles[0] <= 3
+    assert cycles == list(range(cycles[0], cycles[0] + 40)) and cycles[0] <= 6
+
+
+def test_a_sum_begins_when_its_predecessor_may_be_taken_and_not_before():
+    dut, entries = BitScanner(PARAMS), [entry(0b11, first=1, last=1)] * 4
+    events, stalls = [], []
+
+    async def source(ctx):
+        await feed(ctx, dut.i, entries)
+
+    async def sink(ctx):
+        for cycle in range(60):
+            ctx.set(dut.released, cycle in (20, 40))
+            *_, event, stalled = await ctx.tick().sample(dut.o, dut.stalled)
+            events.extend([cycle] * event.valid)
+            stalls.extend([cycle] * stalled)
+
+    simulate(dut, source, sink)
+    # Two sums at once; then one for each release, RELEASE_LEAD cycles before it gets to the accumulators' sums.
+    after = 20 + RELEASE_LEAD - 2
+    assert events[:4] == list(range(events[0], events[0] + 4))
+    assert events[4:] == [after, after + 1, after + 20, after + 21]
+    assert stalls == [*range(events[3] + 1, after), *range(after + 2, after + 20)]
 
 
 def test_the_lowest_bit_comes_first():

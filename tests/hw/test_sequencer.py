@@ -156,11 +156,11 @@ def test_a_visit_takes_one_cycle_whether_the_source_takes_part_or_not(params):
         assert found == expected(params, *job)
 
 
-def test_the_first_field_comes_two_cycles_after_begin_and_then_one_every_cycle():
+def test_the_first_field_comes_four_cycles_after_begin_and_then_one_every_cycle():
     sources = [source(planes=3, row_init=5)]
     (cycles, found), = run(DOUBLE, [(layer(sources, rows=2, cols=2, steps=2), sources, 0)])
     assert len(found) == 3 * 8
-    assert cycles == list(range(cycles[0], cycles[0] + 24)) and cycles[0] <= 2
+    assert cycles == list(range(cycles[0], cycles[0] + 24)) and cycles[0] <= 4
 
 
 def test_planes_run_from_the_top_and_double_between():

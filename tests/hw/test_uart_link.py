@@ -468,6 +468,35 @@ def test_beats_are_taken_all_or_none_and_only_in_their_place():
     talk(scenario)
 
 
+def test_packed_beats_are_the_beats():
+    async def scenario(ctx, line):
+        rng, words = random.Random(9), image(4)
+        flags = framing.LAST | framing.PACKED
+        answer = await line.ask(ctx, Command.PROGRAM, framing.pack_beats(words), flags=flags)
+        assert answer.status is Status.OK and answer.state["place"] == len(words)
+        place = len(words)
+        frames = [[0] * WORDS, [1, 0, 0, 0, 2], [0, 7, 0, 8, 0], [9] * WORDS]
+        for frame in frames:
+            await line.ask(ctx, Command.INPUT, framing.pack_beats(frame), flags=flags, place=place)
+            place += WORDS
+            answer = await line.stream(ctx, Command.INPUT, (), count=9)
+            assert answer.data == expected(frame, [4]) and answer.state["last"] and answer.state["place"] == place
+        # many groups, and none of it where there is no room or they are not in their place
+        sparse = [rng.getrandbits(32) * (rng.random() < 0.2) for _ in range(900)]
+        packed = framing.pack_beats(sparse)
+        answer = await line.ask(ctx, Command.INPUT, packed, flags=flags, place=place + 1)
+        assert answer.status is Status.REFUSED and answer.state["place"] == place
+        answer = await line.ask(ctx, Command.INPUT, [framing.QUEUE_BEATS + 1, *packed[1:]], flags=flags, place=place)
+        assert answer.status is Status.REFUSED and answer.state["place"] == place
+        answer = await line.ask(ctx, Command.INPUT, (), flags=flags, place=place)
+        assert answer.status is Status.OK and answer.state["place"] == place and not answer.state["error"]
+        # more beats are promised than come
+        answer = await line.ask(ctx, Command.INPUT, packed[:-3], flags=flags, place=place)
+        assert answer.status is Status.BAD_REQUEST
+        assert await line.read(ctx, "ID") == [abi.MAGIC]
+    talk(scenario)
+
+
 def test_a_reset_amid_frames_leaves_nothing_of_them():
     async def scenario(ctx, line):
         words = image(5)

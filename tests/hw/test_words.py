@@ -17,7 +17,7 @@ from .core_bench import feed, gather, take
 
 W, DEPTH = 32, 64
 PARAMS = CoreParams(lanes=8, word_bits=W, neuron_lanes=2, map_depth=DEPTH, weight_depth=4096)
-LATENCY = 8
+LATENCY = 12
 
 
 class Bench(wiring.Component):
@@ -32,8 +32,7 @@ class Bench(wiring.Component):
         m.submodules.reader = self.reader
         m.submodules.memory = memory = Memory(shape=W, depth=DEPTH, init=self.words)
         port = memory.read_port()
-        m.d.comb += [port.addr.eq(self.reader.address), port.en.eq(self.reader.enable),
-                     self.reader.data.eq(port.data)]
+        m.d.comb += [port.addr.eq(self.reader.address), self.reader.data.eq(port.data)]
         return m
 
 

@@ -9,6 +9,7 @@ installed there as its host part alone, without dependencies.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import pathlib
@@ -36,16 +37,34 @@ def python(version: str) -> pathlib.Path:
     return FOLDER / version / "bin" / "python"
 
 
-def _stamp(version: str) -> tuple[pathlib.Path, str]:
-    wanted = hashlib.sha256(b"".join(path.read_bytes() for path in (
-        requirements(version), ROOT / "pyproject.toml", pathlib.Path(__file__)))).hexdigest()
-    return FOLDER / version / ".ready", wanted
+@dataclasses.dataclass(frozen=True)
+class Stamp:
+    """A file that says what a step was made of, once it was done."""
+
+    file: pathlib.Path
+    wanted: str
+
+    def fresh(self) -> bool:
+        """Return whether the step was done with what stands here now."""
+        return self.file.is_file() and self.file.read_text() == self.wanted
+
+    def put(self) -> None:
+        """Say that the step was done."""
+        self.file.write_text(self.wanted)
+
+
+def stamps(version: str) -> tuple[Stamp, Stamp]:
+    """Return the stamps of the two steps: pynq, and qblif."""
+    def stamp(name: str, *sources: pathlib.Path) -> Stamp:
+        digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+        return Stamp(FOLDER / version / name, digest)
+
+    return stamp(".pynq", requirements(version)), stamp(".qblif", ROOT / "pyproject.toml")
 
 
 def ready(version: str) -> bool:
     """Return whether the environment is there and made of what stands here now."""
-    stamp, wanted = _stamp(version)
-    return stamp.is_file() and stamp.read_text() == wanted
+    return all(stamp.fresh() for stamp in stamps(version))
 
 
 def interpreter(wanted: str) -> str:
@@ -79,14 +98,16 @@ def make(version: str) -> None:
         # copies: pynq writes into its folder, and must not write into uv's cache
         uv("pip", "install", "--quiet", "--link-mode", "copy", "--python", str(python(version)), *arguments)
 
+    ours, theirs = reversed(stamps(version))
     print(f"making {folder.relative_to(ROOT)} with pynq {version}", flush=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    uv("venv", "--quiet", "--python", interpreter(PYTHONS[version]), str(folder))
-    install(*BUILD_TOOLS)
-    install("--no-build-isolation", "--requirement", str(requirements(version)))
+    if not theirs.fresh():
+        shutil.rmtree(folder, ignore_errors=True)
+        uv("venv", "--quiet", "--python", interpreter(PYTHONS[version]), str(folder))
+        install(*BUILD_TOOLS)
+        install("--no-build-isolation", "--requirement", str(requirements(version)))
+        theirs.put()
     install("--no-build-isolation", "--no-deps", "--editable", str(ROOT))
-    stamp, wanted = _stamp(version)
-    stamp.write_text(wanted)
+    ours.put()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 
-from qblif.sim.console import Progress, Waiting, table
+from qblif.sim.console import Progress, Stages, Waiting, table
 
 
 class Terminal(io.StringIO):
@@ -51,3 +51,28 @@ def test_a_table_aligns_numbers_to_the_right_and_texts_to_the_left():
         "          count   share",
         "  a   1,234,567   0.500",
         "  bb          1  12.250"]
+
+
+def test_stages_of_a_build_give_a_log_one_line_each_and_one_every_half_minute():
+    log = io.StringIO()
+    with Stages(log) as progress:
+        for seconds in range(0, 65):
+            progress("synthesis", float(seconds), f"pass {seconds}")
+        progress("placement", 0.0, "packing")
+        progress("placement", 1.0, "placing")
+        progress("placement", 0.0, "seed 2")
+    assert [line.split(None, 3) for line in log.getvalue().splitlines()] == [
+        ["synthesis", "0", "s", "pass 0"], ["synthesis", "30", "s", "pass 30"], ["synthesis", "60", "s", "pass 60"],
+        ["placement", "0", "s", "packing"], ["placement", "0", "s", "seed 2"]]
+
+
+def test_stages_on_a_terminal_keep_a_line_each_and_redraw_the_last():
+    terminal = Terminal()
+    with Stages(terminal) as progress:
+        progress("synthesis", 0.0, "a long text")
+        time.sleep(0.2)
+        progress("synthesis", 1.0, "short")
+        progress("placement", 0.0, "x" * 300)
+    lines = terminal.getvalue().split("\n")
+    assert len(lines) == 3 and lines[0].count("\r") == 2
+    assert all(len(part) <= 119 for line in lines for part in line.split("\r"))

@@ -13,8 +13,7 @@ proc say {message} {
 
 # Slack of the worst path, in ns. A design without any constrained path must not pass as one that
 # meets its clock.
-proc worst_slack {kind} {
-  set paths [get_timing_paths -max_paths 1 -nworst 1 $kind]
+proc worst_slack {kind paths} {
   if {[llength $paths] == 0} {
     error "qblif: no timing path ($kind): the clock is not constrained"
   }
@@ -26,8 +25,8 @@ proc check_timing {} {
   global result clock_mhz
   report_timing_summary -file [file join $result timing.rpt]
   report_utilization -hierarchical -file [file join $result utilization.rpt]
-  set setup [worst_slack -setup]
-  set hold [worst_slack -hold]
+  set setup [worst_slack setup [get_timing_paths -max_paths 1 -nworst 1 -setup]]
+  set hold [worst_slack hold [get_timing_paths -max_paths 1 -nworst 1 -hold]]
   set summary [open [file join $result summary.txt] w]
   puts $summary "tool Vivado [version -short]"
   puts $summary "clock_mhz $clock_mhz"

@@ -1,0 +1,54 @@
+"""What the checks inside pynq's environments need, made where the hardware can be built: bundles, overlays, logits."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from qblif.gen import network_file
+from qblif.gen.digits import one_thread
+from qblif.gen.training import DIGITS, digits_data
+from qblif.hw.params import DesignParams
+from qblif.sim import pipeline, stages
+from qblif.sim.board.overlay import make_overlay
+from qblif.sim.deploy import deploy
+from qblif.sim.simulation import Simulation
+
+DIGITS_RUN = 120
+"""Digits that are run, all of them golden vectors of the bundle."""
+
+KINDS = ("pynq-z2", "kv260")
+"""Boards: a Zynq-7000 and a Zynq UltraScale+."""
+
+
+def make_case() -> pathlib.Path:
+    """Return a folder, kept in the cache, with
+
+    digits.qblif: the digits network, trained briefly, on 16 lanes; other.qblif: the same on 32, another build
+    digits.<board>/, other.pynq-z2/: overlays, each with board.json
+    rtl.npy: the logits of the golden inputs, int64, as the simulated stream variant gives them
+    """
+    with one_thread():
+        data = digits_data()
+        recipe = dataclasses.replace(DIGITS, epochs=2, quantised_epochs=1)
+        folded = pipeline.folded(pipeline.Options(recipe=recipe), data)
+
+    def make(folder: pathlib.Path) -> None:
+        network = network_file.load(folded.folder / pipeline.NETWORK)
+        images = data.test_x[:DIGITS_RUN].numpy()
+        digits = deploy(network, folder / "digits.qblif", images, lanes=16)
+        other = deploy(network, folder / "other.qblif", images[:2], lanes=32)
+        for kind in KINDS:
+            make_overlay(digits, folder / f"digits.{kind}", kind)
+        make_overlay(other, folder / "other.pynq-z2", "pynq-z2")
+        with Simulation(DesignParams.from_dict(digits.design)) as simulation:
+            simulation.program(digits.program)
+            result = simulation.infer(digits.input_layout.pack(images), digits.classes)
+        np.save(folder / "rtl.npy", result.logits)
+
+    modules = ("qblif.sim.board.overlay", "qblif.sim.deploy", "qblif.sim.simulation")
+    harness = pathlib.Path(stages.__file__).with_name("board") / "harness.cpp"
+    return stages.stage("pynq", modules, {"digits": DIGITS_RUN, "kinds": KINDS, "harness": harness.read_text()}, make,
+                        (folded,)).folder

@@ -1,0 +1,168 @@
+"""Run inside an environment of pynq, by test_versions.py: a virtual board as a `pynq.Device` of this process."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+
+import numpy as np
+import pynq
+import pytest
+
+from qblif.host import abi
+from qblif.host import open as open_accelerator
+from qblif.host.bundle import Bundle
+from qblif.host.errors import (
+    BuildMismatch,
+    ClockError,
+    DeviceError,
+    OutOfBoardMemory,
+    OverlayError,
+    PartMismatch,
+)
+from qblif.sim.board.board import Board, load_designs
+from qblif.sim.board.device import install
+from qblif.sim.board.faults import SLAVE_ERROR, Fault
+
+CASE = pathlib.Path(os.environ["QBLIF_PYNQ_CASE"])
+CYCLES = 20_000
+
+
+def designs():
+    return {digest: design for path in sorted(CASE.glob("*/board.json"))
+            for digest, design in load_designs(path).items()}
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return Bundle.load(CASE / "digits.qblif")
+
+
+@pytest.fixture(params=["pynq-z2", "kv260"])
+def board(request):
+    made = Board(request.param, designs(), CYCLES)
+    made.folder = CASE / f"digits.{request.param}"
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def device(board):
+    return install(board)
+
+
+@pytest.fixture
+def zynq():
+    made = Board("pynq-z2", designs(), CYCLES)
+    yield made
+    made.close()
+
+
+def test_this_is_the_version_that_was_asked_for():
+    assert pynq.__version__ == os.environ["QBLIF_PYNQ_VERSION"]
+    assert "qblif" not in pynq.__file__  # and not something of ours
+
+
+def test_a_hundred_digits_are_bit_exact(board, device, bundle):
+    rtl = np.load(CASE / "rtl.npy")
+    assert len(rtl) >= 100
+    with open_accelerator(bundle, "pynq", device=device, overlay=board.folder) as accelerator:
+        logits = accelerator.run_batch(bundle.golden_inputs)
+    assert np.array_equal(logits, rtl)
+    assert np.array_equal(logits, bundle.golden_logits)
+
+
+def test_the_overlay_loads_and_its_driver_is_bound(board, device, bundle):
+    overlay = pynq.Overlay(str(board.folder / "qblif.bit"))
+    driver = overlay.qblif_0
+    assert type(driver).__name__ == "QblifDriver"
+    assert overlay.is_loaded()
+    assert int(driver.register_map.ID) == abi.MAGIC
+    assert driver.register_map.CAPS.front_end == abi.FRONT_ENDS.index("dma")
+    driver.register_map.SCRATCH = 0x1234_5678
+    assert driver.read(0x1C) == 0x1234_5678
+    with driver.open(bundle) as accelerator:
+        assert np.array_equal(accelerator.run_batch(bundle.golden_inputs[:3]), bundle.golden_logits[:3])
+
+
+def test_the_overlay_is_found_beside_the_bundle(board, device):
+    with open_accelerator(CASE / "digits.qblif", "pynq", device=device):
+        assert len(board.programmed) == 1
+
+
+def test_the_clock_is_set_and_read_back(board, device, bundle):
+    with open_accelerator(bundle, "pynq", device=device, overlay=board.folder, clock_mhz=50):
+        assert board.clocks.frequency() == pytest.approx(50, rel=0.01)
+        assert pynq.Clocks.fclk0_mhz == pytest.approx(50, rel=0.01)
+    with pytest.raises(ClockError):
+        open_accelerator(bundle, "pynq", device=device, overlay=board.folder, clock_mhz=250)
+
+
+def test_memory_is_cached_so_that_flush_and_invalidate_count(board, device):
+    with pynq.allocate((2048,), "u4") as buffer:
+        at = buffer.device_address - board.dram.base
+        memory = board.dram.memory[at:at + 8192].view(np.uint32)
+        buffer[:] = 1
+        assert not (memory == 1).any()
+        buffer.flush()
+        assert (memory == 1).all()
+        memory[:] = 2
+        assert (buffer == 1).all()
+        buffer[1024:].invalidate()  # a slice knows its own place
+        assert (buffer[1024:] == 2).all() and (buffer[:1024] == 1).all()
+    assert board.dram.free_bytes == board.dram.size
+
+
+def test_errors_of_the_bus_end_in_their_code_and_the_next_job_is_right(board, device, bundle):
+    with open_accelerator(bundle, "pynq", device=device, overlay=board.folder) as accelerator:
+        board.inject(Fault(writes=False, first=3, response=SLAVE_ERROR))
+        with pytest.raises(DeviceError) as caught:
+            accelerator.run_batch(bundle.golden_inputs[:8])
+        assert caught.value.code == abi.Error.READ_SLAVE
+        assert np.array_equal(accelerator.run_batch(bundle.golden_inputs[:8]), bundle.golden_logits[:8])
+
+
+def test_overlays_of_another_build_or_part_are_refused_before_programming(zynq, bundle):
+    device = install(zynq)
+    for folder, kind, names in (("other.pynq-z2", BuildMismatch, "digits.pynq-z2"), ("digits.kv260", PartMismatch, "")):
+        with pytest.raises(kind, match=names):
+            open_accelerator(bundle, "pynq", device=device, overlay=CASE / folder)
+    assert not zynq.programmed
+
+
+def test_a_stale_bitstream_is_refused(zynq, bundle):
+    device = install(zynq)
+    pynq.Overlay(str(CASE / "other.pynq-z2" / "qblif.bit"))
+    with pytest.raises(BuildMismatch, match="download=True"):
+        open_accelerator(bundle, "pynq", device=device, overlay=CASE / "digits.pynq-z2", download=False)
+    with open_accelerator(bundle, "pynq", device=device, overlay=CASE / "digits.pynq-z2") as accelerator:
+        assert np.array_equal(accelerator.run_batch(bundle.golden_inputs[:2]), bundle.golden_logits[:2])
+
+
+def test_a_bitstream_that_was_altered_is_refused(zynq, bundle, tmp_path):
+    device = install(zynq)
+    for name in ("qblif.bit", "qblif.hwh", "manifest.json"):
+        (tmp_path / name).write_bytes((CASE / "digits.pynq-z2" / name).read_bytes())
+    bit = bytearray((tmp_path / "qblif.bit").read_bytes())
+    bit[-1] ^= 1
+    (tmp_path / "qblif.bit").write_bytes(bit)
+    with pytest.raises(OverlayError, match="altered"):
+        open_accelerator(bundle, "pynq", device=device, overlay=tmp_path)
+    assert not zynq.programmed
+
+
+def test_a_board_without_memory_says_so(zynq, bundle):
+    device = install(zynq)
+    taken = zynq.dram.allocate(zynq.dram.size)
+    with pytest.raises(OutOfBoardMemory, match="contiguous"):
+        open_accelerator(bundle, "pynq", device=device, overlay=CASE / "digits.pynq-z2")
+    zynq.dram.free(taken)
+    with open_accelerator(bundle, "pynq", device=device, overlay=CASE / "digits.pynq-z2") as accelerator:
+        assert np.array_equal(accelerator.run_batch(bundle.golden_inputs[:2]), bundle.golden_logits[:2])
+    assert zynq.dram.free_bytes == zynq.dram.size
+
+
+def test_the_case_is_what_it_says(bundle):
+    assert len(bundle.golden_logits) >= 100
+    assert json.loads((CASE / "digits.pynq-z2" / "manifest.json").read_text())["board"] == "pynq-z2"
