@@ -33,7 +33,7 @@ def run_checks(version: str, checks: str, least: int) -> None:
     done = subprocess.run(
         # A root of its own: from the repository's, the checks would be imported as part of pynq's package `tests`
         [environments.python(version), "-m", "pytest", "-q", "--import-mode=importlib", "-p", "no:cacheprovider",
-         "-W", "ignore", "-c", os.devnull, "--rootdir", HERE, HERE / checks],
+         "-W", "ignore", "-c", os.devnull, "--rootdir", HERE, "--confcutdir", HERE, HERE / checks],
         cwd=environments.FOLDER, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
     assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
     counts = {what: int(count) for count, what in re.findall(r"(\d+) (passed|skipped|failed)", done.stdout)}
