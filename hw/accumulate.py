@@ -33,7 +33,7 @@ class Accumulators(wiring.Component):
     o: Out, stream of finished sums.
     idle: Out.
 
-    One event per cycle, never refused; the sum is offered three cycles after the event that ends it. It has to be
+    One event per cycle, never refused; the sum is offered four cycles after the event that ends it. It has to be
     taken before the first event of the next sum gets so far.
     """
 
@@ -60,24 +60,27 @@ class Accumulators(wiring.Component):
             write.data.eq(self.load.data),
         ]
 
-        # Cycle 1: the memory reads. Cycle 2: its output, masked. Cycle 3: the sum. Nothing here ever waits: an enable
-        # for so many lanes and block RAMs would be the slowest net of the core.
-        e1, e2 = Signal(event(p)), Signal(event(p))
-        w2 = Signal(data.ArrayLayout(signed(p.weight_bits), p.lanes), reset_less=True)
+        # Cycle 1: the memory reads. Cycle 2: its output, on its way from the block RAMs to the lanes. Cycle 3: masked.
+        # Cycle 4: the sum. Nothing here ever waits: an enable for so many lanes and block RAMs would be the slowest net
+        # of the core.
+        e1, e2, e3 = Signal(event(p)), Signal(event(p)), Signal(event(p))
+        raw = Signal(p.lanes * p.weight_bits, reset_less=True)
+        w3 = Signal(data.ArrayLayout(signed(p.weight_bits), p.lanes), reset_less=True)
         acc = Signal(sums(p), reset_less=True)
         done = Signal()
         m.d.comb += read.addr.eq(self.i.weight)
-        m.d.sync += [e1.eq(self.i), e2.eq(e1), done.eq((e2.valid & e2.last) | (done & ~self.o.ready))]
+        m.d.sync += [e1.eq(self.i), raw.eq(read.data), e2.eq(e1), e3.eq(e2),
+                     done.eq((e3.valid & e3.last) | (done & ~self.o.ready))]
         for lane in range(p.lanes):
-            raw = read.data.word_select(lane, p.weight_bits)
-            m.d.sync += w2[lane].eq(Mux(e1.mask[lane] & e1.add, raw, 0))
-        with m.If(e2.valid):
+            weight = raw.word_select(lane, p.weight_bits)
+            m.d.sync += w3[lane].eq(Mux(e2.mask[lane] & e2.add, weight, 0))
+        with m.If(e3.valid):
             for lane in range(p.lanes):
                 a = acc[lane]
-                m.d.sync += acc[lane].eq(Mux(e2.first, 0, Mux(e2.double, (a << 1)[:p.acc_bits].as_signed(), a))
-                                         + w2[lane])
+                m.d.sync += acc[lane].eq(Mux(e3.first, 0, Mux(e3.double, (a << 1)[:p.acc_bits].as_signed(), a))
+                                         + w3[lane])
         m.d.comb += [
             self.o.valid.eq(done), self.o.p.eq(acc),
-            self.idle.eq(~e1.valid & ~e2.valid & ~done),
+            self.idle.eq(~e1.valid & ~e2.valid & ~e3.valid & ~done),
         ]
         return m

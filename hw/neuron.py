@@ -18,7 +18,7 @@ from .scan import RELEASE_LEAD
 PIPELINE_CYCLES = 7
 """From a chunk's issue until the next step of the same neurons may be issued."""
 
-LATENCY = PIPELINE_CYCLES + 1
+LATENCY = PIPELINE_CYCLES + 2
 """From a chunk's issue until its levels are there."""
 
 
@@ -174,13 +174,14 @@ class NeuronUnit(wiring.Component):
                          last_tap.eq(~is_max | (layer.sources == 1))]
             m.d.comb += channel_row_now.eq(layer.channel_first)
 
-        # The pipeline: issue, constants, A (current), B (subtract), C (decay and add), D (reset), E (round), F (shift),
-        # G (clip). A reads the state that G wrote, so the constants' cycle does not count between time steps.
+        # The pipeline: issue, two cycles for the constants, A (current), B (subtract), C (decay and add), D (reset),
+        # E (round), F (shift), G (clip). A reads the state that G wrote, so the constants' cycles do not count between
+        # time steps.
         tag = data.StructLayout({"valid": 1, "chunk": len(chunk), "first": 1, "emit": 1, "logit": 1})
         currents = data.ArrayLayout(signed(bits), n)
         shifts = data.ArrayLayout(5, n)
         tags = [Signal(tag, name=f"tag_{stage}") for stage in range(LATENCY)]
-        ta, tg = tags[1], tags[-1]
+        ta, tg = tags[2], tags[-1]
         m.d.sync += [
             tags[0].valid.eq(issue), tags[0].chunk.eq(chunk), tags[0].first.eq(first),
             tags[0].emit.eq(~is_readout & last_tap), tags[0].logit.eq(is_readout & last_step),
@@ -207,7 +208,8 @@ class NeuronUnit(wiring.Component):
 
         flags = data.ArrayLayout(1, n)
         constants = data.ArrayLayout(abi_row(abi.CHANNEL_FIELDS), n)
-        sum_i, sum_a, constants_a = pipe(currents, "sum_i"), pipe(currents, "sum_a"), pipe(constants, "constants_a")
+        sum_h, sum_i, sum_a = pipe(currents, "sum_h"), pipe(currents, "sum_i"), pipe(currents, "sum_a")
+        constants_i, constants_a = pipe(constants, "constants_i"), pipe(constants, "constants_a")
         v_b, c_b, back_b = pipe(currents, "v_b"), pipe(currents, "c_b"), pipe(currents, "back_b")
         f_b, f_c, f_d, f_e, f_f = (pipe(shifts, f"f_{x}") for x in "bcdef")
         fired_b = pipe(flags, "fired_b")
@@ -224,9 +226,9 @@ class NeuronUnit(wiring.Component):
 
         no_back = Signal()      # there is nothing to subtract
         m.d.comb += state_read.addr.eq(ta.chunk)
-        m.d.sync += [constants_a.eq(read.data), no_back.eq(tags[0].first | ~subtracts)]
+        m.d.sync += [constants_i.eq(read.data), constants_a.eq(constants_i), no_back.eq(tags[1].first | ~subtracts)]
         for j in range(n):
-            m.d.sync += [sum_i[j].eq(held[j]), sum_a[j].eq(sum_i[j])]
+            m.d.sync += [sum_h[j].eq(held[j]), sum_i[j].eq(sum_h[j]), sum_a[j].eq(sum_i[j])]
             # A
             v_old, s_old = state_read.data.v[j], state_read.data.s[j]
             back = Signal(5, name=f"back_{j}")          # f - a: how far a level is shifted up to be subtracted

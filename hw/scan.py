@@ -15,7 +15,7 @@ from .words import entry
 GROUP = 8
 """Bits of a feature-map word among which the lowest is sought in one cycle."""
 
-RELEASE_LEAD = 5
+RELEASE_LEAD = 6
 """Cycles after `released` in which the accumulators still hold the sum that is to be taken."""
 
 

@@ -15,7 +15,7 @@ from cocotb.triggers import RisingEdge
 from .monitors import Driver, Sink
 from .ports import Bench
 
-QUIET = 16
+QUIET = 18
 """Cycles after a layer in which nothing may come: twice the unit's pipeline."""
 
 

@@ -117,9 +117,9 @@ def test_one_event_per_cycle_while_sums_are_taken():
     assert [cycle for cycle, _ in sums[:20]] == list(range(sums[0][0], sums[0][0] + 20))
 
 
-def test_a_sum_is_offered_three_cycles_after_its_last_event():
+def test_a_sum_is_offered_four_cycles_after_its_last_event():
     sums, given = run(random_weights(random.Random(1)), [add(1, first=1), add(2, last=1)])
-    assert sums[0][0] - given[1] == 3
+    assert sums[0][0] - given[1] == 4
 
 
 def test_a_sum_stays_until_it_is_taken():
@@ -130,7 +130,7 @@ def test_a_sum_stays_until_it_is_taken():
         ctx.set(dut.i, add(0, first=1, last=1))
         await ctx.tick()
         ctx.set(dut.i, NOTHING)
-        await ctx.tick().repeat(4)
+        await ctx.tick().repeat(5)
         for _ in range(10):
             assert ctx.get(dut.o.valid) and not ctx.get(dut.idle)
             assert plain(ctx.get(dut.o.p)) == [1] * 8

@@ -149,7 +149,7 @@ def test_a_sum_begins_when_its_predecessor_may_be_taken_and_not_before():
 
     simulate(dut, source, sink)
     # Two sums at once; then one for each release, RELEASE_LEAD cycles before it gets to the accumulators' sums.
-    after = 20 + RELEASE_LEAD - 2
+    after = 20 + RELEASE_LEAD - 3
     assert events[:4] == list(range(events[0], events[0] + 4))
     assert events[4:] == [after, after + 1, after + 20, after + 21]
     assert stalls == [*range(events[3] + 1, after), *range(after + 2, after + 20)]
