@@ -57,7 +57,7 @@ def default_design(lanes: int = 64) -> DesignParams:
     At 64 lanes the weights, 4,096 rows of 64 bytes, take 114 of them, the feature maps 32; with more or fewer lanes
     the number of rows keeps the 256 KiB of weights."""
     return DesignParams((CoreParams(lanes=lanes, word_bits=max(64, lanes), weight_depth=262_144 // lanes,
-                                    map_depth=8192 * 64 // max(64, lanes), layer_depth=64, source_depth=256,
+                                    map_depth=8192 * 64 // max(64, lanes), layer_depth=32, source_depth=256,
                                     channel_depth=512),))
 
 

@@ -40,7 +40,7 @@ def attempt():
 def message(text: str) -> str:
     """Return the first line of an error's text without what differs from machine to machine."""
     text = text.partition("\n")[0]
-    text = re.sub(r"\(/[^)]*\)|(?<=[ '])/[\w./-]*/(?=[\w.-]+)", "", text)  # folders
+    text = re.sub(r"\(/[^)]*\)|(?:(?<=[ '])|^)/[\w./-]*/(?=[\w.-]+)", "", text)  # folders
     text = re.sub(r"0x[0-9a-f]+", "0x…", text)
     text = re.sub(r"\b[0-9a-f]{16}\b", "…", text)
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:…", text)
