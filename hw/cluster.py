@@ -61,8 +61,8 @@ class Cluster(wiring.Component):
         m = Module()
         p = self._params
 
-        # Shallow and wide: LUT RAM, read into registers that fan out widely. In block RAM the registers would become those
-        # of the RAM, which are slow and far away.
+        # Shallow and wide: LUT RAM, read into registers that fan out widely. Block RAM would swallow the registers, and
+        # is slow and far away.
         m.submodules.layers = layers = Memory(shape=abi_row(abi.LAYER_FIELDS), depth=p.layer_depth,
                                               attrs={"ram_style": "distributed"} if p.layer_depth <= 64 else {},
                                               init=self._contents.table(abi.MemoryId.LAYERS, abi.LAYER_FIELDS))
