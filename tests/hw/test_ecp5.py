@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import dataclasses
+import signal
 import subprocess
 import threading
 import time
@@ -153,6 +154,15 @@ def test_a_tool_that_hangs_is_ended_in_time_and_leaves_nothing(stubs, tmp_path):
     assert not [path for path in (tmp_path / "cache" / "ecp5-placement").iterdir() if path.is_dir()]
 
 
+@pytest.fixture
+def ctrl_c():
+    """What Python does on Ctrl-C, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_the_tool_and_leaves_nothing(stubs, tmp_path):
     stubs.save(hang=["yosys"])
 

@@ -110,10 +110,10 @@ def test_models_bring_along_what_they_are_made_of_and_our_own_win():
     assert "posedge CLKA" in text
 
 
-PROMISE, BLOCK = ("no_rw_check", 1), ("ram_style", "block")
+PROMISE, BLOCK, LUTS = ("no_rw_check", 1), ("ram_style", "block"), ("ram_style", "distributed")
 STYLES = {
     '"no_rw_check": 1, "ram_style": "block"': {"attrs": (PROMISE, BLOCK)}, '"no_rw_check": 1': {"attrs": (PROMISE,)},
-    "": {"comb": True}, "emulated": {"attrs": (BLOCK,)}}
+    "": {"comb": True}, '"ram_style": "distributed"': {"comb": True, "attrs": (LUTS,)}, "emulated": {"attrs": (BLOCK,)}}
 """Attributes of a memory, as the hardware writes them -> how to make one. The last is not in use: a block RAM that
 has to give the old row where it is written, which Yosys builds from cells around it."""
 
@@ -137,11 +137,11 @@ def shape(style, width, depth, filled=True, **more):
     return Shape(width, depth, init=rows(width, depth) if filled else (), **STYLES[style], **more)
 
 
-BLOCKS, FREE, LOGIC, EMULATED = STYLES
+BLOCKS, FREE, LOGIC, SPREAD, EMULATED = STYLES
 OURS = [shape(BLOCKS, 32, 8192), shape(BLOCKS, 128, 2048), shape(BLOCKS, 16, 1024, filled=False),
         shape(BLOCKS, 4, 2048), shape(BLOCKS, 8, 16384), shape(FREE, 258, 128), shape(FREE, 128, 128, filled=False),
-        shape(FREE, 91, 16), shape(FREE, 32, 512), shape(LOGIC, 325, 32), shape(LOGIC, 65, 4), shape(EMULATED, 40, 512),
-        shape(BLOCKS, 32, 512, guarded=False)]
+        shape(FREE, 91, 16), shape(FREE, 32, 512), shape(SPREAD, 325, 32), shape(LOGIC, 65, 4),
+        shape(EMULATED, 40, 512), shape(BLOCKS, 32, 512, guarded=False)]
 """Memories of this project, or as wide and deep; one that breaks its promise is the last."""
 
 
