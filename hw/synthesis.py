@@ -51,10 +51,12 @@ def _cells(*names: str) -> dict[str, int]:
     return dict.fromkeys(names, 1)
 
 
-# Where the hierarchy is kept, abc9 of Yosys 0.70 fails an assertion of its own; the older abc takes its place.
+# abc9 of Yosys 0.70 ends without a word on some of these designs for the ECP5, and fails an assertion of its own where
+# the hierarchy is kept; the older abc takes its place.
 TARGETS = {
     "ecp5": Target(
-        "Lattice ECP5", "synth_ecp5 -top {top}",
+        "Lattice ECP5",
+        "synth_ecp5 -top {top} -run begin:map_luts; abc -lut 4:7 -dress; clean; synth_ecp5 -run map_cells:check",
         "synth_ecp5 -noflatten -top {top} -run begin:map_luts; abc -lut 4; clean; synth_ecp5 -run map_cells:check",
         {"LUT": _cells("LUT4"), "wide mux": _cells("PFUMX", "L6MUX21"), "carry": _cells("CCU2C"),
          "FF": _cells("TRELLIS_FF"), "LUT RAM": _cells("TRELLIS_DPR16X4"), "block RAM": _cells("DP16KD"),
