@@ -10,7 +10,8 @@ from qblif.host import abi
 
 from .baked import EMPTY, Contents
 from .cluster import EVENTS, Cluster
-from .layouts import CoreSignature, abi_row, row_for
+from .layouts import CoreSignature, abi_row, logit, row_for
+from .link import Buffer
 from .params import CoreParams
 
 
@@ -135,10 +136,12 @@ class Core(wiring.Component):
             m.d.sync += [cluster.write.valid.eq(write_valid), cluster.write.p.eq(write)]
 
         # Logits: the read-out has one position, so the planner gives it to one cluster; the others send none.
+        m.submodules.logits = logits = Buffer(logit)
+        connect(m, logits.o, flipped(self.logits))
         for cluster in clusters:
             with m.If(cluster.logits.valid):
-                m.d.comb += [self.logits.valid.eq(1), self.logits.p.eq(cluster.logits.p)]
-            m.d.comb += cluster.logits.ready.eq(self.logits.ready)
+                m.d.comb += [logits.i.valid.eq(1), logits.i.p.eq(cluster.logits.p)]
+            m.d.comb += cluster.logits.ready.eq(logits.i.ready)
 
         active = state != State.IDLE
         # Registered before they are counted: every handshake of the core ends here.

@@ -25,7 +25,7 @@ class Supervisor(wiring.Component):
     watchdog: In(32), cycles without progress that are too many; 0 = never
     working: In(1), work is under way (besides images in flight)
     progress: In(1), something moved in this cycle
-    image_in, image_out: In(1), an image was handed to the first core; its last logit was sent
+    image_in, image_out: In(1), an image was handed to the first core; its last logit was sent. They count two cycles later
     error: Out(8), abi.Error of the first error; error_info: Out(32), its beat index (0 for the watchdog)
     halted: Out(1), there is an error
     in_flight: Out(1), more images went in than came out
@@ -50,9 +50,11 @@ class Supervisor(wiring.Component):
         m = Module()
         count, idle, stuck = Signal(IN_FLIGHT_BITS), Signal(32), Signal()
 
-        m.d.sync += [self.images_in.eq(self.images_in + self.image_in),
-                     self.images_out.eq(self.images_out + self.image_out),
-                     count.eq(count + self.image_in - self.image_out)]
+        # Handshakes decide these, so they are counted a cycle later.
+        came, went = Signal(), Signal()
+        m.d.sync += [came.eq(self.image_in), went.eq(self.image_out),
+                     self.images_in.eq(self.images_in + came), self.images_out.eq(self.images_out + went),
+                     count.eq(count + came - went)]
         m.d.comb += self.in_flight.eq(count != 0)
 
         working, moving = Signal(), Signal()

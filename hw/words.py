@@ -31,7 +31,7 @@ class WordReader(wiring.Component):
     Members: i, stream of runs; o, stream of entries; address, data: the feature-map memory's read port (data one
     cycle after address); idle, nothing inside.
 
-    One word per cycle, eight cycles latency, and more than FIFO_DEPTH words ahead of the bit scan, those on their way
+    One word per cycle, nine cycles latency, and more than FIFO_DEPTH words ahead of the bit scan, those on their way
     included. Doublings of planes without set bits travel with the next entry, so that an empty plane costs no entry.
     """
 
@@ -99,36 +99,40 @@ class WordReader(wiring.Component):
             mask.eq(Mux(s1.empty, 0, Cat((s1.bit_first <= bit) & (s1.bit_last >= bit) for bit in range(p.word_bits)))),
         ]
 
-        # Stage 3: the masked word. Stage 4: whether it has bits.
-        s3, s4 = Signal(stage), Signal(stage)
-        bits_3, bits, some = Signal(p.word_bits, reset_less=True), Signal(p.word_bits, reset_less=True), Signal()
-        m.d.sync += [s3.eq(s2), bits_3.eq(self.data & mask), s4.eq(s3), bits.eq(bits_3), some.eq(bits_3.any())]
+        # Stage 3: the word as it is, in a register close to its memory, which is slow and may lie far from the rest.
+        s3, mask_3, word_3 = Signal(stage), Signal.like(mask), Signal(p.word_bits, reset_less=True)
+        m.d.sync += [s3.eq(s2), mask_3.eq(mask), word_3.eq(self.data)]
 
-        # Stage 5: merge. `held` waits for the next entry of its sum, or for the sum's end, to take its flags.
+        # Stage 4: the masked word. Stage 5: whether it has bits.
+        s4, s5 = Signal(stage), Signal(stage)
+        bits_4, bits, some = Signal(p.word_bits, reset_less=True), Signal(p.word_bits, reset_less=True), Signal()
+        m.d.sync += [s4.eq(s3), bits_4.eq(word_3 & mask_3), s5.eq(s4), bits.eq(bits_4), some.eq(bits_4.any())]
+
+        # Stage 6: merge. `held` waits for the next entry of its sum, or for the sum's end, to take its flags.
         held, held_valid = Signal(entry(p), reset_less=True), Signal()
         started, pending = Signal(), Signal(6)
         begun, becomes = Signal(), Signal()
         doublings = Signal(6)
         push = Signal()
         m.d.comb += [
-            begun.eq(started & ~s4.first),
-            doublings.eq(Mux(begun, pending + s4.doublings, 0)),    # doubling a sum of nothing is nothing
-            becomes.eq(s4.valid & (some | (s4.last & ~begun))), drops.eq(s4.valid & ~becomes),
-            push.eq(held_valid & (held.last | (s4.valid & some))),
+            begun.eq(started & ~s5.first),
+            doublings.eq(Mux(begun, pending + s5.doublings, 0)),    # doubling a sum of nothing is nothing
+            becomes.eq(s5.valid & (some | (s5.last & ~begun))), drops.eq(s5.valid & ~becomes),
+            push.eq(held_valid & (held.last | (s5.valid & some))),
             fifo.w_data.eq(held),
             fifo.w_en.eq(push),
         ]
         with m.If(push):
             m.d.sync += held_valid.eq(0)
-        with m.If(s4.valid):
+        with m.If(s5.valid):
             m.d.sync += [started.eq(begun | some), pending.eq(Mux(some, 0, doublings))]
             with m.If(becomes):
                 m.d.sync += [
-                    held_valid.eq(1), held.bits.eq(bits), held.weight.eq(s4.weight),
-                    held.before.eq(doublings), held.after.eq(0), held.first.eq(~begun), held.last.eq(s4.last),
-                    held.diagonal.eq(s4.diagonal), held.again.eq(s4.again),
+                    held_valid.eq(1), held.bits.eq(bits), held.weight.eq(s5.weight),
+                    held.before.eq(doublings), held.after.eq(0), held.first.eq(~begun), held.last.eq(s5.last),
+                    held.diagonal.eq(s5.diagonal), held.again.eq(s5.again),
                 ]
-            with m.Elif(s4.last):
+            with m.Elif(s5.last):
                 m.d.sync += [held.last.eq(1), held.after.eq(doublings)]
 
         m.submodules.entries = entries = Buffer(entry(p))

@@ -95,6 +95,7 @@ def test_images_that_went_in_and_not_out_are_in_flight_and_watched():
         assert ctx.get(dut.in_flight) == 1
         await ctx.tick().repeat(3)
         ctx.set(dut.image_out, 0)
+        await ctx.tick()    # counted a cycle later
         assert ctx.get(dut.in_flight) == 0
         assert (ctx.get(dut.images_in), ctx.get(dut.images_out)) == (5, 5)
         await ctx.tick()
@@ -104,7 +105,7 @@ def test_images_that_went_in_and_not_out_are_in_flight_and_watched():
         ctx.set(dut.image_in, 1)
         await ctx.tick()
         ctx.set(dut.image_in, 0)
-        await ctx.tick().repeat(7)
+        await ctx.tick().repeat(8)
         assert ctx.get(dut.error) == Error.WATCHDOG
 
     simulate(dut, bench)
