@@ -118,10 +118,10 @@ def test_weights_and_maps_become_block_ram_and_nothing_becomes_a_dsp_block(targe
     found = synthesis.synthesise(emit_top(DesignParams((SMALL,))), target, modules=True)
     assert found.multipliers == {}
     became = {memory.path: memory for memory in found.memories}
-    weights = became["chain.core_0.cluster_0.accumulators.weights"]
+    weights = became["accelerator.chain.core_0.cluster_0.accumulators.weights"]
     assert (weights.kind, weights.width, weights.depth) == ("block RAM", 32, 512)
     for bank in range(SMALL.banks):
-        assert became[f"chain.core_0.cluster_0.map_{bank}"].kind == "block RAM"
+        assert became[f"accelerator.chain.core_0.cluster_0.map_{bank}"].kind == "block RAM"
     assert "flip-flops" not in {memory.kind for memory in found.memories}
 
     figures = found.figures()
