@@ -31,7 +31,7 @@ class Status(enum.IntEnum):
     DONE = 0
     AGAIN = 1
     TIMEOUT = 2
-    UNSTABLE = 3
+    BROKEN = 3
     STOPPED = 4
 
 
@@ -116,7 +116,7 @@ class Model:
         self.close()
 
     def _check(self, status: int) -> Status:
-        if status in (Status.UNSTABLE, Status.STOPPED):
+        if status in (Status.BROKEN, Status.STOPPED):
             raise SimulationError(f"cycle {self.now}: "
                                   + with_source(self._library.sim_problem(self._handle).decode(), self._library.folder))
         return Status(status)
