@@ -250,6 +250,10 @@ struct Simulator : Clocked {
         return DONE;
     }
 
+    bool transferring() const {
+        return !reads.empty() || !writes.empty() || !responses.empty() || ar.offered || aw.offered;
+    }
+
     void clear_faults() {
         faults.clear();
         ar.hold = std::min(ar.hold, now);
@@ -315,6 +319,9 @@ void board_fault(Simulator *sim, const uint64_t *fields) {
     std::memcpy(&armed.fault, fields, sizeof armed.fault);
     sim->faults.push_back(armed);
 }
+
+// Whether bursts are under way on the memory bus, or wait to be taken.
+int board_transferring(Simulator *sim) { return sim->transferring(); }
 
 // No more faults, and what they held back goes on.
 void board_clear_faults(Simulator *sim) { sim->clear_faults(); }

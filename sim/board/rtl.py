@@ -29,7 +29,8 @@ SIGNATURES = {
     "board_reset": (c_int, c_void_p, c_uint64), "board_run": (c_int, c_void_p, c_uint64),
     "board_access": (c_int, c_void_p, c_int, c_uint32, POINTER(c_uint32), POINTER(c_uint32), c_uint64),
     "board_fault": (None, c_void_p, POINTER(c_uint64)), "board_clear_faults": (None, c_void_p),
-    "board_counts": (None, c_void_p, POINTER(c_uint64)), "board_waves": (c_int, c_void_p, c_char_p),
+    "board_counts": (None, c_void_p, POINTER(c_uint64)), "board_transferring": (c_int, c_void_p),
+    "board_waves": (c_int, c_void_p, c_char_p),
 }
 
 
@@ -90,6 +91,11 @@ class Rtl:
         counts = (c_uint64 * 4)()
         self._library.board_counts(self._handle, counts)
         return Traffic(*counts)
+
+    @property
+    def transferring(self) -> bool:
+        """Whether bursts are under way on the memory bus, or wait to be taken."""
+        return bool(self._library.board_transferring(self._handle))
 
     def read(self, offset: int) -> int:
         """Return the register at a byte offset. Raises BusError, HardwareBroken."""
