@@ -94,7 +94,8 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, overlay: str 
         if clock_mhz is not None and not (isinstance(clock_mhz, (int, float))
                                           and 0 < clock_mhz <= chosen.clock_mhz * (1 + CLOCK_TOLERANCE)):
             raise ClockError(f"a clock of {clock_mhz} MHz was asked for; {chosen.bit} was built for up to "
-                             f"{chosen.clock_mhz:g} MHz")
+                             f"{chosen.clock_mhz:g} MHz", hint="give a number above 0 and up to that as clock_mhz, or "
+                             "leave it out for the fastest")
         description = _program(chosen, device, download)
         clock = set_clock_up_to(device, chosen.clock_mhz) if clock_mhz is None else set_clock(device, clock_mhz)
         with _explained("reach the accelerator's registers"):
@@ -410,11 +411,16 @@ def _explained(doing: str) -> Iterator[None]:
         name = code().name if callable(code) and hasattr(code(), "name") else None  # of grpc.RpcError
         if name == "DEADLINE_EXCEEDED":
             raise Timeout(f"could not {doing}: the board did not answer in time",
-                          hint="is its server alive? rpc_timeout is the time for one call") from error
+                          hint="check that its server is alive; a larger rpc_timeout gives each call more "
+                               "time") from error
         if name is None and not isinstance(error, (RuntimeError, OSError, ValueError, LookupError)):
             raise
         what = f"{name}: {error.details()}" if name else f"{type(error).__name__}: {error}"
-        hint = "only root may reach the hardware: use the board's Jupyter, or sudo -i" if "ermission" in what else None
+        hint = None
+        if "ermission" in what:
+            hint = "only root may reach the hardware: use the board's Jupyter, or sudo -i"
+        elif name == "UNAVAILABLE":
+            hint = "check host and port, and that PYNQ.remote's server runs there"
         raise TransportError(f"could not {doing}: {what}", hint=hint) from error
 
 
