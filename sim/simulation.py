@@ -121,6 +121,11 @@ class Simulation:
     def __exit__(self, *_):
         self.close()
 
+    @property
+    def instances(self) -> int:
+        """Simulated devices that share the work."""
+        return len(self._models)
+
     def close(self) -> None:
         """Free the instances and finish the waveform file. Nothing can be called afterwards."""
         self._abort.set()
