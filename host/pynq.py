@@ -344,7 +344,8 @@ def _program(chosen: overlays.Overlay, device: Any, download: bool) -> dict:
 def _stop_jobs(device: Any, state: str | None) -> None:
     """Stop the job that a killed process left running, where an overlay of ours is known to be in place.
 
-    Where it does not stop the board is programmed all the same: that is what mends a bus that hangs."""
+    Where it does not stop the board is programmed all the same: that is what mends a bus that hangs. Where nothing
+    answers, or hardware without jobs, there is nothing to stop."""
     known = resident.find(device) if state in (None, "operating") else None
     if known is None:
         return
@@ -353,7 +354,9 @@ def _stop_jobs(device: Any, state: str | None) -> None:
             bus = PynqBus(pynq.MMIO(known.address, known.size, device=device), device)
         if bus.read(OFFSETS["ID"]) == abi.MAGIC and f"{_build(bus):016x}" == known.build:
             JobTransport(bus).stop()
-    except (TransportError, Timeout) as error:
+    except TransportError:
+        return
+    except Timeout as error:
         warnings.warn(f"before programming, the job of an earlier process could not be stopped: {error.message}; "
                       "if the memory bus still hangs afterwards, switch the board off and on", RuntimeWarning,
                       stacklevel=2)

@@ -409,7 +409,7 @@ class SerialTransport:
                 if response.place != place:
                     until, place = time.monotonic() + timeout, response.place
                 elif time.monotonic() > until:
-                    raise Timeout(f"no further beat was taken; the board has room for {response.room} beats and waits "
+                    raise Timeout(f"no beat of the program is taken; the board has room for {response.room} and waits "
                                   "for the accelerator")
 
     def infer(self, frames: np.ndarray, classes: int, timeout: float,

@@ -71,11 +71,11 @@ SIGNATURES = {
 }
 
 
-def load(path: Path) -> ctypes.CDLL:
-    """Return the library `path` with its functions' types declared."""
+def load(path: Path, signatures: dict[str, tuple] = SIGNATURES) -> ctypes.CDLL:
+    """Return the library `path` with its functions' types declared: name -> (result, arguments ...)."""
     library = ctypes.CDLL(str(path))
     library.folder = path.parent
-    for name, (result, *arguments) in SIGNATURES.items():
+    for name, (result, *arguments) in signatures.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     return library

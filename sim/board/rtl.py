@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 from ctypes import POINTER, c_char_p, c_int, c_uint8, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 
 from qblif.host.errors import QblifError, TransportError
+from qblif.sim.model import load, with_source
 
 from .dram import Dram
 from .faults import FAULT_FIELDS, Fault
@@ -59,10 +59,7 @@ class Rtl:
     waves: path of a VCD file to write, for libraries built with waves."""
 
     def __init__(self, library: Path, dram: Dram, cycles: int = CYCLES, waves: Path | None = None):
-        self._library = ctypes.CDLL(str(library))
-        for name, (result, *arguments) in SIGNATURES.items():
-            function = getattr(self._library, name)
-            function.restype, function.argtypes = result, arguments
+        self._library = load(library, SIGNATURES)
         self._dram, self._cycles = dram, cycles  # the memory has to live as long as the model
         self._handle = self._library.board_new(dram.memory.ctypes.data_as(POINTER(c_uint8)), dram.base, dram.size)
         if waves is not None and self._library.board_waves(self._handle, str(waves).encode()):
@@ -134,4 +131,5 @@ class Rtl:
 
     def _check(self, status: int) -> None:
         if status:
-            raise HardwareBroken(f"cycle {self.now}: {self._library.board_problem(self._handle).decode()}")
+            problem = with_source(self._library.board_problem(self._handle).decode(), self._library.folder)
+            raise HardwareBroken(f"cycle {self.now}: {problem}")
