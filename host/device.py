@@ -209,7 +209,8 @@ class Device:
         logits = np.asarray(logits)
         if logits.shape != (images, self._bundle.classes) or logits.dtype.kind != "i":
             raise TransportError(f"the transport returned {logits.dtype} logits of shape {logits.shape} for {images} "
-                                 f"image(s) of {self._bundle.classes} classes")
+                                 f"image(s) of {self._bundle.classes} classes",
+                                 hint="the transport of this target is at fault: report the output of qblif selftest")
         return logits.astype(np.int64, copy=False)
 
 

@@ -126,7 +126,8 @@ class DeviceError(QblifError):
             self.code, name, self.meaning = code, "unknown", "this version knows no such error code"
         self.info = info
         self.address = address
-        where = f" at address {address:#x}" if address is not None else f" at beat {info}" if info is not None else ""
+        in_frame = info is not None and self.code is not abi.Error.WATCHDOG  # which is about no beat, and leaves 0
+        where = f" at address {address:#x}" if address is not None else f" at beat {info}" if in_frame else ""
         super().__init__(f"the accelerator reports error {int(code)} ({name}){where}: {self.meaning}",
                          hint=hint, snapshot=snapshot)
         self.args = (code, info)

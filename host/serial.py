@@ -438,7 +438,8 @@ class SerialTransport:
                                          hint="the next job begins with a reset of the accelerator; if it fails too, "
                                               "report the output of qblif selftest")
                 if response.error:
-                    raise Timeout(f"the accelerator halted with {done} of {len(frames)} images done; STATUS tells why")
+                    raise Timeout(f"the accelerator halted with {done} of {len(frames)} images done; STATUS tells why",
+                                  hint="the next job begins with a reset of the accelerator")
                 if time.monotonic() > until:
                     raise Timeout(f"{done} of {len(frames)} images are done")
         raise AssertionError("the stream of responses has no end")

@@ -29,6 +29,7 @@ def test_an_error_code_brings_its_meaning():
 
 def test_what_has_no_place_in_a_frame_names_none():
     assert str(DeviceError(38)) == "the accelerator reports error 38 (ABORTED): the job was aborted"
+    assert str(DeviceError(11, 0)).startswith("the accelerator reports error 11 (WATCHDOG): work was under way")
 
 
 def test_what_went_wrong_besides_stands_below_with_its_own_hint_and_once():
