@@ -166,11 +166,35 @@ JOB_REGISTERS: tuple[tuple[str, int, str, str], ...] = (
     ("JOB_ERROR_LO", 0x240, "ro", "address of the burst in which the first bus error came; low word"),
     ("JOB_ERROR_HI", 0x244, "ro", "high word"),
 )
-"""Further registers of the front-end "dma": one job is a few register writes. A start while a job runs is ignored."""
+"""Further registers of the front-end "dma": one job is a few register writes (hw/job.py, hw/job_registers.py).
+
+Start. The parameters (all that is rw, JOB_TAG apart) are taken at the start; those of the next job may be written while
+    one runs. A start while a job runs is ignored; with both bits of JOB_CONTROL only abort counts, and an abort without
+    a job does nothing. JOB_TAG is not kept per job: write it when the one before has been looked at.
+Refused. A start ends at once, without a transfer, in this order of precedence
+    with BAD_JOB where KIND is neither 0 nor 1, IN_BEATS is 0, or SOURCE is no multiple of 8 or beyond the address bits
+        of CAPS; for images also where FRAMES or OUT_BEATS is 0 or TARGET is misplaced; for a program where FRAMES is
+        not 1
+    with CORE where STATUS shows an error
+    with ABORTED after any job that ended in an error once it ran, until CONTROL is reset: frames of it may be anywhere,
+        and a result could be taken for another image's.
+Errors. The first one counts; of several in one cycle abort and CONTROL's reset (both ABORTED) come before responses and
+    addresses of the read, those of the write, BUS_TIMEOUT, and CORE. `error` shows at once, while `busy` stays until no
+    burst is pending: buffers may not be used again before. Where the bus never answers that is until the logic is
+    programmed again.
+Time-out. BUS_TIMEOUT comes when for WATCHDOG cycles bursts of one direction were pending and none of its channels
+    moved. It, ABORTED and CORE leave JOB_ERROR at 0.
+Reset. CONTROL's reset changes no register of this table, ends a job that runs with ABORTED, and does not wait for its
+    bursts: abort, and wait until `busy` falls, before. WATCHDOG and SCRATCH survive it.
+Memory. Frames lie one behind the other without gaps, so that every second one of an odd number of beats begins amid a
+    64-bit word; the last word of the source is read whole, so a buffer is a multiple of 8 bytes. Only the beats of
+    results are written. An image's result is in memory when JOB_DONE counts it; a program's job ends a few cycles after
+    its last beat, when the loader's verdict is in STATUS. Results while no job runs are thrown away.
+"""
 
 JOB_STATUS_FIELDS = (("busy", 1), ("done", 1), ("reserved", 6), ("error", 8))
-"""busy: a job runs, or its last transfers are under way; done: the last job ended (cleared by start);
-error: Error of the last job, NONE if it is right."""
+"""busy: a job runs, or its last transfers are under way; done: the last job ended (cleared by start), and
+nothing of it is under way; error: Error of the running or last job, NONE if it is right."""
 
 JOB_BUFFER_ALIGN = 8
 """Addresses of a job are multiples of this."""

@@ -35,7 +35,8 @@ def read(path: Path) -> dict[str, bytes]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise BundleError(f"cannot read the bundle {path}: {error.strerror or error}") from error
+        raise BundleError(f"cannot read the bundle {path}: {error.strerror or error}",
+                          hint="a bundle is the .qblif file that `qblif build` makes") from error
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()

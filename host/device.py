@@ -19,9 +19,20 @@ from .transport import Transport
 
 _SCRATCH_PATTERN = 0x5AC3_0F96
 
+_MEMORY = "qblif selftest tests the memory; if it fails too, restart the board"
+_DAMAGED = "the program was damaged on its way to the accelerator: qblif selftest tests that way"
+
 _HINTS = {
-    abi.Error.WATCHDOG: "the WATCHDOG register holds the cycles allowed without progress; 0 allows any number",
-    abi.Error.BAD_CRC: "the program was damaged on its way to the accelerator",
+    abi.Error.WATCHDOG: "give a larger `timeout`; register WATCHDOG holds the cycles allowed, which targets with DMA "
+                        "set to half of the time-out",
+    **dict.fromkeys((abi.Error.BAD_MAGIC, abi.Error.BAD_SECTION, abi.Error.SHORT_PROGRAM, abi.Error.LONG_PROGRAM,
+                     abi.Error.BAD_CRC), _DAMAGED),
+    **dict.fromkeys((abi.Error.BAD_VERSION, abi.Error.WRONG_BUILD), "open a bundle that was made for this hardware"),
+    **dict.fromkeys((abi.Error.READ_SLAVE, abi.Error.READ_DECODE, abi.Error.WRITE_SLAVE, abi.Error.WRITE_DECODE),
+                    _MEMORY),
+    abi.Error.BUS_TIMEOUT: "the memory bus hangs, or is slower than half of `timeout`: program the board again (open "
+                           "with download=True), or give a larger `timeout`",
+    abi.Error.ABORTED: "another program aborted the job or reset the accelerator: close it; two cannot share one",
 }
 
 
@@ -52,13 +63,13 @@ class Device:
             logits, cycles = self._transport.infer(frames, self._bundle.classes, self._timeout, report)
             self._raise_error_code()
         except Exception as error:
-            reason = self._explain(error, f"no image was finished for {self._timeout:g} s")
+            reason = self._explain(error, f"no image was finished for {self._timeout:g} s",
+                                   "give a larger `timeout` if the network needs longer")
             try:
                 self.reset()
             except QblifError as failed:  # the next job tries again
                 if isinstance(reason, QblifError):
-                    nor = f"nor could the accelerator be reset: {failed.message}"
-                    reason.hint = f"{reason.hint}; {nor}" if reason.hint else nor
+                    reason.followed_by("nor could the accelerator be reset", failed)
             if reason is error:
                 raise
             raise reason from error
@@ -76,12 +87,16 @@ class Device:
                 self._transport.program(self._bundle.program, self._timeout)
                 self._await_idle()
             except Exception as error:
-                raise self._explain(error, f"the program was not taken within {self._timeout:g} s") from error
+                reason = self._explain(error, f"the program was not taken for {self._timeout:g} s",
+                                       "give a larger `timeout` if the link is that slow")
+                if reason is error:
+                    raise
+                raise reason from error
             found = self.program_in_place()
             if found != wanted:
                 raise TransportError(f"after loading program {wanted:016x} the accelerator shows "
                                      + ("no program" if found is None else f"program {found:016x}"),
-                                     snapshot=self.snapshot())
+                                     hint=_DAMAGED, snapshot=self.snapshot())
         self._clean = True
 
     def program_in_place(self) -> int | None:
@@ -131,7 +146,8 @@ class Device:
         found = self.read("ID")
         if found != abi.MAGIC:
             raise BuildMismatch(f"there is no qblif accelerator here: register ID is {found:#010x}, "
-                                f"not {abi.MAGIC:#010x}", hint="check the bitstream and the address")
+                                f"not {abi.MAGIC:#010x}", hint="program the board with a bitstream of qblif "
+                                "(make bitstream), and check the target's name")
         version = self.read("ABI")
         if version != abi.ABI_VERSION:
             raise BuildMismatch(f"the hardware has ABI version {version}, this package and {bundle.path} have "
@@ -146,7 +162,8 @@ class Device:
         echo = self.read("SCRATCH")
         if echo != _SCRATCH_PATTERN:
             raise TransportError(f"register SCRATCH was written {_SCRATCH_PATTERN:#010x} and reads {echo:#010x}: "
-                                 "the register bus does not work")
+                                 "the register bus does not work",
+                                 hint="restart the board; if it stays, report the output of qblif selftest")
 
     def _await_idle(self):
         """Wait until neither a program nor an image is under way; raise DeviceError on an error code."""
@@ -157,7 +174,7 @@ class Device:
                 return
             if time.monotonic() > deadline:
                 raise Timeout(f"the accelerator is still busy {self._timeout:g} s after a reset or program",
-                              snapshot=self.snapshot())
+                              hint="program the board again, or switch it off and on", snapshot=self.snapshot())
             time.sleep(0.0005)
 
     def _raise_error_code(self) -> dict[str, int]:
@@ -166,31 +183,37 @@ class Device:
             raise _device_error(self.snapshot())
         return status
 
-    def _explain(self, error: Exception, late: str) -> Exception:
-        """Return what to raise for `error`: an error code explains more than the time-out that it led to."""
+    def _explain(self, error: Exception, late: str, patience: str) -> Exception:
+        """Return what to raise for `error`: an error code explains more than the time-out that it led to.
+
+        late, patience: what a time-out means, and what to do about it, where it does not say so itself: one of the link
+        does, and has nothing to do with how long the accelerator takes."""
         if isinstance(error, DeviceError) and error.snapshot is not None:
             error.hint = error.hint or _HINTS.get(error.code)
             return error
         snapshot = getattr(error, "snapshot", None)  # taken when it happened, where the transport could
         if snapshot is None:
             snapshot = self.snapshot()
+        reason = error
         if abi.unpack(abi.STATUS_FIELDS, snapshot.get("STATUS", 0))["error"]:
-            return _device_error(snapshot)
-        if isinstance(error, TimeoutError):
-            hint = getattr(error, "hint", None) or "give a larger `timeout` if the network needs longer"
-            return Timeout(f"{late}: {getattr(error, 'message', error)}", hint=hint, snapshot=snapshot)
-        if isinstance(error, QblifError) and error.snapshot is None:
-            error.snapshot = snapshot
-        return error
+            reason = _device_error(snapshot)
+        elif isinstance(error, TimeoutError) and not getattr(error, "hint", None):
+            reason = Timeout(f"{late}: {getattr(error, 'message', error)}", hint=patience, snapshot=snapshot)
+        if isinstance(reason, QblifError):
+            reason.besides = getattr(error, "besides", [])
+            if reason.snapshot is None:
+                reason.snapshot = snapshot
+        return reason
 
     def _checked(self, logits: np.ndarray, images: int) -> np.ndarray:
         logits = np.asarray(logits)
         if logits.shape != (images, self._bundle.classes) or logits.dtype.kind != "i":
             raise TransportError(f"the transport returned {logits.dtype} logits of shape {logits.shape} for {images} "
-                                 f"image(s) of {self._bundle.classes} classes")
+                                 f"image(s) of {self._bundle.classes} classes",
+                                 hint="the transport of this target is at fault: report the output of qblif selftest")
         return logits.astype(np.int64, copy=False)
 
 
 def _device_error(snapshot: dict[str, int]) -> DeviceError:
     code = abi.unpack(abi.STATUS_FIELDS, snapshot["STATUS"])["error"]
-    return DeviceError(code, snapshot.get("ERROR_INFO", 0), hint=_HINTS.get(code), snapshot=snapshot)
+    return DeviceError(code, snapshot.get("ERROR_INFO"), hint=_HINTS.get(code), snapshot=snapshot)

@@ -29,22 +29,33 @@ class QblifError(Exception):
     """Base of all errors of this package.
 
     message: what was found and what is allowed; hint: what to do about it;
-    snapshot: register name -> value when the error was noticed, for errors of the hardware.
+    snapshot: register name -> value when the error was noticed, for errors of the hardware;
+    besides: what else went wrong while the error was dealt with, a line or more each.
     """
 
     def __init__(self, message: str, *, hint: str | None = None, snapshot: dict[str, int] | None = None):
         self.message = message
         self.hint = hint
         self.snapshot = snapshot
+        self.besides: list[str] = []
         self.args = (message,)
 
     def __str__(self) -> str:
         text = self.message
         if self.hint:
             text += f"\n  hint: {self.hint}"
+        for line in self.besides:
+            text += f"\n  {line}"
         if self.snapshot:
             text += "\n  registers: " + " ".join(f"{name}={value:#x}" for name, value in self.snapshot.items())
         return text
+
+    def followed_by(self, what: str, other: QblifError) -> None:
+        """Tell besides that `what` failed because of `other`, and what to do about that; the same reason only once."""
+        if any(other.message in line for line in self.besides):
+            return
+        self.besides.append(f"{what}: {other.message}" + (f"\n  hint: {other.hint}" if other.hint else ""))
+        self.besides += other.besides
 
 
 class InputError(QblifError, ValueError):
@@ -102,11 +113,11 @@ class BuildMismatch(QblifError):
 class DeviceError(QblifError):
     """STATUS, or the status of a job, shows an error code.
 
-    code: value of the field; meaning: a sentence; info: beat index within the frame (ERROR_INFO);
-    address: of the burst that failed, for errors of a job on the memory bus, else None.
+    code: value of the field; meaning: a sentence; info: beat index within the frame (ERROR_INFO), None where there is
+    no such place; address: of the burst that failed, for bus responses to a job, else None.
     """
 
-    def __init__(self, code: int, info: int = 0, *, address: int | None = None, hint: str | None = None,
+    def __init__(self, code: int, info: int | None = None, *, address: int | None = None, hint: str | None = None,
                  snapshot: dict[str, int] | None = None):
         try:
             self.code = abi.Error(code)
@@ -115,14 +126,15 @@ class DeviceError(QblifError):
             self.code, name, self.meaning = code, "unknown", "this version knows no such error code"
         self.info = info
         self.address = address
-        where = f"beat {info}" if address is None else f"address {address:#x}"
-        super().__init__(f"the accelerator reports error {int(code)} ({name}) at {where}: {self.meaning}",
+        in_frame = info is not None and self.code is not abi.Error.WATCHDOG  # which is about no beat, and leaves 0
+        where = f" at address {address:#x}" if address is not None else f" at beat {info}" if in_frame else ""
+        super().__init__(f"the accelerator reports error {int(code)} ({name}){where}: {self.meaning}",
                          hint=hint, snapshot=snapshot)
         self.args = (code, info)
 
 
 class Timeout(QblifError, TimeoutError):
-    """No image, or no program, was finished within the time allowed."""
+    """Something that has a time-out did not come in time: an image, the end of a program, an answer of the link."""
 
 
 class SelfTestFailed(QblifError):

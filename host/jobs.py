@@ -36,8 +36,8 @@ IMAGES, PROGRAM = 0, 1
 
 _LONGEST_PAUSE = 0.005
 _VANISHED = 0.2
-_BUS_ERRORS = (abi.Error.READ_SLAVE, abi.Error.READ_DECODE, abi.Error.WRITE_SLAVE, abi.Error.WRITE_DECODE,
-               abi.Error.BUS_TIMEOUT)
+_WITH_ADDRESS = (abi.Error.READ_SLAVE, abi.Error.READ_DECODE, abi.Error.WRITE_SLAVE, abi.Error.WRITE_DECODE)
+_LONGEST_WATCH = (1 << 32) - 1
 
 _kept: list = []
 """Buffers that a board may still write to: nothing may free them, the garbage collector included."""
@@ -85,6 +85,8 @@ class JobTransport:
     the board says that no transfer is under way are its buffers used again. A reset never reaches a board with a job
     under way, be it one of a process that was killed: `write` aborts it first.
 
+    The board itself gives up where nothing moved for half of a job's `timeout`: its error code tells what stands still.
+
     clock: what the accelerator runs at; about: what to tell a person about the board, by key.
     Raises TransportError where the accelerator has no jobs."""
 
@@ -103,7 +105,8 @@ class JobTransport:
         # what is no accelerator at all is left to Device's checks
         if self._read("ID") == abi.MAGIC and not registers.has_jobs(caps):
             raise TransportError(f"the accelerator is not driven by jobs: register CAPS is {caps:#010x}",
-                                 hint="this target needs hardware with the front-end \"dma\"")
+                                 hint="this target needs a bitstream with the front-end dma: make bitstream "
+                                      "BOARD=pynq-z2, for instance")
 
     # Transport ----------------------------------------------------------------------------------------------
 
@@ -121,9 +124,10 @@ class JobTransport:
     def program(self, image: np.ndarray, timeout: float) -> None:
         """Send one program frame, uint32 (beats,), as one job."""
         with self._recovering():
+            self._watch(timeout)
             self._fill(0, image)
             self._start(KIND=PROGRAM, SOURCE=self._sources[0].address, FRAMES=1, IN_BEATS=image.size)
-            self._wait(0, timeout, f"the program of {image.size} beats was not taken", None)
+            self._wait(0, timeout, None)
 
     def infer(self, frames: np.ndarray, classes: int, timeout: float,
               progress: Callable[[int], None] | None = None) -> tuple[np.ndarray, None]:
@@ -150,6 +154,7 @@ class JobTransport:
                 rows[:] = target.array[:rows.size].view(np.int32).reshape(rows.shape)
 
         with self._recovering():
+            self._watch(timeout)
             if parts:
                 fill(0)
                 start(0)
@@ -158,7 +163,7 @@ class JobTransport:
                 if more:
                     fill(index + 1)  # while this job runs
                 report = None if progress is None else lambda done, first=part.start: progress(first + done)
-                self._wait(part.stop - part.start, timeout, "no result was written", report)
+                self._wait(part.stop - part.start, timeout, report)
                 if more:
                     start(index + 1)
                 collect(index)  # while the next one runs
@@ -191,7 +196,8 @@ class JobTransport:
             if time.monotonic() > deadline:
                 raise Timeout(f"transfers of the board are still under way {STOP_SECONDS:g} s after the job was "
                               "aborted; its buffers stay allocated",
-                              hint="the memory bus hangs: program the board again, or switch it off and on",
+                              hint="the memory bus hangs: program the board again (open with download=True), or switch "
+                                   "it off and on",
                               snapshot=registers.snapshot(self.read))
             time.sleep(0.001)
         self._active = False
@@ -254,6 +260,23 @@ class JobTransport:
         if buffer is not None:
             buffer.free()
 
+    def _watch(self, timeout: float) -> None:
+        """Set WATCHDOG to half of a time-out, where the clock is known, so that the board's verdict comes before ours.
+
+        Half, since the board counts from the last thing that moved, and we from the last result, which came later."""
+        hz = self.clock.hz if self.clock is not None else self._read("CLOCK_HZ")
+        if not hz:
+            return
+        cycles = int(min(max(1, hz * timeout / 2), _LONGEST_WATCH))
+        if self._written.get("WATCHDOG") == cycles:
+            return
+        self._write("WATCHDOG", cycles)
+        found = self._read("WATCHDOG")
+        if found != cycles:
+            raise TransportError(f"register WATCHDOG was written {cycles:#010x} and reads {found:#010x}",
+                                 hint="the register bus does not work: qblif selftest tells more")
+        self._written["WATCHDOG"] = cycles
+
     def _start(self, **job: int) -> None:
         """Start a job, writing the registers that changed."""
         self._tag = self._tag + 1 & 0xFFFF_FFFF
@@ -271,7 +294,7 @@ class JobTransport:
         self._active = True
         self._write("JOB_CONTROL", START)
 
-    def _wait(self, frames: int, timeout: float, late: str, report: Callable[[int], None] | None) -> None:
+    def _wait(self, frames: int, timeout: float, report: Callable[[int], None] | None) -> None:
         """Return when the job is done, all of its `frames` results in memory (0: it is a program)."""
         began = moved = time.monotonic()
         seen, idle_since = 0, None
@@ -289,12 +312,12 @@ class JobTransport:
                     if report is not None:
                         report(min(done, frames))
             if now - moved > timeout:
-                raise Timeout(f"{late} for {timeout:g} s ({seen} of {frames} results of this job are there)"
-                              if frames else f"{late} for {timeout:g} s")
+                raise Timeout(f"{seen} of the {frames} results of this job are in memory" if frames else
+                              "the board did not read all of it from memory")
             idle_since = None if status["busy"] else idle_since or now
             if idle_since is not None and now - idle_since > _VANISHED:
                 raise TransportError("the job is gone: the board neither works on it nor says that it ended",
-                                     hint="was the board reset or programmed by somebody else?")
+                                     hint="the board was reset or programmed by another program: close that one")
             time.sleep(min(_LONGEST_PAUSE, (now - began) / 8))
         self._active = False
         if frames:
@@ -308,7 +331,8 @@ class JobTransport:
         if tag != self._tag or done != frames:
             self._written.clear()
             raise TransportError(f"job {self._tag:#010x} was started for {frames} results; the board ended job "
-                                 f"{tag:#010x} with {done}", hint="does another program use this board?")
+                                 f"{tag:#010x} with {done}",
+                                 hint="does another program use this board? close it: two cannot share one")
         if frames:
             self.jobs.jobs += 1
             self.jobs.images += frames
@@ -320,7 +344,7 @@ class JobTransport:
         if code == abi.Error.CORE:
             status = registers.fields(abi.STATUS_FIELDS, self._read("STATUS"))
             return DeviceError(status["error"] or code, self._read("ERROR_INFO"))
-        if code in _BUS_ERRORS:
+        if code in _WITH_ADDRESS:
             return DeviceError(code, address=self._read("JOB_ERROR_LO") | self._read("JOB_ERROR_HI") << 32)
         return DeviceError(code)
 
@@ -339,8 +363,7 @@ class JobTransport:
                 self.stop()
             except QblifError as stuck:
                 if isinstance(error, QblifError):
-                    nor = f"nor could the job be stopped: {stuck.message}"
-                    error.hint = f"{error.hint}; {nor}" if error.hint else nor
+                    error.followed_by("nor could the job be stopped", stuck)
             raise
 
 
@@ -354,7 +377,8 @@ def _check_memory(buffer: Buffer, words: np.ndarray) -> None:
         at = int(wrong[0])
         raise SelfTestFailed(f"memory at {buffer.address + 4 * at:#x}: expected {int(words[at]):#010x}, got "
                              f"{int(buffer.array[at]):#010x} ({len(wrong)} of {len(words)} words differ)",
-                             hint="the host's and the board's view of the shared memory do not agree")
+                             hint="host and board do not see the same memory: restart the board; if it stays, report "
+                                  "the output of qblif selftest")
 
 
 @contextlib.contextmanager

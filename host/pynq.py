@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from . import abi, overlays
+from . import abi, overlays, resident
 from .accelerator import Accelerator
 from .bundle import Bundle
 from .errors import (
@@ -94,13 +94,16 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, overlay: str 
         if clock_mhz is not None and not (isinstance(clock_mhz, (int, float))
                                           and 0 < clock_mhz <= chosen.clock_mhz * (1 + CLOCK_TOLERANCE)):
             raise ClockError(f"a clock of {clock_mhz} MHz was asked for; {chosen.bit} was built for up to "
-                             f"{chosen.clock_mhz:g} MHz")
+                             f"{chosen.clock_mhz:g} MHz", hint="give a number above 0 and up to that as clock_mhz, or "
+                             "leave it out for the fastest")
         description = _program(chosen, device, download)
         clock = set_clock_up_to(device, chosen.clock_mhz) if clock_mhz is None else set_clock(device, clock_mhz)
         with _explained("reach the accelerator's registers"):
             mmio = pynq.MMIO(description["phys_addr"], description["addr_range"], device=device)
         bus = PynqBus(mmio, device)
         _check_programmed(bus, chosen, download)
+        resident.note(device, resident.Resident(str(chosen.bit), description["phys_addr"], description["addr_range"],
+                                                f"{chosen.build_hash:016x}"))
         about = {"board": board or str(getattr(device, "name", "unknown")), "overlay": str(chosen),
                  "pynq": pynq.__version__, "memory ports": _widen_ports(device)}
         transport = JobTransport(bus, clock, about)
@@ -332,8 +335,31 @@ def _program(chosen: overlays.Overlay, device: Any, download: bool) -> dict:
         if download:
             if not _is_local(device):
                 loaded.binfile_name = _upload(device, loaded)
+            _stop_jobs(device, state)
+            resident.note(device, None)
             loaded.download()
     return found[0]
+
+
+def _stop_jobs(device: Any, state: str | None) -> None:
+    """Stop the job that a killed process left running, where an overlay of ours is known to be in place.
+
+    Where it does not stop the board is programmed all the same: that is what mends a bus that hangs. Where nothing
+    answers, or hardware without jobs, there is nothing to stop."""
+    known = resident.find(device) if state in (None, "operating") else None
+    if known is None:
+        return
+    try:
+        with _explained("reach the registers of the overlay in place"):
+            bus = PynqBus(pynq.MMIO(known.address, known.size, device=device), device)
+        if bus.read(OFFSETS["ID"]) == abi.MAGIC and f"{_build(bus):016x}" == known.build:
+            JobTransport(bus).stop()
+    except TransportError:
+        return
+    except Timeout as error:
+        warnings.warn(f"before programming, the job of an earlier process could not be stopped: {error.message}; "
+                      "if the memory bus still hangs afterwards, switch the board off and on", RuntimeWarning,
+                      stacklevel=2)
 
 
 def _upload(device: Any, loaded: Any) -> str:
@@ -352,13 +378,16 @@ def _upload(device: Any, loaded: Any) -> str:
 
 def _check_programmed(bus: PynqBus, chosen: overlays.Overlay, download: bool) -> None:
     """Raise BuildMismatch unless the board now holds the chosen overlay."""
-    found = bus.read(OFFSETS["ID"])
-    build = bus.read(OFFSETS["BUILD_LO"]) | bus.read(OFFSETS["BUILD_HI"]) << 32
+    found, build = bus.read(OFFSETS["ID"]), _build(bus)
     if found == abi.MAGIC and build == chosen.build_hash:
         return
     shows = f"build {build:016x}" if found == abi.MAGIC else f"no accelerator (register ID is {found:#010x})"
     raise BuildMismatch(f"{'after' if download else 'without'} programming {chosen} the board shows {shows}",
                         hint="the board kept another bitstream: restart it" if download else "open with download=True")
+
+
+def _build(bus: PynqBus) -> int:
+    return bus.read(OFFSETS["BUILD_LO"]) | bus.read(OFFSETS["BUILD_HI"]) << 32
 
 
 def _state(device: Any) -> str | None:
@@ -410,11 +439,16 @@ def _explained(doing: str) -> Iterator[None]:
         name = code().name if callable(code) and hasattr(code(), "name") else None  # of grpc.RpcError
         if name == "DEADLINE_EXCEEDED":
             raise Timeout(f"could not {doing}: the board did not answer in time",
-                          hint="is its server alive? rpc_timeout is the time for one call") from error
+                          hint="check that its server is alive; a larger rpc_timeout gives each call more "
+                               "time") from error
         if name is None and not isinstance(error, (RuntimeError, OSError, ValueError, LookupError)):
             raise
         what = f"{name}: {error.details()}" if name else f"{type(error).__name__}: {error}"
-        hint = "only root may reach the hardware: use the board's Jupyter, or sudo -i" if "ermission" in what else None
+        hint = None
+        if "ermission" in what:
+            hint = "only root may reach the hardware: use the board's Jupyter, or sudo -i"
+        elif name == "UNAVAILABLE":
+            hint = "check host and port, and that PYNQ.remote's server runs there"
         raise TransportError(f"could not {doing}: {what}", hint=hint) from error
 
 
@@ -438,6 +472,8 @@ class QblifDriver(DefaultIP):
         with _explained("reach the accelerator's registers"):
             bus = PynqBus(pynq.MMIO(mmio.base_addr, mmio.length, device=device), device)
         clock = read_clock(device) if clock_mhz is None else set_clock(device, clock_mhz)
+        resident.note(device, resident.Resident(str(getattr(device, "bitfile_name", "")), mmio.base_addr, mmio.length,
+                                                f"{_build(bus):016x}"))
         about = {"board": board_of(device) or "unknown", "pynq": pynq.__version__,
                  "memory ports": _widen_ports(device)}
         return Accelerator(bundle, JobTransport(bus, clock, about), timeout)

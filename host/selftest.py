@@ -15,6 +15,7 @@ import random
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -53,12 +54,15 @@ class SelfTest:
         self._stop: Callable[[], None] = lambda: None
         self._bundle: Bundle | None = None
         self._transport: Transport | None = None
+        self._opened: Transport | None = None  # the same, also while the accelerator has it
         self._accelerator: Accelerator | None = None
 
     def run(self) -> bool:
         """Run all steps and return whether all passed. Raises nothing but KeyboardInterrupt and the like."""
         self._say(f"qblif self-test of {self._target!r}, {time.strftime('%Y-%m-%d %H:%M:%S %z')}")
         self._say(f"     {versions()}")
+        given = {"timeout": f"{self._timeout:g} s", **self._options}
+        self._say(f"     options: {', '.join(f'{name} {value}' for name, value in given.items())}")
         steps = (("bundle", self._load, self._timeout), ("open", self._open, OPENING), ("bus", self._bus, None),
                  ("identity", self._identity, None), ("memory", self._memory, None), ("program", self._program, None),
                  ("golden vectors", self._golden, None), ("speed", self._speed, None))
@@ -73,6 +77,7 @@ class SelfTest:
                 except Exception as error:
                     inside = isinstance(error, _Stuck)
                     self._say(f"FAIL {name}: {type(error).__name__}: {_indented(error)}")
+                    self._tell_more(error, inside)
                     self._say(f"result: FAILED at {name}")
                     return False
                 if told is not None:
@@ -90,10 +95,11 @@ class SelfTest:
 
     def _load(self) -> str:
         self._bundle = self._given if isinstance(self._given, Bundle) else Bundle.load(self._given)
-        return str(self._bundle)
+        return f"{self._bundle}, made with qblif {self._bundle.tools.get('qblif', 'unknown')}; file {self._bundle.path}"
 
     def _open(self) -> str:
         self._transport = open_transport(self._bundle, self._target, self._timeout, **self._options)
+        self._opened = self._transport
         self._stop = getattr(self._transport, "stop", self._stop)
         about = getattr(self._transport, "about", None) or {}
         clock = getattr(self._transport, "clock", None)
@@ -177,9 +183,25 @@ class SelfTest:
             images = stats.jobs.images - before.jobs.images
             cycles = stats.jobs.cycles - before.jobs.cycles
             told.append(f"{stats.clock.hz * images / cycles:.1f} images/s within jobs, memory included")
+        counts = getattr(self._opened, "counts", None)
+        if counts is not None:
+            told.append(f"{counts.requests} requests since opening, {counts.retries} sent again, {counts.damaged} "
+                        "damaged pieces received")
         return "; ".join(told)
 
     # Inside -------------------------------------------------------------------------------------------------
+
+    def _tell_more(self, error: Exception, stuck: bool) -> None:
+        """Say what a bug report needs beyond an error's own words: where a bug of ours is, and the registers."""
+        if not isinstance(error, QblifError):
+            for line in "".join(traceback.format_exception(error)).rstrip().splitlines():
+                self._say(f"       {line}")
+        if self._opened is None or stuck or getattr(error, "snapshot", None):
+            return
+        with contextlib.suppress(Exception):  # the link itself may be what failed
+            values = _within(self._timeout, lambda: registers.snapshot(self._opened.read))
+            if values:
+                self._say("       registers: " + " ".join(f"{name}={value:#x}" for name, value in values.items()))
 
     def _close(self) -> None:
         for opened in (self._accelerator, self._transport):
@@ -208,7 +230,7 @@ class _Stuck(Timeout):
     """A step that did not come back."""
 
 
-def _within(seconds: float, step: Callable[[], str | None]) -> str | None:
+def _within(seconds: float, step: Callable[[], Any]) -> Any:
     """Return step(), or raise Timeout when it takes longer; it is then left to itself."""
     outcome: list = []
 

@@ -386,7 +386,8 @@ class SerialTransport:
         with self._link as link:
             data = link.call(Command.READ, place=offset, count=1).data
             if len(data) != 1:
-                raise TransportError(f"the board answers {len(data)} words for one register")
+                raise TransportError(f"the board answers {len(data)} words for one register",
+                                     hint="build the bitstream with this version of qblif")
             return int(data[0])
 
     def write(self, offset: int, value: int) -> None:
@@ -408,8 +409,8 @@ class SerialTransport:
                 if response.place != place:
                     until, place = time.monotonic() + timeout, response.place
                 elif time.monotonic() > until:
-                    raise Timeout(f"no beat of the program was taken for {timeout:g} s: the board has room for "
-                                  f"{response.room} beats and waits for the accelerator")
+                    raise Timeout(f"no beat of the program is taken; the board has room for {response.room} and waits "
+                                  "for the accelerator")
 
     def infer(self, frames: np.ndarray, classes: int, timeout: float,
               progress: Callable[[int], None] | None = None) -> tuple[np.ndarray, None]:
@@ -433,11 +434,14 @@ class SerialTransport:
                     until = time.monotonic() + timeout
                 elif response.last or len(row) >= classes:
                     more = "" if response.last else " or more"
-                    raise TransportError(f"output frame {done} has {len(row)} beats{more}, and not {classes}")
+                    raise TransportError(f"output frame {done} has {len(row)} beats{more}, and not {classes}",
+                                         hint="the next job begins with a reset of the accelerator; if it fails too, "
+                                              "report the output of qblif selftest")
                 if response.error:
-                    raise Timeout(f"the accelerator halted with {done} of {len(frames)} images done; STATUS tells why")
+                    raise Timeout(f"the accelerator halted with {done} of {len(frames)} images done; STATUS tells why",
+                                  hint="the next job begins with a reset of the accelerator")
                 if time.monotonic() > until:
-                    raise Timeout(f"{done} of {len(frames)} images are done, and nothing came for {timeout:g} s")
+                    raise Timeout(f"{done} of {len(frames)} images are done")
         raise AssertionError("the stream of responses has no end")
 
     def close(self) -> None:
@@ -531,7 +535,8 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, response_time
     for option in filter(None, options.split("&")):
         key, _, value = option.partition("=")
         if key != "baud" or not value.isascii() or not value.isdigit() or not int(value):
-            raise UnknownTarget(f"option {option!r} in target {target!r} is not known; there is baud=N")
+            raise UnknownTarget(f"option {option!r} in target {target!r} is not known; there is baud=N",
+                                hint=f"for instance serial:{path}?baud={BAUD}")
         baud = int(value)
     if attempts < 1 or not response_timeout > 0:
         raise ValueError(f"attempts is {attempts} and response_timeout is {response_timeout}; allowed are 1 or more "

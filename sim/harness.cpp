@@ -1,13 +1,9 @@
 // Drives one Verilated top: bus master, stream sources and sink, monitors and trace capture, all in the clock loop.
 //
-// Compiled together with the model and the generated model.h, which defines MODEL (the class), TRACE_COUNT and
-// TRACES(X): X(index, core, cluster, bits) per trace port. Called from sim/model.py; C interface at the end.
+// Compiled together with the model, harness.h and the generated model.h, which defines TRACE_COUNT and TRACES(X):
+// X(index, core, cluster, bits) per trace port. Called from sim/model.py; C interface at the end.
 
-#include "model.h"
-#include "verilated.h"
-#if VM_TRACE
-#include "verilated_vcd_c.h"
-#endif
+#include "harness.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -16,15 +12,6 @@
 #include <vector>
 
 namespace {
-
-// Set by $stop, $fatal (a failed assertion) or $finish of the model that this thread evaluates.
-thread_local std::string *stopped = nullptr;
-
-void stop(const char *file, int line, const char *what) {
-    if (stopped && stopped->empty()) *stopped = std::string(what) + " at " + file + ":" + std::to_string(line);
-}
-
-enum Status : int { DONE = 0, AGAIN = 1, TIMEOUT = 2, UNSTABLE = 3, STOPPED = 4 };
 
 // Xorshift generator: one per stream, so that the stalls of one do not depend on the others.
 struct Random {
@@ -72,18 +59,12 @@ struct Sink {
     void clear() { data.clear(); last.clear(); cycles.clear(); }
 };
 
-// One AXI4-Lite access at a time.
-struct Bus {
-    bool active = false, write = false, address_valid = false, data_valid = false, response_ready = false;
-    uint32_t address = 0, data = 0, response = 0;
-    Random random;
-};
-
 // What the design's input ports get in a cycle.
 struct Inputs {
     bool rst = false, output_ready = false, program_valid = false, program_last = false, input_valid = false,
-         input_last = false, write = false, address_valid = false, data_valid = false, response_ready = false;
-    uint32_t program_data = 0, input_data = 0, address = 0, data = 0;
+         input_last = false;
+    uint32_t program_data = 0, input_data = 0;
+    BusPins bus;
 
     bool operator==(const Inputs &) const = default;
 };
@@ -94,45 +75,19 @@ template <class T> void append(std::vector<uint32_t> &words, const T &value, int
     words.insert(words.end(), raw, raw + (bits + 31) / 32);
 }
 
-struct Simulator {
-    VerilatedContext context;
-    MODEL model{&context, "top"};
-    uint64_t now = 0;
+struct Simulator : Clocked {
     bool in_reset = false;
-    std::string stop_message, problem;
     Source program, input;
     Sink output;
     Bus bus;
+    Random bus_random;
     Inputs inputs;
     std::vector<std::vector<uint32_t>> traces;
     bool tracing = false;
-#if VM_TRACE
-    VerilatedVcdC *waves = nullptr;
-#endif
 
-    Simulator() : traces(TRACE_COUNT) {
-        context.assertOn(true);
-        model.clk = model.sample = 0;
-        model.s_axi_awprot = 0;
-        model.s_axi_arprot = 0;
-    }
-    ~Simulator() {
-#if VM_TRACE
-        if (waves) { waves->close(); delete waves; }
-#endif
-        model.final();
-    }
+    Simulator() : traces(TRACE_COUNT) {}
 
-    void dump(uint64_t half) {
-#if VM_TRACE
-        if (waves) waves->dump(2 * now + half);
-#else
-        (void)half;
-#endif
-    }
-
-    // One clock cycle. The wrapper around the design registers all inputs at the edge of `sample`, before that of
-    // `clk`: while they do not change, which is most of the time, nothing that depends on them is computed again.
+    // One clock cycle.
     Status cycle() {
         program.offer();
         input.offer();
@@ -145,36 +100,28 @@ struct Simulator {
         wanted.input_valid = input.valid;
         wanted.input_last = input.valid && input.last[input.at];
         wanted.input_data = input.valid ? input.data[input.at] : 0;
-        wanted.write = bus.write;
-        wanted.address_valid = bus.address_valid;
-        wanted.data_valid = bus.data_valid;
-        wanted.response_ready = bus.response_ready;
-        wanted.address = bus.address;
-        wanted.data = bus.data;
-        model.clk = 0;
-        if (!(wanted == inputs) || !now) drive(wanted);
-        model.eval();
-        model.sample = 0;
-        dump(0);
+        wanted.bus = bus.pins;
+        const bool changed = !(wanted == inputs) || !now;
+        if (changed) drive(wanted);
+        fall(changed);
 
         Status status = DONE;
         if (!in_reset) {
             if (program.valid && model.s_axis_program_tready) program.taken(now);
             if (input.valid && model.s_axis_input_tready) input.taken(now);
             status = take_output();
-            if (bus.active) step_bus();
+            if (bus.active) {
+                bus.step(model);
+                bus.pins.response_ready = bus.pins.response_ready && !bus_random.stall();
+            }
             if (tracing) capture();
         }
-        model.clk = 1;
-        model.eval();
-        dump(1);
-        ++now;
+        rise();
         return stop_message.empty() ? status : STOPPED;
     }
 
     void drive(const Inputs &wanted) {
         inputs = wanted;
-        model.sample = 1;
         model.rst = wanted.rst;
         model.s_axis_program_tvalid = wanted.program_valid;
         model.s_axis_program_tdata = wanted.program_data;
@@ -183,14 +130,7 @@ struct Simulator {
         model.s_axis_input_tdata = wanted.input_data;
         model.s_axis_input_tlast = wanted.input_last;
         model.m_axis_output_tready = wanted.output_ready;
-        model.s_axi_awvalid = wanted.write && wanted.address_valid;
-        model.s_axi_wvalid = wanted.write && wanted.data_valid;
-        model.s_axi_bready = wanted.write && wanted.response_ready;
-        model.s_axi_arvalid = !wanted.write && wanted.address_valid;
-        model.s_axi_rready = !wanted.write && wanted.response_ready;
-        model.s_axi_awaddr = model.s_axi_araddr = wanted.address;
-        model.s_axi_wdata = wanted.data;
-        model.s_axi_wstrb = 0xF;
+        Bus::drive(model, wanted.bus);
     }
 
     Status take_output() {
@@ -198,7 +138,7 @@ struct Simulator {
         const uint32_t data = model.m_axis_output_tdata;
         if (output.waiting && (!valid || data != output.waiting_data || last != output.waiting_last)) {
             problem = "m_axis_output changed in cycle " + std::to_string(now) + " while it waited for tready";
-            return UNSTABLE;
+            return BROKEN;
         }
         output.waiting = valid && !inputs.output_ready;
         output.waiting_data = data;
@@ -209,22 +149,6 @@ struct Simulator {
             output.cycles.push_back(now);
         }
         return DONE;
-    }
-
-    void step_bus() {
-        if (bus.write) {
-            if (bus.address_valid && model.s_axi_awready) bus.address_valid = false;
-            if (bus.data_valid && model.s_axi_wready) bus.data_valid = false;
-            if (bus.response_ready && model.s_axi_bvalid) { bus.response = model.s_axi_bresp; bus.active = false; }
-        } else {
-            if (bus.address_valid && model.s_axi_arready) bus.address_valid = false;
-            if (bus.response_ready && model.s_axi_rvalid) {
-                bus.data = model.s_axi_rdata;
-                bus.response = model.s_axi_rresp;
-                bus.active = false;
-            }
-        }
-        bus.response_ready = bus.active && !bus.random.stall();
     }
 
     void capture() {
@@ -246,23 +170,17 @@ struct Simulator {
 
     Status access(bool write, uint32_t address, uint32_t data, uint64_t cycles) {
         stopped = &stop_message;
-        bus.active = true;
-        bus.write = write;
-        bus.address = address;
-        bus.data = data;
-        bus.address_valid = bus.data_valid = true;
-        bus.response_ready = false;
+        bus.begin(write, address, data);
         for (; bus.active && cycles; --cycles) {
             const Status status = cycle();
-            if (status != DONE) { abandon(); return status; }
+            if (status != DONE) { bus.end(); return status; }
         }
-        if (bus.active) { abandon(); return TIMEOUT; }
-        abandon();
+        const bool late = bus.active;
+        bus.end();
+        if (late) return TIMEOUT;
         // One more cycle, in which nothing is offered, so that the effects of a write can be seen.
         return cycle();
     }
-
-    void abandon() { bus.active = bus.address_valid = bus.data_valid = bus.response_ready = false; }
 
     Status reset(uint64_t cycles) {
         stopped = &stop_message;
@@ -271,7 +189,7 @@ struct Simulator {
         input.clear();
         output.clear();
         output.waiting = false;
-        abandon();
+        bus.end();
         in_reset = true;
         for (; cycles; --cycles) cycle();
         in_reset = false;
@@ -282,10 +200,6 @@ struct Simulator {
 
 }  // namespace
 
-void vl_stop(const char *file, int line, const char *) VL_MT_UNSAFE { stop(file, line, "the design stopped: an assertion failed"); }
-void vl_fatal(const char *file, int line, const char *, const char *what) VL_MT_UNSAFE { stop(file, line, what); }
-void vl_finish(const char *file, int line, const char *) VL_MT_UNSAFE { stop(file, line, "the design called $finish"); }
-
 #pragma GCC visibility push(default)
 extern "C" {
 
@@ -293,9 +207,7 @@ Simulator *sim_new() { return new Simulator; }
 void sim_free(Simulator *sim) { delete sim; }
 uint64_t sim_now(Simulator *sim) { return sim->now; }
 
-const char *sim_problem(Simulator *sim) {
-    return sim->stop_message.empty() ? sim->problem.c_str() : sim->stop_message.c_str();
-}
+const char *sim_problem(Simulator *sim) { return sim->wrong(); }
 
 int sim_reset(Simulator *sim, uint64_t cycles) { return sim->reset(cycles); }
 
@@ -311,7 +223,7 @@ void sim_stalls(Simulator *sim, uint64_t seed, double program, double input, dou
     sim->program.random.seed(4 * seed, program);
     sim->input.random.seed(4 * seed + 1, input);
     sim->output.random.seed(4 * seed + 2, output);
-    sim->bus.random.seed(4 * seed + 3, bus);
+    sim->bus_random.seed(4 * seed + 3, bus);
 }
 
 // Queue beats. which: 0 program, 1 input.
@@ -369,18 +281,7 @@ void sim_trace(Simulator *sim, int index, uint32_t *words) {
     std::vector<uint32_t>().swap(trace);
 }
 
-int sim_waves(Simulator *sim, const char *path) {
-#if VM_TRACE
-    sim->context.traceEverOn(true);
-    sim->waves = new VerilatedVcdC;
-    sim->model.trace(sim->waves, 99);
-    sim->waves->open(path);
-    return sim->waves->isOpen() ? 0 : 1;
-#else
-    (void)sim, (void)path;
-    return 2;
-#endif
-}
+int sim_waves(Simulator *sim, const char *path) { return sim->open_waves(path); }
 
 }  // extern "C"
 #pragma GCC visibility pop

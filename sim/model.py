@@ -31,7 +31,7 @@ class Status(enum.IntEnum):
     DONE = 0
     AGAIN = 1
     TIMEOUT = 2
-    UNSTABLE = 3
+    BROKEN = 3
     STOPPED = 4
 
 
@@ -71,11 +71,11 @@ SIGNATURES = {
 }
 
 
-def load(path: Path) -> ctypes.CDLL:
-    """Return the library `path` with its functions' types declared."""
+def load(path: Path, signatures: dict[str, tuple] = SIGNATURES) -> ctypes.CDLL:
+    """Return the library `path` with its functions' types declared: name -> (result, arguments ...)."""
     library = ctypes.CDLL(str(path))
     library.folder = path.parent
-    for name, (result, *arguments) in SIGNATURES.items():
+    for name, (result, *arguments) in signatures.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     return library
@@ -116,7 +116,7 @@ class Model:
         self.close()
 
     def _check(self, status: int) -> Status:
-        if status in (Status.UNSTABLE, Status.STOPPED):
+        if status in (Status.BROKEN, Status.STOPPED):
             raise SimulationError(f"cycle {self.now}: "
                                   + with_source(self._library.sim_problem(self._handle).decode(), self._library.folder))
         return Status(status)

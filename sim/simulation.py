@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import json
 import math
 import os
 import threading
@@ -22,13 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
-from qblif import hw
 from qblif.host import abi
 from qblif.host.errors import DeviceError, Timeout
 from qblif.hw import emit
 from qblif.hw.params import DesignParams
 
-from . import cache, verilator
+from . import emission, verilator
 from .model import Model, SimulationError, Stalls, load
 from .trace import unpack_records
 
@@ -45,17 +43,7 @@ COUNTER_END = abi.COUNTER_BASE + 8 * len(abi.COUNTERS)
 
 def emitted(design: DesignParams) -> str:
     """Return the SystemVerilog of `design`, from the cache where design, sources and tools have not changed."""
-    sources = [path for folder in (Path(hw.__file__).parent, Path(abi.__file__).parent)
-               for path in sorted(folder.glob("*.py"))]
-    name = cache.key(json.dumps(design.to_dict()), emit.tool_versions(),
-                     *(part for path in sources for part in (path.name, path.read_bytes())))
-
-    def make(where: Path) -> None:
-        text = emit.emit_top(design)
-        with cache.explained(cache.folder()):
-            (where / "top.sv").write_text(text)
-
-    return (cache.entry("emit", name, make) / "top.sv").read_text()
+    return emission.emitted("top", design, lambda: emit.emit_top(design))
 
 
 def design_verilog(design: DesignParams, trace: bool) -> str:
@@ -120,6 +108,11 @@ class Simulation:
 
     def __exit__(self, *_):
         self.close()
+
+    @property
+    def instances(self) -> int:
+        """Simulated devices that share the work."""
+        return len(self._models)
 
     def close(self) -> None:
         """Free the instances and finish the waveform file. Nothing can be called afterwards."""

@@ -41,6 +41,8 @@ class SimTransport:
     def __init__(self, simulation: Simulation):
         self._simulation = simulation
         self.read, self.write, self.close = simulation.read, simulation.write, simulation.close
+        self.about = {"hardware": "simulated by Verilator, end-to-end rates are this machine's",
+                      "instances": str(simulation.instances)}
 
     def program(self, image: np.ndarray, timeout: float) -> None:
         """Load a program; Timeout after `timeout` seconds."""

@@ -1,10 +1,9 @@
 // Drives one Verilated UartTop at its line: a UART on each side, and a wire between them that can be disturbed.
 //
-// Compiled together with the model and the generated model.h, as harness.cpp is. Called from sim/uart.py; C interface
-// at the end. Time is in clock cycles of the design.
+// Compiled together with the model, harness.h and the generated model.h. Called from sim/uart.py; C interface at the
+// end. Time is in clock cycles of the design.
 
-#include "model.h"
-#include "verilated.h"
+#include "harness.h"
 
 #include <cstdint>
 #include <deque>
@@ -13,12 +12,6 @@
 #include <vector>
 
 namespace {
-
-thread_local std::string *stopped = nullptr;
-
-void stop(const char *file, int line, const char *what) {
-    if (stopped && stopped->empty()) *stopped = std::string(what) + " at " + file + ":" + std::to_string(line);
-}
 
 enum Kind : int { FLIP = 0, LOSE = 1, EXTRA = 2, NOISE = 3, BREAK = 4, GLITCH = 5 };
 
@@ -139,24 +132,18 @@ struct Receiver {
     }
 };
 
-struct Simulator {
-    VerilatedContext context;
-    MODEL model{&context, "top"};
-    std::string stop_message;
-    uint64_t now = 0, quiet = 0;
+struct Simulator : Clocked {
+    uint64_t quiet = 0;
     bool rx = true;
     Wire wires[2];               // 0: to the design, 1: from it
     Receiver monitor, host;      // of the design's line; of the host's
     std::deque<uint8_t> received;
 
     explicit Simulator(double bit_cycles) {
-        context.assertOn(true);
         for (Wire &wire : wires) wire.bit_cycles = bit_cycles;
         monitor.bit_cycles = host.bit_cycles = bit_cycles;
-        model.clk = model.sample = 0;
         reset();
     }
-    ~Simulator() { model.final(); }
 
     void reset() {
         stopped = &stop_message;
@@ -169,13 +156,8 @@ struct Simulator {
     }
 
     void clock(bool changed) {
-        model.clk = 0;
-        model.sample = changed;
-        model.eval();
-        model.sample = 0;
-        model.clk = 1;
-        model.eval();
-        ++now;
+        fall(changed);
+        rise();
     }
 
     int run(uint64_t cycles) {
@@ -199,16 +181,12 @@ struct Simulator {
 
 }  // namespace
 
-void vl_stop(const char *file, int line, const char *) VL_MT_UNSAFE { stop(file, line, "the design stopped: an assertion failed"); }
-void vl_fatal(const char *file, int line, const char *, const char *what) VL_MT_UNSAFE { stop(file, line, what); }
-void vl_finish(const char *file, int line, const char *) VL_MT_UNSAFE { stop(file, line, "the design called $finish"); }
-
 #pragma GCC visibility push(default)
 extern "C" {
 
 Simulator *uart_new(double bit_cycles) { return new Simulator(bit_cycles); }
 void uart_free(Simulator *sim) { delete sim; }
-const char *uart_problem(Simulator *sim) { return sim->stop_message.c_str(); }
+const char *uart_problem(Simulator *sim) { return sim->wrong(); }
 uint64_t uart_now(Simulator *sim) { return sim->now; }
 
 // Cycles in which nothing moved on the line and no image was in the chain, up to now.

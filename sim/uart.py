@@ -9,11 +9,8 @@ The host's own code talks to it down to the bits of the line. Between the two a 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import enum
 import errno
-import functools
-import json
 import os
 import pty
 import select
@@ -22,13 +19,12 @@ import tty
 from ctypes import POINTER, c_char_p, c_double, c_int, c_uint8, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 
-from qblif import hw
-from qblif.host import abi, framing
+from qblif.host import framing
 from qblif.hw import emit
 from qblif.hw.params import DesignParams
 
-from . import cache, verilator
-from .model import SimulationError
+from . import emission, verilator
+from .model import SimulationError, load, with_source
 
 CLOCK_HZ = 24_000_000
 BAUD = 3_000_000
@@ -84,28 +80,9 @@ class Fault(enum.IntEnum):
     GLITCH = 5
 
 
-@functools.cache
-def _library(path: Path) -> ctypes.CDLL:
-    library = ctypes.CDLL(str(path))
-    for name, (result, *arguments) in SIGNATURES.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
-    return library
-
-
 def emitted(design: DesignParams) -> str:
     """Return the SystemVerilog of UartTop around `design`, from the cache where nothing has changed."""
-    sources = [path for folder in (Path(hw.__file__).parent, Path(abi.__file__).parent)
-               for path in sorted(folder.glob("*.py"))]
-    name = cache.key("uart", json.dumps(design.to_dict()), f"{CLOCK_HZ} {BAUD}", emit.tool_versions(),
-                     *(part for path in sources for part in (path.name, path.read_bytes())))
-
-    def make(where: Path) -> None:
-        text = emit.emit_uart_top(design, CLOCK_HZ, BAUD)
-        with cache.explained(cache.folder()):
-            (where / "top.sv").write_text(text)
-
-    return (cache.entry("emit", name, make) / "top.sv").read_text()
+    return emission.emitted(f"uart {CLOCK_HZ} {BAUD}", design, lambda: emit.emit_uart_top(design, CLOCK_HZ, BAUD))
 
 
 class UartBoard:
@@ -122,7 +99,7 @@ class UartBoard:
 
     def __init__(self, design: DesignParams | None, *, verilog: str | None = None):
         path = verilator.build(verilog or emitted(design), top="qblif_uart", harness=HARNESS)
-        self._library = _library(path)
+        self._library = load(path, SIGNATURES)
         self._handle = self._library.uart_new(CYCLES_PER_BIT)
         self._lock = threading.Lock()
         self._problem: str | None = None
@@ -230,7 +207,7 @@ class UartBoard:
                 failed = self._library.uart_run(self._handle, CHUNK)
                 count = self._library.uart_receive(self._handle, buffer, len(buffer))
                 if failed:
-                    self._problem = self._library.uart_problem(self._handle).decode()
+                    self._problem = with_source(self._library.uart_problem(self._handle).decode(), self._library.folder)
                     return
             waiting = self._to_host(waiting + bytes(buffer[:count]))
 

@@ -24,6 +24,8 @@ from .model import SimulationError
 
 OLDEST = (5, 36)
 HARNESS = Path(__file__).with_name("harness.cpp")
+HEADER = Path(__file__).with_name("harness.h")
+"""What the harnesses share."""
 
 VERILATE = ("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--assert", "--threads", "1",
             "-Wno-fatal", "-Wno-lint", "-Wno-style", "-Werror-USERFATAL", "--prefix", "Vmodel", "--Mdir", "model")
@@ -190,6 +192,11 @@ def _runtime(tools: Tools, waves: bool) -> Path:
     return cache.entry("verilated", cache.key(tools.version, platform.machine(), repr((COMMON, FAST, waves))), make)
 
 
+def harness_sources(harness: Path) -> dict[str, str]:
+    """Return file name -> text of the C++ around the model: what a library is built of, beside the model."""
+    return {"harness.cpp": harness.read_text(), HEADER.name: HEADER.read_text()}
+
+
 def build(verilog: str, *, top: str = "qblif_top", waves: bool = False, harness: Path = HARNESS) -> Path:
     """Return the path of the shared library that simulates module `top` of `verilog`, building it where needed.
 
@@ -199,14 +206,15 @@ def build(verilog: str, *, top: str = "qblif_top", waves: bool = False, harness:
     tools = find_tools()
     traced = trace_ports(verilog, top)
     verilog += wrapper(verilog, top)
-    source = harness.read_text()
-    name = cache.key(verilog, source, top, tools.version, platform.machine(),
+    ours = harness_sources(harness)
+    name = cache.key(verilog, *ours.values(), top, tools.version, platform.machine(),
                      repr((VERILATE, COMMON, FAST, SLOW, waves)))
 
     def make(where: Path) -> None:
         with cache.explained(cache.folder()):
             (where / "top.sv").write_text(verilog)
-            (where / "harness.cpp").write_text(source)
+            for file, text in ours.items():
+                (where / file).write_text(text)
             rows = " ".join(f"X({i}, {p.core}, {p.cluster}, {p.bits})" for i, p in enumerate(traced))
             (where / "model.h").write_text(f'#include "Vmodel.h"\n#define MODEL Vmodel\n#define TRACES(X) {rows}\n'
                                            f"#define TRACE_COUNT {len(traced)}\n")

@@ -16,7 +16,7 @@ from qblif.host import abi
 from qblif.host.abi import Error
 
 from .monitors import Stuck, stability
-from .ports import Bench
+from .ports import Bench, pauses
 
 PATIENCE_US = 500
 """Simulated microseconds (100 cycles each) that a register access may take."""
@@ -34,12 +34,6 @@ GUARD = bytes(range(1, 65))
 
 OFFERS = {"aw": ("valid", "ready", "addr", "len", "size", "burst"), "w": ("valid", "ready", "data", "strb", "last"),
           "ar": ("valid", "ready", "addr", "len", "size", "burst")}
-
-
-def pauses(share: float):
-    """Yield, for ever, whether a port pauses in a cycle."""
-    while True:
-        yield random.random() < share
 
 
 class Host:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from pathlib import Path
 
 from cocotb.clock import Clock
@@ -13,6 +14,12 @@ CASE = "QBLIF_BENCH"
 """Environment variable with the path of the case: JSON, ``{"ports": ..., "vectors": ...}`` (sim/bench/runner.py)."""
 
 RESET_CYCLES = 3
+
+
+def pauses(share: float):
+    """Yield, for ever, whether a port pauses in a cycle."""
+    while True:
+        yield random.random() < share
 
 
 def pack(shape: dict, value) -> int:

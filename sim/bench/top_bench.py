@@ -8,8 +8,6 @@ The models of AXI are those of cocotbext-axi, so not ours. Vectors: ``registers`
 
 from __future__ import annotations
 
-import random
-
 import cocotb
 from cocotb.triggers import with_timeout
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
@@ -17,19 +15,13 @@ from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiStreamBus, AxiStreamFram
 from qblif.host import abi
 
 from .monitors import Stuck, stability
-from .ports import Bench
+from .ports import Bench, pauses
 
 PATIENCE_US = 500
 """Simulated microseconds (100 cycles each) that a frame may take."""
 
 POLLS = 2_000
 """Reads of STATUS until something has to have happened."""
-
-
-def pauses(share: float):
-    """Yield, for ever, whether a port pauses in a cycle."""
-    while True:
-        yield random.random() < share
 
 
 class Host:

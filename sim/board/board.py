@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,6 +83,8 @@ class Board:
     Members
     -------
     dram, clocks: memory and clock registers
+    cut_off: how often the programmable logic was programmed, or switched off, while its transfers were under way; on
+        real boards that may leave the memory bus with half a burst
     programmed: payload hashes of the bitstreams programmed so far
     """
 
@@ -94,12 +97,14 @@ class Board:
         zynq = self.kind.arch == "armv7l"
         self.clocks = Slcr() if zynq else CrlApb()
         self.programmed: list[str] = []
+        self.cut_off = 0
         self._cycles = cycles
         self._lock = threading.RLock()
         self._fixed = [(self.clocks.BASE, 0x1000, self.clocks)]
         self._fixed += [(base, size, Registers()) for base, size in (_ZYNQ if zynq else _ULTRASCALE)]
         self._logic: Rtl | NoDesign | None = None
         self._registers = self.kind.registers
+        self._seconds, self._counted = 0.0, 0  # time until cycle `_counted` of the logic in place
 
     @property
     def registers(self) -> int:
@@ -126,9 +131,30 @@ class Board:
     def close(self) -> None:
         """Let go of what is in the programmable logic."""
         with self._lock:
+            self.seconds()
             if self.logic:
+                self.cut_off += self.logic.transferring
                 self.logic.close()
-            self._logic = None
+            self._logic, self._counted = None, 0
+
+    def seconds(self) -> float:
+        """Return the board's own time: cycles simulated so far, at the clock that is set when they are asked for.
+
+        A host that takes it for the time meets the same board on fast and on busy machines; set a slow clock then:
+        to simulate a second of 100 MHz takes a minute."""
+        with self._lock:
+            now = self.logic.now if self.logic else 0
+            self._seconds += (now - self._counted) / (self.clocks.frequency() * 1e6)
+            self._counted = now
+            return self._seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Let so much of the board's own time pass."""
+        with self._lock:
+            if self.logic:
+                self.logic.run(math.ceil(seconds * self.clocks.frequency() * 1e6))
+            else:
+                self._seconds += seconds
 
     def read(self, address: int) -> int:
         """Return the 32-bit word at a physical address of the processor's bus. Raises BusError, HardwareBroken."""

@@ -92,4 +92,6 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, board: Board 
         board = Board(kind, {hashlib.sha256(payload).hexdigest(): design}, cycles)
         board.program(payload)
     clock = Clock(board.clocks.frequency() * 1e6, "the virtual board's registers")
-    return JobTransport(BoardBus(board, owned), clock, {"board": f"virtual {board.kind.pynq_name}"})
+    about = {"board": f"virtual {board.kind.pynq_name}",
+             "hardware": "simulated by Verilator, end-to-end rates are this machine's"}
+    return JobTransport(BoardBus(board, owned), clock, about)

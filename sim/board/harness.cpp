@@ -1,16 +1,12 @@
 // Drives one Verilated top with an AXI master: register bus master, and the memory that the master reads and writes.
 //
-// Compiled together with the model and the generated model.h, which defines MODEL (the class). Called from
-// sim/board/rtl.py; C interface at the end. The memory belongs to the caller.
+// Compiled together with the model, sim/harness.h and the generated model.h. Called from sim/board/rtl.py; C interface
+// at the end. The memory belongs to the caller.
 //
 // The memory answers in order and checks what it is asked: bursts are INCR, of whole 64-bit beats, at most 16 of them,
 // within 4 KiB, and what is offered stays until it is taken. Faults act on single bursts (struct Fault).
 
-#include "model.h"
-#include "verilated.h"
-#if VM_TRACE
-#include "verilated_vcd_c.h"
-#endif
+#include "harness.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -21,13 +17,6 @@
 
 namespace {
 
-thread_local std::string *stopped = nullptr;  // set by a failed assertion of the model that this thread evaluates
-
-void stop(const char *file, int line, const char *what) {
-    if (stopped && stopped->empty()) *stopped = std::string(what) + " at " + file + ":" + std::to_string(line);
-}
-
-enum Status : int { DONE = 0, TIMEOUT = 2, BROKEN = 3, STOPPED = 4 };
 enum Response : uint32_t { OKAY = 0, SLVERR = 2, DECERR = 3 };
 
 constexpr uint64_t NEVER = ~0ull;
@@ -63,93 +52,56 @@ struct Held {
 
 // What the design's input ports get in a cycle.
 struct Inputs {
-    bool rst = false, write = false, address_valid = false, data_valid = false, response_ready = false;
-    bool awready = false, wready = false, bvalid = false, arready = false, rvalid = false, rlast = false;
-    uint32_t address = 0, data = 0, bresp = 0, rresp = 0;
+    bool rst = false, awready = false, wready = false, bvalid = false, arready = false, rvalid = false, rlast = false;
+    uint32_t bresp = 0, rresp = 0;
     uint64_t rdata = 0;
+    BusPins bus;
 
     bool operator==(const Inputs &) const = default;
 };
 
-struct Simulator {
-    VerilatedContext context;
-    MODEL model{&context, "top"};
+struct Simulator : Clocked {
     uint8_t *memory;
-    uint64_t base, size, now = 0, resets = 0;
-    std::string stop_message, problem;
+    uint64_t base, size, resets = 0;
+    Bus bus;
     Inputs inputs, next;
     std::vector<Armed> faults;
     Address ar, aw;
     std::deque<Burst> reads, writes, responses;
     Held held_ar, held_aw, held_w;
     uint64_t counts[4] = {};  // bursts read, beats read, bursts written, beats written
-    bool active = false;      // a register access is under way
-    uint32_t bus_data = 0, bus_response = 0;
-#if VM_TRACE
-    VerilatedVcdC *waves = nullptr;
-#endif
 
-    Simulator(uint8_t *memory, uint64_t base, uint64_t size) : memory(memory), base(base), size(size) {
-        context.assertOn(true);
-        model.clk = model.sample = 0;
-        model.s_axi_awprot = model.s_axi_arprot = 0;
-    }
-    ~Simulator() {
-#if VM_TRACE
-        if (waves) { waves->close(); delete waves; }
-#endif
-        model.final();
-    }
-
-    void dump(uint64_t half) {
-#if VM_TRACE
-        if (waves) waves->dump(2 * now + half);
-#else
-        (void)half;
-#endif
-    }
+    Simulator(uint8_t *memory, uint64_t base, uint64_t size) : memory(memory), base(base), size(size) {}
 
     Status broken(const std::string &what) {
         if (problem.empty()) problem = what + " in cycle " + std::to_string(now);
         return BROKEN;
     }
 
-    // One clock cycle. As in sim/harness.cpp, inputs are registered by the wrapper at the edge of `sample`.
+    // One clock cycle.
     Status cycle() {
         next.rst = resets > 0;
-        model.clk = 0;
-        if (!(next == inputs) || !now) drive();
-        model.eval();
-        model.sample = 0;
-        dump(0);
+        next.bus = bus.pins;
+        const bool changed = !(next == inputs) || !now;
+        if (changed) drive();
+        fall(changed);
         Status status = DONE;
         if (inputs.rst) {
             resets -= resets > 0;
             forget();
         } else {
-            if (active) step_bus();
+            if (bus.active) bus.step(model);
             status = step_memory();
         }
-        model.clk = 1;
-        model.eval();
-        dump(1);
-        ++now;
+        rise();
         if (inputs.rst) stop_message.clear();  // assertions are evaluated during reset too
         return stop_message.empty() ? status : STOPPED;
     }
 
     void drive() {
         inputs = next;
-        model.sample = 1;
         model.rst = next.rst;
-        model.s_axi_awvalid = next.write && next.address_valid;
-        model.s_axi_wvalid = next.write && next.data_valid;
-        model.s_axi_bready = next.write && next.response_ready;
-        model.s_axi_arvalid = !next.write && next.address_valid;
-        model.s_axi_rready = !next.write && next.response_ready;
-        model.s_axi_awaddr = model.s_axi_araddr = next.address;
-        model.s_axi_wdata = next.data;
-        model.s_axi_wstrb = 0xF;
+        Bus::drive(model, next.bus);
         model.m_axi_awready = next.awready;
         model.m_axi_wready = next.wready;
         model.m_axi_bvalid = next.bvalid;
@@ -167,23 +119,7 @@ struct Simulator {
         ar = aw = Address();
         held_ar = held_aw = held_w = Held();
         next.awready = next.wready = next.bvalid = next.arready = next.rvalid = next.rlast = false;
-        if (active) next.address_valid = next.data_valid = true;  // the register access under way begins again
-    }
-
-    void step_bus() {
-        if (inputs.write) {
-            if (inputs.address_valid && model.s_axi_awready) next.address_valid = false;
-            if (inputs.data_valid && model.s_axi_wready) next.data_valid = false;
-            if (inputs.response_ready && model.s_axi_bvalid) { bus_response = model.s_axi_bresp; active = false; }
-        } else {
-            if (inputs.address_valid && model.s_axi_arready) next.address_valid = false;
-            if (inputs.response_ready && model.s_axi_rvalid) {
-                bus_data = model.s_axi_rdata;
-                bus_response = model.s_axi_rresp;
-                active = false;
-            }
-        }
-        next.response_ready = active;
+        bus.again();
     }
 
     // Memory ---------------------------------------------------------------------------------------------------
@@ -314,6 +250,10 @@ struct Simulator {
         return DONE;
     }
 
+    bool transferring() const {
+        return !reads.empty() || !writes.empty() || !responses.empty() || ar.offered || aw.offered;
+    }
+
     void clear_faults() {
         faults.clear();
         ar.hold = std::min(ar.hold, now);
@@ -338,16 +278,11 @@ struct Simulator {
     Status access(bool write, uint32_t address, uint32_t data, uint64_t cycles) {
         stopped = &stop_message;
         const uint64_t end = now + cycles;
-        active = true;
-        next.write = write;
-        next.address = address;
-        next.data = data;
-        next.address_valid = next.data_valid = true;
-        next.response_ready = false;
+        bus.begin(write, address, data);
         Status status = DONE;
-        while (active && status == DONE && now < end) status = cycle();
-        const bool late = active;
-        active = next.address_valid = next.data_valid = next.response_ready = false;
+        while (bus.active && status == DONE && now < end) status = cycle();
+        const bool late = bus.active;
+        bus.end();
         if (status != DONE) return status;
         if (late) return TIMEOUT;
         return now < end ? run(end - now) : DONE;
@@ -356,19 +291,13 @@ struct Simulator {
 
 }  // namespace
 
-void vl_stop(const char *file, int line, const char *) VL_MT_UNSAFE { stop(file, line, "the design stopped: an assertion failed"); }
-void vl_fatal(const char *file, int line, const char *, const char *what) VL_MT_UNSAFE { stop(file, line, what); }
-void vl_finish(const char *file, int line, const char *) VL_MT_UNSAFE { stop(file, line, "the design called $finish"); }
-
 #pragma GCC visibility push(default)
 extern "C" {
 
 Simulator *board_new(uint8_t *memory, uint64_t base, uint64_t size) { return new Simulator(memory, base, size); }
 void board_free(Simulator *sim) { delete sim; }
 uint64_t board_now(Simulator *sim) { return sim->now; }
-const char *board_problem(Simulator *sim) {
-    return sim->stop_message.empty() ? sim->problem.c_str() : sim->stop_message.c_str();
-}
+const char *board_problem(Simulator *sim) { return sim->wrong(); }
 
 int board_reset(Simulator *sim, uint64_t cycles) {
     sim->resets = cycles;
@@ -380,8 +309,8 @@ int board_run(Simulator *sim, uint64_t cycles) { return sim->run(cycles); }
 // Takes exactly `cycles` cycles, or fewer where it fails.
 int board_access(Simulator *sim, int write, uint32_t address, uint32_t *data, uint32_t *response, uint64_t cycles) {
     const Status status = sim->access(write, address, *data, cycles);
-    *data = sim->bus_data;
-    *response = sim->bus_response;
+    *data = sim->bus.data;
+    *response = sim->bus.response;
     return status;
 }
 
@@ -391,24 +320,16 @@ void board_fault(Simulator *sim, const uint64_t *fields) {
     sim->faults.push_back(armed);
 }
 
+// Whether bursts are under way on the memory bus, or wait to be taken.
+int board_transferring(Simulator *sim) { return sim->transferring(); }
+
 // No more faults, and what they held back goes on.
 void board_clear_faults(Simulator *sim) { sim->clear_faults(); }
 
 // Bursts read, beats read, bursts written, beats written.
 void board_counts(Simulator *sim, uint64_t *counts) { std::copy(sim->counts, sim->counts + 4, counts); }
 
-int board_waves(Simulator *sim, const char *path) {
-#if VM_TRACE
-    sim->context.traceEverOn(true);
-    sim->waves = new VerilatedVcdC;
-    sim->model.trace(sim->waves, 99);
-    sim->waves->open(path);
-    return sim->waves->isOpen() ? 0 : 1;
-#else
-    (void)sim, (void)path;
-    return 2;
-#endif
-}
+int board_waves(Simulator *sim, const char *path) { return sim->open_waves(path); }
 
 }  // extern "C"
 #pragma GCC visibility pop

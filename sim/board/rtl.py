@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 from ctypes import POINTER, c_char_p, c_int, c_uint8, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 
 from qblif.host.errors import QblifError, TransportError
+from qblif.sim.model import load, with_source
 
 from .dram import Dram
 from .faults import FAULT_FIELDS, Fault
@@ -29,7 +29,8 @@ SIGNATURES = {
     "board_reset": (c_int, c_void_p, c_uint64), "board_run": (c_int, c_void_p, c_uint64),
     "board_access": (c_int, c_void_p, c_int, c_uint32, POINTER(c_uint32), POINTER(c_uint32), c_uint64),
     "board_fault": (None, c_void_p, POINTER(c_uint64)), "board_clear_faults": (None, c_void_p),
-    "board_counts": (None, c_void_p, POINTER(c_uint64)), "board_waves": (c_int, c_void_p, c_char_p),
+    "board_counts": (None, c_void_p, POINTER(c_uint64)), "board_transferring": (c_int, c_void_p),
+    "board_waves": (c_int, c_void_p, c_char_p),
 }
 
 
@@ -58,10 +59,7 @@ class Rtl:
     waves: path of a VCD file to write, for libraries built with waves."""
 
     def __init__(self, library: Path, dram: Dram, cycles: int = CYCLES, waves: Path | None = None):
-        self._library = ctypes.CDLL(str(library))
-        for name, (result, *arguments) in SIGNATURES.items():
-            function = getattr(self._library, name)
-            function.restype, function.argtypes = result, arguments
+        self._library = load(library, SIGNATURES)
         self._dram, self._cycles = dram, cycles  # the memory has to live as long as the model
         self._handle = self._library.board_new(dram.memory.ctypes.data_as(POINTER(c_uint8)), dram.base, dram.size)
         if waves is not None and self._library.board_waves(self._handle, str(waves).encode()):
@@ -90,6 +88,11 @@ class Rtl:
         counts = (c_uint64 * 4)()
         self._library.board_counts(self._handle, counts)
         return Traffic(*counts)
+
+    @property
+    def transferring(self) -> bool:
+        """Whether bursts are under way on the memory bus, or wait to be taken."""
+        return bool(self._library.board_transferring(self._handle))
 
     def read(self, offset: int) -> int:
         """Return the register at a byte offset. Raises BusError, HardwareBroken."""
@@ -128,4 +131,5 @@ class Rtl:
 
     def _check(self, status: int) -> None:
         if status:
-            raise HardwareBroken(f"cycle {self.now}: {self._library.board_problem(self._handle).decode()}")
+            problem = with_source(self._library.board_problem(self._handle).decode(), self._library.folder)
+            raise HardwareBroken(f"cycle {self.now}: {problem}")

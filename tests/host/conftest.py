@@ -63,7 +63,7 @@ class FakeTransport:
         self.overrides = registers
         self.events = []
         self.closed = 0
-        self.scratch = self.error = self.info = self.images = self.selected = 0
+        self.scratch = self.watchdog = self.error = self.info = self.images = self.selected = 0
         self.loaded = False
         self.latched = 0
 
@@ -82,7 +82,7 @@ class FakeTransport:
         status = abi.pack(abi.STATUS_FIELDS, {"loaded": self.loaded, "busy": 0, "loading": 0, "error": self.error})
         values = {"ID": abi.MAGIC, "ABI": abi.ABI_VERSION, "BUILD_LO": build & 0xFFFF_FFFF, "BUILD_HI": build >> 32,
                   "PROGRAM_LO": program & 0xFFFF_FFFF, "PROGRAM_HI": program >> 32, "SCRATCH": self.scratch,
-                  "STATUS": status, "ERROR_INFO": self.info, "IMAGES_OUT": self.images}
+                  "WATCHDOG": self.watchdog, "STATUS": status, "ERROR_INFO": self.info, "IMAGES_OUT": self.images}
         return values.get(name, 0)
 
     def write(self, offset, value):
@@ -91,6 +91,8 @@ class FakeTransport:
             self.loaded, self.error, self.info, self.images = False, 0, 0, 0
         elif offset == OFFSETS["SCRATCH"]:
             self.scratch = value
+        elif offset == OFFSETS["WATCHDOG"]:
+            self.watchdog = value
         elif offset == OFFSETS["CORE_SELECT"]:
             self.selected = value
 

@@ -27,6 +27,18 @@ def test_an_error_code_brings_its_meaning():
     assert DeviceError(250).code == 250
 
 
+def test_what_has_no_place_in_a_frame_names_none():
+    assert str(DeviceError(38)) == "the accelerator reports error 38 (ABORTED): the job was aborted"
+    assert str(DeviceError(11, 0)).startswith("the accelerator reports error 11 (WATCHDOG): work was under way")
+
+
+def test_what_went_wrong_besides_stands_below_with_its_own_hint_and_once():
+    error, stuck = Timeout("too late", hint="wait"), Timeout("it is stuck", hint="switch it off")
+    error.followed_by("nor could it be stopped", stuck)
+    error.followed_by("nor could it be reset", stuck)
+    assert str(error) == "too late\n  hint: wait\n  nor could it be stopped: it is stuck\n  hint: switch it off"
+
+
 @pytest.mark.parametrize("error", [DeviceError(9, 3, hint="h", snapshot={"ID": 1}), InputError("x", hint="h")])
 def test_errors_survive_the_way_between_processes(error):
     again = pickle.loads(pickle.dumps(error))  # noqa: S301

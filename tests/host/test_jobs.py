@@ -172,7 +172,7 @@ def test_every_error_of_a_job_is_raised_with_address_and_registers_and_the_next_
         acc.run_batch(x)
     error = caught.value
     assert error.code is code and error.snapshot["JOB_STATUS"] >> 8 == code and error.snapshot["ID"] == abi.MAGIC
-    assert (error.address == 0x1234_5678) == (code in jobs._BUS_ERRORS)
+    assert (error.address == 0x1234_5678) == (code in jobs._WITH_ADDRESS)
     assert after_failure(board) == ["abort", "abort", "reset", "flush", "start program"]
     assert np.array_equal(acc.run_batch(x), expected(fakes, x)) and board.violations == []
 
@@ -191,13 +191,47 @@ def test_a_job_without_progress_is_a_timeout_and_is_aborted_before_the_reset(fak
     acc, board = opened("hang")
     x = images(4)
     began = clock.now
-    late = "no image was finished for 0.1 s: no result was written for 0.1 s .0 of 4"
+    late = "no image was finished for 0.1 s: 0 of the 4 results of this job are in memory"
     with pytest.raises(Timeout, match=late) as got:
         acc.run_batch(x)
     assert clock.now - began < 0.15
     assert got.value.snapshot["JOB_STATUS"] & 1 == 1, "the registers are those from before the abort"
     assert after_failure(board) == ["abort", "abort", "reset", "flush", "start program"]
     assert np.array_equal(acc.run_batch(x), expected(fakes, x)) and board.violations == []
+
+
+def test_the_board_gives_up_at_half_of_the_time_out_as_its_clock_counts_it(fakes, opened):
+    for timeout, cycles in ((0.1, 5_000_000), (30.0, 1_500_000_000), (1000.0, 0xFFFF_FFFF),
+                            (float("inf"), 0xFFFF_FFFF)):  # at 100 MHz, in a register of 32 bits
+        _, board = opened(timeout=timeout)
+        assert board.accelerator.watchdog == cycles
+
+
+def test_the_clock_that_hardware_knows_itself_sets_the_watchdog_and_without_one_it_is_left_alone(fakes):
+    for hz, cycles in ((0, 0), (80_000_000, 40_000_000)):
+        board = FakeBoard(fakes.transport(fakes.bundle, CLOCK_HZ=hz))
+        Accelerator(fakes.bundle, JobTransport(board), 1.0)
+        assert board.accelerator.watchdog == cycles
+
+
+def test_a_watchdog_that_does_not_keep_what_was_written_is_an_error(fakes):
+    board = FakeBoard(fakes.transport(fakes.bundle, WATCHDOG=7))
+    with pytest.raises(TransportError, match="register WATCHDOG was written 0x02faf080 and reads 0x00000007"):
+        Accelerator(fakes.bundle, JobTransport(board, Clock(100e6, "set and read back")), 1.0)
+
+
+def test_a_time_out_of_the_link_says_what_it_was_and_nothing_about_images(fakes, opened):
+    acc, board = opened(timeout=60)
+
+    def late(*_):
+        board.touch = touch
+        raise Timeout("could not hand a buffer to the board: the board did not answer in time", hint="check the server")
+    touch, board.touch = board.touch, late
+    with pytest.raises(Timeout) as caught:
+        acc.run_batch(images(4))
+    assert str(caught.value).startswith("could not hand a buffer to the board: the board did not answer in time\n"
+                                        "  hint: check the server\n  registers: ID=")
+    assert np.array_equal(acc.run_batch(images(4)), expected(fakes, images(4)))
 
 
 def test_slow_is_not_hung_as_long_as_results_come(fakes, opened, clock):
@@ -213,7 +247,8 @@ def test_while_the_memory_bus_hangs_no_buffer_is_freed_and_no_reset_sent(fakes, 
     acc, board = opened("stuck")
     with pytest.raises(Timeout, match="still under way .* its buffers stay allocated") as caught:
         acc.run_batch(images(4))
-    assert "could the job be stopped" in str(caught.value)
+    assert "nor could the job be stopped" in str(caught.value) and "larger `timeout`" in str(caught.value)
+    assert str(caught.value).count("hint: the memory bus hangs: program the board again") == 1
     with pytest.raises(Timeout, match="still under way"):
         acc.run_batch(images(4))
     assert set(after_failure(board)) == {"abort"} and board.violations == []

@@ -26,7 +26,9 @@ from qblif.host import (
     UnknownTarget,
     bitfile,
     hwh,
+    jobs,
     overlays,
+    resident,
 )
 from qblif.host import pynq as target
 
@@ -114,6 +116,7 @@ def made(fakes, monkeypatch, tmp_path):
     monkeypatch.delenv(overlays.VARIABLE, raising=False)
     monkeypatch.setattr(target, "_BOARD_NAME", "/nowhere")
     monkeypatch.setattr(target, "_FPGA_STATE", "/nowhere")
+    monkeypatch.setattr(resident, "NOTE", str(tmp_path / "note.json"))
     made = types.SimpleNamespace(events=[], device=Device(), bundle=fakes.bundle, fail=None)
     made.board = FakeBoard(fakes.transport(fakes.bundle))
 
@@ -170,6 +173,8 @@ def made(fakes, monkeypatch, tmp_path):
         def download(self):
             assert self.clock_dict[0]["frequency"] == 100.0
             made.events.append(f"program {self.binfile_name or self.bitfile_name}")
+            if made.board.busy:
+                made.board.violations.append("programmed while busy")
 
     def allocate(shape, dtype, target):
         assert (dtype, target) == ("u4", made.device)
@@ -298,6 +303,96 @@ def test_a_machine_without_a_board_says_what_to_do(made):
         made.open()
 
 
+# --- what a killed process left -------------------------------------------------------------------------------
+
+def killed_in_mid_job(made, overlay, fault="hang"):
+    """Let a process open the overlay, start a job that does not end, and die."""
+    made.open(overlay=overlay.folder)
+    made.board.regs["JOB_FRAMES"] = 1000
+    made.board._start()
+    made.board.fault = fault
+    del made.events[:]
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_the_job_of_a_killed_process_is_stopped_before_the_board_is_programmed(made, fakes, monkeypatch, remote):
+    made.device.remote = remote
+    monkeypatch.setattr(target, "_set_deadlines", lambda device, seconds: None)
+    overlay = made.overlay("z2")
+    killed_in_mid_job(made, overlay)
+    with made.open(overlay=overlay.folder) as acc:
+        assert np.array_equal(acc.run_batch(fakes.bundle.golden_inputs), expected(fakes, fakes.bundle.golden_inputs))
+    assert made.board.violations == []
+    (programmed,) = [at for at, event in enumerate(made.events) if event.startswith("program")]
+    assert "read" in made.events[:programmed]
+
+
+def test_a_job_on_an_overlay_that_pynq_loaded_is_stopped_too(made, fakes):
+    overlay = made.overlay("z2")
+    driver = target.QblifDriver()
+    driver.device, driver.mmio = made.device, made.pynq.MMIO(BASE, 0x10000, made.device)
+    driver.open(fakes.bundle)
+    made.board._start()
+    made.board.fault = "hang"
+    made.open(overlay=overlay.folder)
+    assert made.board.violations == []
+
+
+def test_a_job_that_does_not_stop_is_told_and_the_board_programmed_all_the_same(made, monkeypatch):
+    monkeypatch.setattr(jobs, "STOP_SECONDS", 0.01)
+    overlay = made.overlay("z2")
+    killed_in_mid_job(made, overlay, "stuck")
+    told = "could not be stopped: transfers .* are still under way .* switch the board off and on"
+    with pytest.warns(RuntimeWarning, match=told), pytest.raises(Timeout):
+        made.open(overlay=overlay.folder)
+    assert f"program {overlay.bit}" in made.events and made.board.violations == ["programmed while busy"]
+
+
+@pytest.mark.parametrize("why", ["not operating", "another bitstream", "no note", "half a note", "another build"])
+def test_no_register_is_read_of_logic_that_is_not_known_to_be_ours(made, monkeypatch, tmp_path, why):
+    overlay = made.overlay("z2")
+    made.open(overlay=overlay.folder).close()
+    del made.events[:]
+    note, state = pathlib.Path(resident.NOTE), tmp_path / "state"
+    if why == "not operating":
+        state.write_text("unknown\n")
+        monkeypatch.setattr(target, "_FPGA_STATE", str(state))
+    elif why == "another bitstream":
+        monkeypatch.setattr(resident, "_pynq_knows", lambda device: "/home/xilinx/base.bit")
+    elif why == "no note":
+        note.unlink()
+    elif why == "half a note":
+        note.write_text(note.read_text()[:20])
+    else:  # it is read what it is, and nothing is written
+        note.write_text(note.read_text().replace('"build": "', '"build": "f'))
+        made.board.write = lambda offset, value: pytest.fail(f"{offset:#x} was written")
+        made.pynq.Overlay.download = lambda self: made.events.append("program") or _stop()
+        with pytest.raises(Programmed):
+            made.open(overlay=overlay.folder)
+        return
+    made.open(overlay=overlay.folder).close()
+    assert made.events[0] == f"program {overlay.bit}"
+
+
+class Programmed(Exception):
+    """The board would be programmed now."""
+
+
+def _stop():
+    raise Programmed
+
+
+def test_while_the_board_is_programmed_there_is_no_note(made):
+    overlay = made.overlay("z2")
+    made.open(overlay=overlay.folder).close()
+    assert resident.find(made.device) == resident.Resident(str(overlay.bit), BASE, 0x10000,
+                                                           f"{overlay.build_hash:016x}")
+    made.pynq.Overlay.download = lambda self: _stop()
+    with pytest.raises(Programmed):
+        made.open(overlay=overlay.folder)
+    assert resident.find(made.device) is None
+
+
 # --- clock ----------------------------------------------------------------------------------------------------
 
 def test_a_clock_beyond_the_overlays_is_refused_before_programming(made):
@@ -357,7 +452,7 @@ def test_a_remote_board_gets_each_bitstream_under_a_name_of_its_own_once_and_who
     uploads = []
     monkeypatch.setattr(made.device, "write_file", lambda path, data: uploads.append(path))
     made.open(overlay=overlay.folder).close()
-    assert uploads == []
+    assert set(uploads) == {resident.NOTE}  # and no bitstream
 
 
 def test_the_connection_to_a_remote_board_is_closed_with_the_accelerator_and_when_opening_fails(made, monkeypatch):

@@ -172,3 +172,21 @@ def test_a_batch_of_inputs_that_change_in_time_is_repeated_along_the_right_axis(
     lines = []
     assert selftest.SelfTest(bundle, "sim", timeout=20, say=lines.append).run(), lines
     assert "clock unknown" in "\n".join(lines) and abi.MAGIC
+
+
+def test_a_failure_shows_the_registers_and_where_a_bug_of_ours_is(tested):
+    _, lines, _ = tested(register("ABI", 9))
+    assert any(line.startswith("       registers: ID=0x464c4251 ABI=0x9 ") for line in lines)
+
+    _, lines, _ = tested(lambda board: setattr(board.accelerator, "write", lambda *_: 1 / 0))
+    assert "FAIL bus: ZeroDivisionError: division by zero" in lines
+    assert any("fake_board.py" in line for line in lines) and any("registers: ID=" in line for line in lines)
+
+
+def test_the_options_and_the_bundles_file_are_told(fakes, monkeypatch):
+    monkeypatch.setattr(selftest, "open_transport", lambda *_, **__: fakes.transport(fakes.bundle))
+    lines = []
+    assert selftest.SelfTest(fakes.bundle.path, "pynq", timeout=20, say=lines.append, clock_mhz=50).run()
+    assert "     options: timeout 20 s, clock_mhz 50" in lines
+    assert any(line.startswith("ok   bundle: ") and f"made with qblif 0.1.0; file {fakes.bundle.path} (" in line
+               for line in lines)

@@ -11,8 +11,9 @@ from qblif.gen import network_file
 from qblif.gen.digits import one_thread
 from qblif.gen.training import DIGITS, digits_data
 from qblif.hw.params import DesignParams
-from qblif.sim import pipeline, stages
+from qblif.sim import pipeline, stages, verilator
 from qblif.sim.board.overlay import make_overlay
+from qblif.sim.board.rtl import HARNESS
 from qblif.sim.deploy import deploy
 from qblif.sim.simulation import Simulation
 
@@ -49,6 +50,5 @@ def make_case() -> pathlib.Path:
         np.save(folder / "rtl.npy", result.logits)
 
     modules = ("qblif.sim.board.overlay", "qblif.sim.deploy", "qblif.sim.simulation")
-    harness = pathlib.Path(stages.__file__).with_name("board") / "harness.cpp"
-    return stages.stage("pynq", modules, {"digits": DIGITS_RUN, "kinds": KINDS, "harness": harness.read_text()}, make,
-                        (folded,)).folder
+    return stages.stage("pynq", modules, {"digits": DIGITS_RUN, "kinds": KINDS,
+                                          "harness": verilator.harness_sources(HARNESS)}, make, (folded,)).folder

@@ -10,7 +10,7 @@ import numpy as np
 import pynq
 import pytest
 
-from qblif.host import abi
+from qblif.host import abi, jobs, resident
 from qblif.host import open as open_accelerator
 from qblif.host.bundle import Bundle
 from qblif.host.errors import (
@@ -32,6 +32,11 @@ CYCLES = 20_000
 def designs():
     return {digest: design for path in sorted(CASE.glob("*/board.json"))
             for digest, design in load_designs(path).items()}
+
+
+@pytest.fixture(autouse=True)
+def note_of_this_test(tmp_path, monkeypatch):
+    monkeypatch.setattr(resident, "NOTE", str(tmp_path / "note.json"))
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +125,22 @@ def test_errors_of_the_bus_end_in_their_code_and_the_next_job_is_right(board, de
         with pytest.raises(DeviceError) as caught:
             accelerator.run_batch(bundle.golden_inputs[:8])
         assert caught.value.code == abi.Error.READ_SLAVE
+        assert np.array_equal(accelerator.run_batch(bundle.golden_inputs[:8]), bundle.golden_logits[:8])
+
+
+def test_a_killed_processs_job_is_stopped_before_the_board_is_programmed_again(board, device, bundle, monkeypatch):
+    """A process that was killed: nothing of it runs any more, but its job does."""
+    monkeypatch.setattr(jobs, "STOP_SECONDS", 60.0)  # of real time, on a busy machine
+    killed = open_accelerator(bundle, "pynq", device=device, overlay=board.folder)
+    board.inject(Fault(writes=False, data_wait=10 * CYCLES))
+    frames, transport = bundle.input_layout.pack(bundle.golden_inputs[:8]), killed._transport
+    transport._fill(0, frames.reshape(-1))
+    transport._targets[0] = transport._sized(transport._targets, 0, len(frames) * bundle.classes)
+    transport._start(KIND=0, SOURCE=transport._sources[0].address, TARGET=transport._targets[0].address,
+                     FRAMES=len(frames), IN_BEATS=frames.shape[1], OUT_BEATS=bundle.classes)
+    assert board.logic.transferring
+    with open_accelerator(bundle, "pynq", device=device, overlay=board.folder) as accelerator:
+        assert len(board.programmed) == 2 and board.cut_off == 0
         assert np.array_equal(accelerator.run_batch(bundle.golden_inputs[:8]), bundle.golden_logits[:8])
 
 

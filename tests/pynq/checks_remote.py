@@ -194,6 +194,7 @@ with open({str(CASE / "digits.qblif")!r}, {served.target!r}, overlay={str(OVERLA
     client.stdout.close()
     with faults_table.attempt() as made, opened(bundle, served) as accelerator:
         assert right(accelerator)
+    assert (len(json.loads(served.order("programmed"))), served.order("cut_off")) == (2, "0")
     record("host is killed in mid-job, another one opens the board from afar", "the process gets SIGKILL", made,
            "T", 60.0)
 

@@ -1,8 +1,8 @@
 """A served virtual board that a test can order about: python serve.py CASE ADDRESS; used by checks_remote.py.
 
 Prints the address to use, then answers each line of its input with a line: ``delay SECONDS``, ``fault JSON`` (arguments
-of Fault), ``clear``, ``put PATH FILE`` (a file into the board's store), ``programmed`` (payload hashes). Ends with its
-input, or by being killed.
+of Fault), ``clear``, ``put PATH FILE`` (a file into the board's store), ``programmed`` (payload hashes), ``cut_off``
+(how often that was amid transfers). Ends with its input, or by being killed.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ def main(case: str, address: str) -> None:
                 server.put(path, pathlib.Path(file).read_bytes())
             elif order == "programmed":
                 answer = json.dumps(board.programmed)
+            elif order == "cut_off":
+                answer = json.dumps(board.cut_off)
             else:
                 answer = f"unknown order {order!r}"
             print(answer, flush=True)

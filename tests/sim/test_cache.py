@@ -11,7 +11,8 @@ import pytest
 
 from qblif.host.errors import CacheError, ToolMissing
 from qblif.hw import emit
-from qblif.sim import cache, verilator
+from qblif.sim import cache, uart, verilator
+from qblif.sim.board import rtl
 
 
 @pytest.fixture(autouse=True)
@@ -138,3 +139,22 @@ def test_a_tool_that_is_none_is_named(monkeypatch, tmp_path, variable, says):
     monkeypatch.setenv(variable, shutil.which("false" if variable == "CXX" else "true"))
     with pytest.raises(ToolMissing, match=says):
         verilator.build("module qblif_top(clk);\n  input clk;\n  wire clk;\nendmodule\n")
+
+
+@pytest.mark.parametrize("harness", [verilator.HARNESS, rtl.HARNESS, uart.HARNESS])
+def test_a_simulator_is_built_again_when_its_harness_or_the_common_header_changes(harness, tmp_path, monkeypatch):
+    names = []
+    monkeypatch.setattr(cache, "entry", lambda kind, name, make: names.append(name) or tmp_path)
+    changed = {}
+    for path in (harness, verilator.HEADER):
+        changed[path] = tmp_path / path.name
+        changed[path].write_text(path.read_text() + "// changed\n")
+
+    def build(harness):
+        verilator.build("module qblif_top(clk);\n  input clk;\nendmodule\n", harness=harness)
+
+    build(harness)
+    build(changed[harness])
+    monkeypatch.setattr(verilator, "HEADER", changed[verilator.HEADER])
+    build(harness)
+    assert len(set(names)) == 3

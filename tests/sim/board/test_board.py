@@ -11,7 +11,7 @@ from qblif.host.errors import UnknownTarget
 from qblif.host.overlays import Overlay
 from qblif.host.registers import OFFSETS
 from qblif.sim.board.board import KINDS, Board, load_designs
-from qblif.sim.board.faults import Fault
+from qblif.sim.board.faults import NEVER, Fault
 from qblif.sim.board.overlay import DESIGNS, make_overlay
 from qblif.sim.board.rtl import BusError
 
@@ -130,3 +130,31 @@ def test_overlays_of_different_description_have_different_bitstreams(tmp_path):
     bits = {make_overlay(tiny.bundle(), tmp_path / str(mhz), "pynq-z2", clock_mhz=mhz)[0].bit.read_bytes()
             for mhz in (100, 50)}
     assert len(bits) == 2
+
+
+def test_a_board_has_a_time_of_its_own_which_passes_by_cycles_at_its_clock():
+    board = tiny.board(slow=True)
+    assert board.clocks.frequency() * 1e6 == pytest.approx(tiny.SLOW_HZ)
+    began, cycles = board.seconds(), board.logic.now
+    board.read(board.registers + OFFSETS["ID"])
+    assert board.seconds() - began == pytest.approx(500 / tiny.SLOW_HZ)
+    board.sleep(0.02)
+    assert (board.logic.now - cycles, board.seconds() - began) == (8500, pytest.approx(8500 / tiny.SLOW_HZ))
+    before = board.seconds()
+    board.program(b"another bitstream")  # and goes on, whatever is in the programmable logic
+    board.sleep(0.5)
+    assert board.seconds() - before == pytest.approx(0.5)
+
+
+def test_a_board_counts_how_often_it_was_programmed_amid_transfers():
+    board = tiny.board()
+    with tiny.opened(board) as accelerator:
+        accelerator.self_test()
+    board.program(tiny.PAYLOAD)
+    assert board.cut_off == 0
+    board.inject(Fault(data_wait=NEVER))
+    for name, value in (("JOB_KIND", 1), ("JOB_SOURCE_LO", board.dram.base), ("JOB_FRAMES", 1), ("JOB_IN_BEATS", 64),
+                        ("JOB_CONTROL", 1)):
+        board.write(board.registers + OFFSETS[name], value)
+    board.program(tiny.PAYLOAD)
+    assert board.cut_off == 1

@@ -20,6 +20,9 @@ PAYLOAD = b"tiny"
 IMAGES = 12
 SEED = 15
 
+SLOW_HZ = 4e5
+"""A clock at which seconds of the board's own time are simulated in moments."""
+
 LIMITS = Limits(layers=2, side=5, channels=4, steps=2, levels=7, input_bits=4, weight_bits=4, lanes=4, row_adds=2000,
                 weight_rows=128, map_words=128, sources=8)
 
@@ -46,10 +49,14 @@ def other_build() -> Bundle:
     return deploy(network, path, random_images(network, IMAGES), lanes=8)
 
 
-def board(kind: str = "pynq-z2", cycles: int = 500, program: bool = True) -> Board:
-    """Return a new board that knows the bitstream PAYLOAD, and has it unless `program` is False."""
+def board(kind: str = "pynq-z2", cycles: int = 500, program: bool = True, slow: bool = False) -> Board:
+    """Return a new board that knows the bitstream PAYLOAD, and has it unless `program` is False.
+
+    slow: a PYNQ-Z2's clock is SLOW_HZ."""
     digest = hashlib.sha256(PAYLOAD).hexdigest()
     made = Board(kind, {digest: Design(library(), KINDS[kind].registers)}, cycles)
+    if slow:
+        made.clocks.write(made.clocks.FCLK, 50 << 20 | 50 << 8)  # 1000 MHz / 50 / 50
     if program:
         made.program(PAYLOAD)
     return made
