@@ -25,7 +25,8 @@ class Supervisor(wiring.Component):
     watchdog: In(32), cycles without progress that are too many; 0 = never
     working: In(1), work is under way (besides images in flight)
     progress: In(1), something moved in this cycle
-    image_in, image_out: In(1), an image was handed to the first core; its last logit was sent. They count two cycles later
+    image_in, image_out: In(1), an image was handed to the first core; its last logit was sent. Both count two cycles
+        later
     error: Out(8), abi.Error of the first error; error_info: Out(32), its beat index (0 for the watchdog)
     halted: Out(1), there is an error
     in_flight: Out(1), more images went in than came out
