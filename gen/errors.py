@@ -28,3 +28,7 @@ class PlanError(QblifError):
 
 class NetworkFileError(QblifError):
     """A network file cannot be used: missing, truncated, altered, of a newer schema or with contents not allowed."""
+
+
+class ZooError(QblifError):
+    """There is no network of that name, or a network of the zoo and its card do not belong together."""
