@@ -47,7 +47,12 @@ def rectangular(u, first, last, gamma):
     return ((u >= first - 0.5) & (u <= last + 0.5)).to(u.dtype)
 
 
-SURROGATES = {f.__name__: f for f in (relsg_et, box_et, arctan, sigmoid, rectangular)}
+def clipped(u, first, last, gamma):
+    """1 on [0, N gamma], else 0: the straight-through gradient of a clipped quantiser, as in LSQ."""
+    return ((u >= 0) & (u <= last + (gamma - first))).to(u.dtype)
+
+
+SURROGATES = {f.__name__: f for f in (relsg_et, box_et, arctan, sigmoid, rectangular, clipped)}
 
 
 def slope(name: str, u, gamma, levels: int, rounds: bool = False):
@@ -104,6 +109,24 @@ class IntegerBurst(torch.autograd.Function):
         v, unit, gamma = ctx.saved_tensors
         levels, rounds, surrogate = ctx.options
         return grad * slope(surrogate, gamma * v / unit, gamma, levels, rounds) / unit, None, None, None, None, None
+
+
+class _Fire(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, u, threshold, surrogate):
+        ctx.save_for_backward(u, threshold)
+        ctx.surrogate = surrogate
+        return (u >= threshold).to(u.dtype)
+
+    @staticmethod
+    def backward(ctx, grad):
+        u, threshold = ctx.saved_tensors
+        return grad * slope(ctx.surrogate, u, threshold, 1), None, None
+
+
+def fire(u, threshold, surrogate: str):
+    """Return 1 where u reaches its threshold (a tensor that broadcasts), else 0, with the surrogate's gradient."""
+    return _Fire.apply(u, threshold, surrogate)
 
 
 class _Floor(torch.autograd.Function):
