@@ -8,8 +8,9 @@ from .api import Progress, Trained, fit, train
 from .digits import DIGITS, digits_data, jitter, train_digits
 from .phase import Phase
 from .recipe import Recipe, RecipeError, RecipeFile
+from .run import Finished, Run
 from .samples import Data, Samples
 from .score import evaluate, predict
 
-__all__ = ["DIGITS", "Data", "Phase", "Progress", "Recipe", "RecipeError", "RecipeFile", "Samples", "Trained",
+__all__ = ["DIGITS", "Data", "Finished", "Phase", "Progress", "Recipe", "RecipeError", "RecipeFile", "Run", "Samples", "Trained",
            "digits_data", "evaluate", "fit", "jitter", "predict", "train", "train_digits"]

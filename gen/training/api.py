@@ -47,7 +47,10 @@ class Trained:
                 f"quantised {100 * self.quantised_accuracy:.2f} %, {self.seconds:.0f} s)")
 
 
-def train(module: nn.Module, data: Data, recipe: Recipe = Recipe(), *, weight_bits: int | None = None,
+DEFAULT = Recipe()
+
+
+def train(module: nn.Module, data: Data, recipe: Recipe = DEFAULT, *, weight_bits: int | None = None,
           input_bits: int | None = None, augment: Callable | None = None, progress: Progress | bool = False) -> Trained:
     """Train `module` in both phases and return the result.
 

@@ -80,7 +80,7 @@ class Phase:
             if len(batch) < 2 * self.team.size:
                 continue  # BatchNorm needs more than one sample
             index = self.team.share(batch)
-            x, y = self.split.batch(index)
+            x, y = self.split.batch(index, self.noise)
             x = self.augment(x, self.noise) if self.augment else x
             x, first, second, share = mixer(x, y, self.noise)
             x, first, second = x.to(device, dtype), first.to(device), second.to(device)

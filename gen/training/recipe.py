@@ -129,7 +129,8 @@ class RecipeFile:
         for table, key in (("data", "name"), ("model", "name"), ("neuron", "method")):
             if not isinstance(getattr(self, table).get(key), str):
                 wrong.append(f"{table}.{key} is missing, needed is a name in quotes")
-        wrong += [f"an [[augment]] has no name: {step}" for step in self.augment if not isinstance(step.get("name"), str)]
+        wrong += [f"an [[augment]] has no name: {step}" for step in self.augment
+                  if not isinstance(step.get("name"), str)]
         if wrong:
             raise RecipeError(f"recipe {self.name}: " + "; ".join(wrong))
 

@@ -94,7 +94,7 @@ class Run:
 
         options = dict(self.recipe.data)
         name, limit = options.pop("name"), options.pop("limit", None)
-        if name in data.EVENTS:
+        if name in data.DATASETS and "steps" in data.DATASETS[name].options():
             options["steps"] = self.recipe.T
         try:
             dataset = data.load(name, root=self.data_root, **options)
@@ -246,9 +246,9 @@ class First:
         """The classes, int64 (N,)."""
         return self.split.labels[:self.count]
 
-    def batch(self, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(self, index: torch.Tensor, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the inputs and classes with these numbers."""
-        return self.split.batch(index)
+        return self.split.batch(index, generator)
 
 
 def _get(tree: dict, table: str, key: str):

@@ -28,8 +28,8 @@ class Samples:
         """The classes, int64 (N,)."""
         return self.y
 
-    def batch(self, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the inputs and classes with these numbers, int64 (B,)."""
+    def batch(self, index: torch.Tensor, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the inputs and classes with these numbers, int64 (B,); nothing is drawn from the generator."""
         return self.x.index_select(self.axis, index), self.y[index]
 
 

@@ -100,5 +100,5 @@ class _Few:
     def __len__(self):
         return len(self.labels)
 
-    def batch(self, index):
+    def batch(self, index, generator=None):
         return self.x.index_select(self.axis, index), self.labels[index]
