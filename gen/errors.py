@@ -28,3 +28,7 @@ class PlanError(QblifError):
 
 class NetworkFileError(QblifError):
     """A network file cannot be used: missing, truncated, altered, of a newer schema or with contents not allowed."""
+
+
+class DataError(QblifError):
+    """A data set cannot be loaded: not found (the text lists where it was looked for), damaged, or of another kind."""

@@ -1,0 +1,85 @@
+"""CIFAR's python batches, which are pickles, read without giving a pickle the power to run or build anything.
+
+A pickle names functions and classes, and a plain unpickler imports and calls them. This one knows three names, those
+with which numpy arrays are written, and puts stand-ins in their place; any other name is an error. So a file can make
+lists, dictionaries, numbers, bytes and stand-ins, and nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+from pathlib import Path
+
+import numpy as np
+
+from qblif.gen.errors import DataError
+
+
+class _Type:
+    """Stands for numpy.dtype: remembers its code, for instance u1."""
+
+    def __init__(self, code=None, *flags):
+        self.code = code
+
+    def __setstate__(self, state):
+        """Byte order and fields: bytes have none."""
+
+
+class _Array:
+    """Stands for an array while it is read: remembers the state that numpy wrote."""
+
+    def __init__(self, *arguments):
+        self.state = None
+
+    def __setstate__(self, state):
+        self.state = state
+
+
+class _Nothing:
+    """Stands for numpy.ndarray, which is only named."""
+
+
+STAND_INS = {("numpy", "dtype"): _Type, ("numpy", "ndarray"): _Nothing,
+             ("numpy.core.multiarray", "_reconstruct"): _Array, ("numpy._core.multiarray", "_reconstruct"): _Array,
+             # how Python 3 writes bytes where the pickle has to be readable by Python 2
+             ("_codecs", "encode"): lambda text, codec: text.encode("latin1")}
+
+
+class _Reader(pickle.Unpickler):
+    def find_class(self, module, name):
+        if (module, name) not in STAND_INS:
+            raise DataError(f"it asks for {module}.{name}, which no CIFAR batch does: nothing of it was run. Get the "
+                            "file from the set's own page")
+        return STAND_INS[module, name]
+
+
+def read(path: Path) -> dict[bytes, object]:
+    """Return a batch: byte strings -> numbers, byte strings, lists of them, and arrays of bytes.
+
+    Raises DataError where the file is no such batch, or asks for anything else."""
+    try:
+        # Python 2 wrote these files: its strings are bytes
+        found = _Reader(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+    except DataError as error:
+        raise DataError(f"{path} is not read: {error}") from None
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError,
+            ImportError, OverflowError, MemoryError) as error:
+        raise DataError(f"{path} is no CIFAR batch, or it was cut off: {error}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path} holds a {type(found).__name__}, a CIFAR batch is a dictionary")
+    return {key.encode() if isinstance(key, str) else key: _array(path, value) if isinstance(value, _Array) else value
+            for key, value in found.items()}
+
+
+def _array(path: Path, value: _Array) -> np.ndarray:
+    """Return the uint8 array that a stand-in remembers: version, shape, type, Fortran order, bytes."""
+    state = value.state
+    fits = (isinstance(state, tuple) and len(state) == 5 and isinstance(state[1], tuple)
+            and all(type(n) is int and n >= 0 for n in state[1]) and isinstance(state[2], _Type)
+            and state[2].code in (b"u1", "u1") and state[3] in (False, 0) and isinstance(state[4], bytes)
+            and len(state[4]) == math.prod(state[1]))
+    if not fits:
+        raise DataError(f"{path} holds an array that is not of bytes, row by row, as CIFAR's are")
+    return np.frombuffer(state[4], np.uint8).reshape(state[1])
