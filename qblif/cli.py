@@ -24,13 +24,67 @@ DONE, DIFFERS, MISTAKE, NO_TOOL, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def train(args: argparse.Namespace) -> int:
-    """Train the digits network, float and then quantised; networks of your own train in Python (`gen.train`)."""
-    from qblif.gen import digits
+    """Train a recipe: float, then quantised, then the whole test set on the integers. Ctrl-C stops, --resume goes on.
+    """
+    import torch
 
-    trained = digits.train(args.out, args.steps, args.levels, progress=True)
-    print(f"test accuracy: float {100 * trained.float_accuracy:.2f} %, quantised "
-          f"{100 * trained.quantised_accuracy:.2f} %\nsaved {args.out}; next: qblif fold digits --weights {args.out} "
-          f"-o digits.network")
+    from qblif.gen import training
+    from qblif.gen.training import distributed, recipe
+    from qblif.sim import trained
+    from qblif.sim.console import Progress
+
+    if args.recipe is None:
+        print("\n".join(f"{name:<18} {recipe.load(name).about.get('title', '')}" for name in recipe.names()))
+        return DONE
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise Mistake("--device cuda: torch finds no such device here; --device cpu is always there")
+    chosen = recipe.load(args.recipe, tuple(args.set))
+    folder = args.out or Path("runs") / chosen.name
+    command = _train_command(args, folder)
+    with distributed.team(args.device) as team:
+        run = training.Run(chosen, folder, resume=args.resume, start=args.start, limit=args.limit, device=args.device,
+                           data_root=args.data, team=team)
+        try:
+            done = run.train()
+        except KeyboardInterrupt:
+            if team.first:
+                print(f"\ninterrupted; what the last whole epoch left is in {folder}. To go on:\n  {command} --resume",
+                      file=sys.stderr)
+            return INTERRUPTED
+        if not team.first:
+            return DONE
+        if done.quantised is None:
+            print(f"float accuracy on {len(done.dataset.test):,} test samples: {100 * done.float_accuracy:.2f} %")
+            return DONE
+        with Progress("golden", unit="images") as bar:
+            found = trained.finish(run, done, command, bar)
+    print(f"{trained.table([folder])}\n\nAll {found.images:,} predictions of the golden model are those of quantised "
+          f"PyTorch.\nsaved {folder / chosen.name}.network; next: qblif build {folder / chosen.name}.network")
+    return DONE
+
+
+def _train_command(args: argparse.Namespace, folder: Path) -> str:
+    """Return the command line that does the same again."""
+    import shlex
+
+    words = ["qblif", "train", args.recipe]
+    for setting in args.set:
+        words += ["--set", setting]
+    for option, value in (("--from", args.start), ("--limit", args.limit), ("--out", folder)):
+        if value is not None:
+            words += [option, str(value)]
+    if args.device != "cpu":
+        words += ["--device", args.device]
+    return shlex.join(words)
+
+
+def runs(args: argparse.Namespace) -> int:
+    """Print finished trainings side by side: accuracy before and after quantisation, T, N, widths, operations."""
+    from qblif.sim import trained
+
+    print(trained.table(args.folder or [Path("runs")]))
     return DONE
 
 
@@ -404,9 +458,26 @@ def parser() -> argparse.ArgumentParser:
                          help="seconds without a finished image (default: 60)")
 
     sub = command(train)
-    sizes(sub)
-    sub.add_argument("-o", "--out", type=Path, metavar="FILE", default=Path("digits.safetensors"),
-                     help="weights to write (default: digits.safetensors)")
+    sub.add_argument("recipe", nargs="?", metavar="RECIPE",
+                     help="name of a recipe, or a .toml file of your own (default: list the recipes)")
+    sub.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE",
+                     help="change a key of the recipe, for instance train.epochs=3; may be given again")
+    sub.add_argument("-o", "--out", type=Path, metavar="FOLDER", help="folder of the run (default: runs/RECIPE)")
+    sub.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint, if there is one")
+    sub.add_argument("--from", dest="start", type=Path, metavar="FOLDER",
+                     help="start with the float weights of another run; train.epochs=0 quantises them as they are")
+    sub.add_argument("--limit", type=_number(2, 1 << 30), metavar="NUMBER",
+                     help="use only the first so many samples, of training and of test: to try things out")
+    sub.add_argument("--device", choices=("cpu", "cuda"), default="cpu",
+                     help="where to compute (default: cpu); several processes: torchrun -m qblif train ...")
+    sub.add_argument("--threads", type=_number(1, 1024), metavar="NUMBER",
+                     help="threads of this process (default: torch's choice); small networks are fastest with 1")
+    sub.add_argument("--data", type=Path, metavar="FOLDER",
+                     help="where the data sets are (default: $QBLIF_DATA, then ./data)")
+
+    sub = command(runs)
+    sub.add_argument("folder", type=Path, nargs="*", metavar="FOLDER",
+                     help="folders of runs, or folders that hold some (default: runs)")
 
     sub = command(fold)
     sub.add_argument("module", metavar="MODULE",
