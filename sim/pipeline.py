@@ -131,8 +131,8 @@ def _icarus(given: Subject, verdict: Verdict, expected: np.ndarray, built: Done,
     print(f"{'simulate':<12} Icarus Verilog: perhaps half a minute for an image", file=sys.stderr, flush=True)
     with Progress("simulate", unit="images") as bar:
         result, simulated = timed("simulate", lambda: run_icarus(
-            plan.design, plan.program, plan.input_layout.pack(images), plan.network.classes, trace=True,
-            progress=lambda done: bar(done, len(images))))
+            plan.design, plan.program, plan.input_layout.pack(given.images), plan.network.classes, trace=True,
+            progress=lambda done: bar(done, given.count)))
     verdict.logits(f"RTL: logits of {numbered(given.first, given.count)}", expected, result.logits)
     _compare_levels(verdict, plan, given.images, result.traces, given.first)
     stages.append(simulated)

@@ -61,8 +61,8 @@ def load(name: str) -> Network:
     file = path(name)
     noted = card(name).sha256
     if sha256(file) != noted:
-        raise ZooError(f"{file} has the SHA-256 {sha256(file)}, its card says {noted}: one of them was changed; evaluate "
-                       f"and add the network again (qblif zoo --add), or restore the file")
+        raise ZooError(f"{file} has the SHA-256 {sha256(file)}, its card says {noted}: one of them was changed; "
+                       "restore the file, or add the network again (qblif zoo --add)")
     return network_file.load(file)
 
 
@@ -87,14 +87,14 @@ def write(network: bytes, card: Card, folder: Path = FOLDER) -> Path:
 
     The card must name these very bytes."""
     if len(network) > LARGEST:
-        raise ZooError(f"network {card.name!r} takes {len(network):,} bytes, allowed in the zoo are {LARGEST:,}: keep it "
-                       "elsewhere and name its file, or train a smaller one")
+        raise ZooError(f"network {card.name!r} takes {len(network):,} bytes, allowed in the zoo are {LARGEST:,}: keep "
+                       "it elsewhere and name its file, or train a smaller one")
     if not card.name.isascii() or not card.name.replace("-", "").isalnum():
         raise ZooError(f"{card.name!r} is no name for the zoo: letters, digits and hyphens are allowed")
     digest = hashlib.sha256(network).hexdigest()
     if (card.sha256, card.file_bytes) != (digest, len(network)):
-        raise ZooError(f"the card is of another network file: {card.file_bytes} bytes with the SHA-256 {card.sha256}; here "
-                       f"are {len(network)} with {digest}")
+        raise ZooError(f"the card is of another network file: {card.file_bytes} bytes with the SHA-256 {card.sha256}; "
+                       f"here are {len(network)} with {digest}")
     file = folder / f"{card.name}{SUFFIX}"
     file.write_bytes(network)
     file.with_suffix(".json").write_text(card.to_json(), encoding="utf-8")

@@ -22,8 +22,8 @@ class Card:
     recipe: name of the recipe; command: what trains it again; seed: of that training; train_images: in its training set
     training_seconds: wall time of the training; machine: where; versions: package -> version, with Python
     test_images: in the whole test set, on which all accuracies (0 to 1) are; float_accuracy: before quantisation, None
-        where it was not kept; quantised_accuracy: of the module in integers; golden_accuracy: of the golden model on the
-        file beside this card; different: predictions in which those two differ
+        where it was not kept; quantised_accuracy: of the module in integers; golden_accuracy: of the golden model on
+        the file beside this card; different: predictions in which those two differ
     steps: T; levels: the N of its layers; weight_bits; parameters: weights and biases; weight_bytes: what the weights
         alone take, packed
     gammas: layer -> learned scale, {} where it was not kept
