@@ -553,8 +553,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--simulator", choices=("verilator", "icarus"), default="verilator",
                      help="what runs the RTL (default: verilator; icarus is slow, take few images)")
     sub.add_argument("--network", metavar="NETWORK",
-                     help="a network of the zoo or a file, on the test images of its data, or on random ones where that "
-                          "is not here (default: the digits network, trained here)")
+                     help="a network of the zoo or a file, on test images of its data, or on random ones where they "
+                          "are not here (default: the digits network, trained here)")
     sub.add_argument("--data", metavar="NAME", help="data set, for a file that does not name its own")
     sub.add_argument("--images", type=_number(1, 1 << 20), metavar="NUMBER",
                      help="how many test images (default: all 360 digits, of a larger network as many as take minutes)")

@@ -64,7 +64,9 @@ def weight_bytes(network) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Verified:
-    """What evaluating the zoo again gave. rows: name, file, accuracy by card, now, SOPs, verdict; right: all as told."""
+    """What evaluating the zoo again gave.
+
+    rows: name, file, accuracy by card, accuracy now, SOPs now, verdict; right: all is as the cards say"""
 
     rows: tuple[tuple, ...]
     right: bool

@@ -67,7 +67,7 @@ def size(network: Network) -> str:
     cost = sum(macs(network, layer) for layer in network.layers)
     board, _ = boards.find("ulx3s")
     try:
-        make_plan(network, design=board.implementation().default_design(None))
+        make_plan(network, design=board.implementation().default_design())
         fits = f"fits the {board.title}"
     except PlanError as error:
         fits = f"warning: does not fit the {board.title}: {str(error).splitlines()[-1].strip()}"
