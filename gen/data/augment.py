@@ -61,8 +61,8 @@ def affine(x: torch.Tensor, generator: torch.Generator, *, rotate: float = 10.0,
            shift: tuple[float, float] = (0.1, 0.1)) -> torch.Tensor:
     """Turn, zoom, shear and move, each by up to so much either way, and interpolate linearly to integers again.
 
-    rotate: degrees; zoom: share, of width and height on their own; shear: pixels per row; shift: shares of the width and
-        of the height
+    rotate: degrees; zoom: share, of width and height on their own; shear: pixels per row; shift: shares of the width
+        and of the height
     """
     if len(shift) != 2:
         raise InputError(f"shift is {shift!r}, needed are two shares: of the width and of the height")

@@ -17,42 +17,37 @@ import numpy as np
 from qblif.gen.errors import DataError
 
 
-class _Type:
-    """Stands for numpy.dtype: remembers its code, for instance u1."""
-
-    def __init__(self, code=None, *flags):
-        self.code = code
-
-    def __setstate__(self, state):
-        """Byte order and fields: bytes have none."""
+NAMES = (("numpy", "dtype"), ("numpy", "ndarray"), ("numpy.core.multiarray", "_reconstruct"),
+         ("numpy._core.multiarray", "_reconstruct"), ("_codecs", "encode"))
+"""What numpy arrays are written with; the last: bytes, where Python 3 writes a pickle that Python 2 can read."""
 
 
-class _Array:
-    """Stands for an array while it is read: remembers the state that numpy wrote."""
+class _Made:
+    """Stands for what a function made: remembers the arguments, and the state that was written behind it."""
 
-    def __init__(self, *arguments):
-        self.state = None
+    def __init__(self, name: str, arguments: tuple):
+        self.name, self.arguments, self.state = name, arguments, None
 
     def __setstate__(self, state):
         self.state = state
 
 
-class _Nothing:
-    """Stands for numpy.ndarray, which is only named."""
+class _Named:
+    """Stands for a function or class that a pickle names."""
 
+    def __init__(self, name: str):
+        self.name = name
 
-STAND_INS = {("numpy", "dtype"): _Type, ("numpy", "ndarray"): _Nothing,
-             ("numpy.core.multiarray", "_reconstruct"): _Array, ("numpy._core.multiarray", "_reconstruct"): _Array,
-             # how Python 3 writes bytes where the pickle has to be readable by Python 2
-             ("_codecs", "encode"): lambda text, codec: text.encode("latin1")}
+    def __call__(self, *arguments):
+        return arguments[0].encode("latin1") if self.name == "encode" else _Made(self.name, arguments)
 
 
 class _Reader(pickle.Unpickler):
     def find_class(self, module, name):
-        if (module, name) not in STAND_INS:
+        if (module, name) not in NAMES:
             raise DataError(f"it asks for {module}.{name}, which no CIFAR batch does: nothing of it was run. Get the "
                             "file from the set's own page")
-        return STAND_INS[module, name]
+        return _Named(name)
 
 
 def read(path: Path) -> dict[bytes, object]:
@@ -69,16 +64,16 @@ def read(path: Path) -> dict[bytes, object]:
         raise DataError(f"{path} is no CIFAR batch, or it was cut off: {error}") from error
     if not isinstance(found, dict):
         raise DataError(f"{path} holds a {type(found).__name__}, a CIFAR batch is a dictionary")
-    return {key.encode() if isinstance(key, str) else key: _array(path, value) if isinstance(value, _Array) else value
+    return {key.encode() if isinstance(key, str) else key: _array(path, value) if isinstance(value, _Made) else value
             for key, value in found.items()}
 
 
-def _array(path: Path, value: _Array) -> np.ndarray:
-    """Return the uint8 array that a stand-in remembers: version, shape, type, Fortran order, bytes."""
+def _array(path: Path, value: _Made) -> np.ndarray:
+    """Return the uint8 array that a stand-in remembers, by its state: version, shape, type, Fortran order, bytes."""
     state = value.state
     fits = (isinstance(state, tuple) and len(state) == 5 and isinstance(state[1], tuple)
-            and all(type(n) is int and n >= 0 for n in state[1]) and isinstance(state[2], _Type)
-            and state[2].code in (b"u1", "u1") and state[3] in (False, 0) and isinstance(state[4], bytes)
+            and all(type(n) is int and n >= 0 for n in state[1]) and isinstance(state[2], _Made)
+            and state[2].name == "dtype" and state[2].arguments[:1] in ((b"u1",), ("u1",)) and state[3] in (False, 0) and isinstance(state[4], bytes)
             and len(state[4]) == math.prod(state[1]))
     if not fits:
         raise DataError(f"{path} holds an array that is not of bytes, row by row, as CIFAR's are")

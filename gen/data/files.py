@@ -29,7 +29,8 @@ class Form:
 
     def missing(self, folder: Path) -> list[str]:
         """Return the patterns that nothing in the folder matches."""
-        return [need for need in self.needed if first(folder, need) is None]
+        return [need for need in self.needed
+                if not any(True for pattern in need.split("|") for _ in folder.glob(pattern))]
 
 
 def first(folder: Path, patterns: str) -> Path | None:

@@ -12,5 +12,5 @@ from .run import Finished, Run
 from .samples import Data, Samples
 from .score import evaluate, predict
 
-__all__ = ["DIGITS", "Data", "Finished", "Phase", "Progress", "Recipe", "RecipeError", "RecipeFile", "Run", "Samples", "Trained",
-           "digits_data", "evaluate", "fit", "jitter", "predict", "train", "train_digits"]
+__all__ = ["DIGITS", "Data", "Finished", "Phase", "Progress", "Recipe", "RecipeError", "RecipeFile", "Run", "Samples",
+           "Trained", "digits_data", "evaluate", "fit", "jitter", "predict", "train", "train_digits"]

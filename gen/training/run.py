@@ -91,6 +91,7 @@ class Run:
     def load(self):
         """Return the data set and its augmentation."""
         from qblif.gen import data
+        from qblif.gen.data import augment as augment_
 
         options = dict(self.recipe.data)
         name, limit = options.pop("name"), options.pop("limit", None)
@@ -98,7 +99,7 @@ class Run:
             options["steps"] = self.recipe.T
         try:
             dataset = data.load(name, root=self.data_root, **options)
-            augment = data.augment.build(list(self.recipe.augment)) if self.recipe.augment else None
+            augment = augment_.build(list(self.recipe.augment)) if self.recipe.augment else None
         except (TypeError, ValueError) as error:
             raise RecipeError(f"recipe {self.recipe.name}: {error}") from error
         least = min(n for n in (limit, self.limit, len(dataset.train)) if n is not None)

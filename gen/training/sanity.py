@@ -18,7 +18,7 @@ from qblif.host.errors import InputError
 from .phase import Phase
 from .recipe import Recipe
 
-STEPS = 25
+STEPS = 40
 """Steps on one batch in which the loss has to fall."""
 
 
@@ -82,7 +82,7 @@ def learns(module: nn.Module, split, axis: int) -> str | None:
         loop = Phase(copy.deepcopy(module).train(), few, recipe, STEPS, 4e-3, axis=axis)
         losses = [loop.epoch().loss for _ in range(STEPS)]
     start, end = losses[0], min(losses[-5:])
-    if end < 0.8 * start:
+    if end < 0.9 * start:
         return None
     return (f"the loss of one batch went from {start:.3f} to {end:.3f} in {STEPS} steps (guessing gives "
             f"{math.log(max(2, int(split.labels.max()) + 1)):.3f}): the module hardly learns. Look at the scale of "
