@@ -63,7 +63,7 @@ def histograms(layers: list[Levels], gammas: dict[str, float], most: int = 12):
             axis.set_yscale("log")
             axis.set_ylim(1e-5, 1.5)
             axis.set_xlim(-0.7, levels.highest + 0.7)
-            axis.set_xticks(range(0, levels.highest + 1, max(1, -(-levels.highest // 7))))
+            axis.set_xticks(_level_ticks(levels.highest))
         for axis in list(axes.flat)[len(layers):]:
             axis.set_visible(False)
         for axis in axes[:, 0]:
@@ -87,7 +87,7 @@ def by_layer(layers: list[Levels], gammas: dict[str, float]):
         if not known:
             scale.text(0.5, 0.5, "γ is not kept in this file", transform=scale.transAxes, ha="center", color=MUTED)
         bits.plot(at, [levels.entropy for levels in layers], marker="o", color=BLUE, label="measured")
-        bits.plot(at, [levels.capacity for levels in layers], ls="--", color=ORANGE, label="log2(N + 1), the most")
+        bits.plot(at, [levels.capacity for levels in layers], ls="--", color=ORANGE, label=r"$\log_2(N + 1)$, the most")
         bits.set_title("(b) entropy of the levels")
         bits.set_ylabel("bits a neuron and step")
         bits.set_ylim(0, max(levels.capacity for levels in layers) * 1.25)
@@ -114,11 +114,11 @@ def information(layers: list[Levels]):
     with _figure(1, 1, 3.3) as (figure, axes):
         axis = axes[0][0]
         axis.bar(at - 0.2, [levels.binary_entropy for levels in layers], 0.38, color=MUTED,
-                 label="binary spike: I(U; S_bi) = H(S_bi)")
+                 label=r"binary spike: $I(U; S_{bi}) = H(S_{bi})$")
         axis.bar(at + 0.2, [levels.entropy for levels in layers], 0.38, color=BLUE,
-                 label="burst level: I(U; S_burst) = H(S_burst)")
+                 label=r"burst level: $I(U; S_{burst}) = H(S_{burst})$")
         axis.hlines([levels.capacity for levels in layers], at - 0.42, at + 0.42, color=ORANGE, lw=2,
-                    label="log2(N + 1), equation (6)")
+                    label=r"$\log_2(N + 1)$, equation (6)")
         axis.axhline(1, color=RED, ls=":", lw=1.4, label="1 bit, equation (5)")
         axis.set_ylabel("bits a neuron and step")
         axis.set_ylim(0, max(levels.capacity for levels in layers) * 1.45)
@@ -152,38 +152,37 @@ def surrogates(levels: int = 5, gamma: float = 1.0):
 
 
 def accuracy_against_work(points: list[dict]):
-    """Accuracy against SOPs and additions, a panel for each data set; points: dicts with name, data, accuracy (0 to 1),
-    sops and additions ("double")."""
-    sets = sorted({point["data"] for point in points})
-    columns = min(3, len(sets))
-    rows = -(-len(sets) // columns)
-    with _figure(rows, columns, 2.9 * rows + 0.3) as (figure, axes):
-        for axis, data in zip(axes.flat, sets, strict=False):
-            here = [point for point in points if point["data"] == data]
-            for number, point in enumerate(here):
-                colour, shape = SERIES[number % len(SERIES)], SHAPES[number % len(SHAPES)]
-                pair = [point["additions"] / 1e6, point["sops"] / 1e6]
-                height = 100 * point["accuracy"]
-                axis.plot(pair, [height] * 2, color=colour, lw=1, alpha=0.6)
-                axis.plot(pair[0], height, marker=shape, color=colour, ls="", ms=7, label=point["name"])
-                axis.plot(pair[1], height, marker=shape, color=colour, ls="", ms=7, mfc="white", mew=1.6)
-            heights = [100 * point["accuracy"] for point in here]
-            room = max(0.5, 0.35 * (max(heights) - min(heights)))
-            axis.set_ylim(min(heights) - room, min(100.0 + 0.1 * room, max(heights) + room * (1.5 + 0.35 * len(here))))
-            axis.set_xscale("log")
-            low = min(min(point["additions"], point["sops"]) for point in here) / 1e6
-            high = max(max(point["additions"], point["sops"]) for point in here) / 1e6
-            axis.set_xlim(low / 2, high * 2)
-            axis.set_title(data)
-            axis.set_xlabel("million operations an image, log scale")
-            axis.xaxis.set_major_formatter("{x:g}")
-            axis.xaxis.set_minor_formatter("")
-            axis.legend(loc="upper left")
-        for axis in list(axes.flat)[len(sets):]:
-            axis.set_visible(False)
-        for axis in axes[:, 0]:
-            axis.set_ylabel("accuracy, %")
+    """Accuracy against additions (full) and SOPs (hollow) of networks; points: dicts with name, data, accuracy (0 to
+    1), sops and additions ("double")."""
+    with _figure(1, 1, 3.6) as (figure, axes):
+        axis = axes[0][0]
+        for number, point in enumerate(points):
+            colour, shape = SERIES[number % len(SERIES)], SHAPES[number % len(SHAPES)]
+            work, height = [point["additions"] / 1e6, point["sops"] / 1e6], 100 * point["accuracy"]
+            axis.plot(work, [height] * 2, color=colour, lw=1, alpha=0.6)
+            axis.plot(work[0], height, marker=shape, color=colour, ls="", ms=7,
+                      label=f"{point['name']}\n{point['data']}, {height:.2f} %")
+            axis.plot(work[1], height, marker=shape, color=colour, ls="", ms=7, mfc="white", mew=1.6)
+        least = min(100 * point["accuracy"] for point in points)
+        axis.set_ylim(least - 0.15 * (100 - least) - 0.3, 100.3)
+        axis.set_xscale("log")
+        axis.set_xlim(min(min(point["additions"], point["sops"]) for point in points) / 2e6,
+                      max(max(point["additions"], point["sops"]) for point in points) * 2 / 1e6)
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_locator(_log_ticks())
+        axis.xaxis.set_minor_formatter("{x:g}")
+        axis.tick_params(axis="x", which="minor", labelsize=7)
+        axis.set_xlabel("million operations an image, log scale: full marks are additions, hollow ones SOPs")
+        axis.set_ylabel("accuracy of the golden model, %")
+        figure.legend(loc="outside right upper", labelspacing=1.0)
         return figure
+
+
+def _log_ticks():
+    """Return ticks at 2 and 5 of each decade: a short axis has no power of ten."""
+    from matplotlib.ticker import LogLocator
+
+    return LogLocator(subs=(2, 5), numticks=12)
 
 
 def of_the_paper():
@@ -200,8 +199,8 @@ def of_the_paper():
             axis.set_ylabel(unit)
             axis.margins(x=0.08, y=0.18)
             for row, x, y in zip(paper.TABLE_6, sops, heights, strict=True):
-                axis.annotate(f"N = {row.levels}", (x, y), xytext=(0, -13), textcoords="offset points", fontsize=8,
-                              color=INK, ha="center")
+                axis.annotate(f"N = {row.levels}", (x, y), xytext=(5, -12), textcoords="offset points", fontsize=8,
+                              color=INK)
         return figure
 
 
@@ -228,6 +227,12 @@ def training(history: list[dict]):
                 axis.axvspan(begin + 0.5, len(history) + 0.5, color=GREEN, alpha=0.12, lw=0, label="quantised phase")
         accuracy.legend(loc="lower right")
         return figure
+
+
+def _level_ticks(highest: int) -> list[int]:
+    """Return levels to label: 0, N and round ones between."""
+    every = next(step for step in (1, 2, 5, 10, 20, 50, 100) if highest / step <= 8)
+    return [*range(0, highest - every // 2, every), highest]
 
 
 def _layer_ticks(axis, names: list[str]) -> None:
