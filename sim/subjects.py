@@ -138,7 +138,8 @@ def _named(options: Options) -> Subject:
     accuracies = {f"{name}, whole test set, by its card": share for name, share in kept.items() if share is not None}
     if found.card is not None:
         accuracies["golden, whole test set, by its card"] = found.card.golden_accuracy
-    return Subject(network, images, labels, options.first, about, accuracies, {}, None, (loaded,),
+    gammas = {} if found.card is None else found.card.gammas
+    return Subject(network, images, labels, options.first, about, accuracies, gammas, None, (loaded,),
                    f"NETWORK={options.network}" + (f" DATA={options.data}" if options.data else ""))
 
 

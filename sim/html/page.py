@@ -135,15 +135,15 @@ def _pictures(first: Evaluation, levels: list, gammas: dict, history: list[dict]
             ("work", pictures.accuracy_against_work(rows), "Accuracy against operations of an image.",
              "Accuracy against work. Data sets differ in difficulty: compare networks of the same data."),
             ("histograms", pictures.histograms(levels, gammas), "Histogram of the burst levels of each layer.",
-             "Burst levels by layer, as figure 5 of the paper: share of each level over all test images, steps, channels "
-             "and positions; level 0 in grey. The scale is logarithmic, shares below 0.00001 are not drawn."),
+             ("Burst levels by layer, as figure 5 of the paper: share of each level over all test images, steps, "
+              "channels and positions; level 0 in grey. Logarithmic; shares below 0.00001 are not drawn.")),
             ("layers", pictures.by_layer(levels, gammas), "Scale, entropy, effective levels and activity by layer.",
              "Learned scale, entropy, effective levels and activity by layer, as figure 6 of the paper."),
             ("information", pictures.information(levels), "Bits of binary and burst spikes by layer.",
              "What a neuron says in one time step: as the burst level it emits, and as the binary spike it would be."),
             ("surrogates", pictures.surrogates(), "Burst function and surrogate gradients.",
-             "The burst function and the surrogate gradients of the training, as figure 4 of the paper; drawn from the "
-             "functions that train."),
+             ("The burst function and the surrogate gradients of the training, as figure 4 of the paper; drawn from "
+              "the functions that train.")),
             ("paper", pictures.of_the_paper(), "Accuracy and energy against SOPs in the paper.",
              f"{paper.LABEL}: {paper.TABLE_6_CONDITIONS}.")):
         yield Picture(name, pictures.png(figure), alt, caption)
