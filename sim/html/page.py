@@ -102,7 +102,7 @@ def _row(one: Evaluation) -> dict:
     return {"name": one.network, "data": one.data, "steps": one.steps, "levels": ", ".join(map(str, one.levels)),
             "weight_bits": one.weight_bits, "accuracy": one.golden_accuracy, "quantised": one.quantised_accuracy,
             "float": one.float_accuracy, "sops": one.sops, "additions": one.additions["double"],
-            "unary": one.additions["unary"], "macs": one.macs, "source": f"measured now, {images} images"}
+            "unary": one.additions["unary"], "macs": one.macs, "source": f"{images}, now"}
 
 
 def _other(text: str, data: str | None, root: Path | None, limit: int | None) -> dict:
@@ -119,7 +119,7 @@ def _other(text: str, data: str | None, root: Path | None, limit: int | None) ->
             "accuracy": card["golden_accuracy"], "quantised": card["quantised_accuracy"],
             "float": card["float_accuracy"], "sops": card["sops"], "additions": card["additions"]["double"],
             "unary": card["additions"]["unary"], "macs": card["macs"],
-            "source": f"by its card, {card['test_images']:,} images"}
+            "source": f"{card['test_images']:,}, card"}
 
 
 def _lost(text: str, data: str | None, root: Path | None) -> str:
