@@ -48,7 +48,7 @@ def _parse(text: str) -> list[list[tuple[str, float, int]]]:
 POLICIES = {"cifar10": _parse(CIFAR10), "imagenet": _parse(IMAGENET)}
 
 
-def _operation(image, name: str, level: int, sign: int):
+def operation(image, name: str, level: int, sign: int):
     """Return an RGB image with one operation applied. sign: 1 or -1, the direction of those that have one."""
     from PIL import Image, ImageEnhance, ImageOps
 
@@ -107,6 +107,6 @@ def apply(x: torch.Tensor, generator: torch.Generator, policy: str) -> torch.Ten
         if used:
             image = Image.fromarray(x[i].permute(1, 2, 0).contiguous().numpy())
             for name, level, way in used:
-                image = _operation(image, name, level, way)
+                image = operation(image, name, level, way)
             out[i] = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     return out

@@ -1,6 +1,6 @@
 """CIFAR's python batches, which are pickles, read without giving a pickle the power to run or build anything.
 
-A pickle names functions and classes, and a plain unpickler imports and calls them. This one knows three names, those
+A pickle names functions and classes, and a plain unpickler imports and calls them. This one knows few names, those
 with which numpy arrays are written, and puts stand-ins in their place; any other name is an error. So a file can make
 lists, dictionaries, numbers, bytes and stand-ins, and nothing else.
 """
@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from qblif.gen.errors import DataError
-
 
 NAMES = (("numpy", "dtype"), ("numpy", "ndarray"), ("numpy.core.multiarray", "_reconstruct"),
          ("numpy._core.multiarray", "_reconstruct"), ("_codecs", "encode"))
@@ -73,8 +72,8 @@ def _array(path: Path, value: _Made) -> np.ndarray:
     state = value.state
     fits = (isinstance(state, tuple) and len(state) == 5 and isinstance(state[1], tuple)
             and all(type(n) is int and n >= 0 for n in state[1]) and isinstance(state[2], _Made)
-            and state[2].name == "dtype" and state[2].arguments[:1] in ((b"u1",), ("u1",)) and state[3] in (False, 0) and isinstance(state[4], bytes)
-            and len(state[4]) == math.prod(state[1]))
-    if not fits:
+            and state[2].name == "dtype" and state[2].arguments[:1] in ((b"u1",), ("u1",)))
+    if not fits or state[3] not in (False, 0) or not isinstance(state[4], bytes) \
+            or len(state[4]) != math.prod(state[1]):
         raise DataError(f"{path} holds an array that is not of bytes, row by row, as CIFAR's are")
     return np.frombuffer(state[4], np.uint8).reshape(state[1])

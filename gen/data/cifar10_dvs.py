@@ -58,13 +58,13 @@ def read_mat(path: Path) -> Events:
     from scipy.io import loadmat
 
     try:
-        rows = loadmat(path, variable_names=["out1"])["out1"]
-    except (ValueError, KeyError, TypeError, OSError, NotImplementedError) as error:
-        raise DataError(f"{path} is not read: {error}. Needed is a matrix out1, saved by MATLAB in version 7 or "
+        rows = loadmat(path, variable_names=["out1"])["out1"].astype(np.int64)
+    except Exception as error:  # each kind of damage has a class of its own, some of them of zlib and struct
+        raise DataError(f"{path} is not read: {error!r}. Needed is a matrix out1, saved by MATLAB in version 7 or "
                         "earlier") from error
     if rows.ndim != 2 or rows.shape[1] not in (4, 6):
         raise DataError(f"{path} has a matrix out1 of {' x '.join(map(str, rows.shape))}, needed are 4 or 6 columns")
-    t, x, y, sign = rows[:, [0, -3, -2, -1]].astype(np.int64).T
+    t, x, y, sign = rows[:, [0, -3, -2, -1]].T
     return Events(x, y, (sign > 0).astype(np.int64), t)
 
 

@@ -6,6 +6,7 @@ Ref: A. Amir et al., A low power, fully event-based gesture recognition system, 
 from __future__ import annotations
 
 import csv
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def read_npy(path: Path) -> Events:
 def read_npz(path: Path) -> Events:
     """Return the events of a .npz file: arrays x, y, p and t, in microseconds."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return Events(*(arrays[name].astype(np.int64) for name in "xypt"))
-    except (ValueError, KeyError, EOFError, OSError) as error:
+    except (ValueError, KeyError, EOFError, OSError, AttributeError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not read: {error}") from error

@@ -63,7 +63,7 @@ def read_npz(path: Path):
     Arrays: x, y (uint8 for each event), p (bits, packed), dt (uint16, microseconds since the previous event of the
     recording), off (N + 1 offsets of recordings), label, is_test (N)."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             x, y, p, dt, off, label, is_test = (archive[name] for name in ("x", "y", "p", "dt", "off", "label",
                                                                            "is_test"))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -66,7 +66,7 @@ def read(folder: Path, part: str, exact: bool) -> tuple[np.ndarray, np.ndarray]:
 
     x = np.load(kept(f"packed-{part}", {"files": files.fingerprint(paths)}, make) / "x.npy")
     try:
-        with np.load(folder / "labels.npz", allow_pickle=False) as labels:
+        with (folder / "labels.npz").open("rb") as file, np.load(file, allow_pickle=False) as labels:
             y, good = labels[f"y_{part}"], labels[f"exact_{part}"]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{folder / 'labels.npz'} is not read: {error}") from error
