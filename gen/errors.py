@@ -30,5 +30,9 @@ class NetworkFileError(QblifError):
     """A network file cannot be used: missing, truncated, altered, of a newer schema or with contents not allowed."""
 
 
+class ZooError(QblifError):
+    """There is no network of that name, or a network of the zoo and its card do not belong together."""
+
+
 class DataError(QblifError):
     """A data set cannot be loaded: not found (the text lists where it was looked for), damaged, or of another kind."""

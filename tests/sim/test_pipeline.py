@@ -11,7 +11,7 @@ import pytest
 
 from qblif.gen.training import Recipe
 from qblif.host.errors import ToolMissing
-from qblif.sim import golden, pipeline
+from qblif.sim import golden, pipeline, subjects
 from qblif.sim.stages import timed
 
 QUICK = Recipe(epochs=1, quantised_epochs=1, batch=256)
@@ -19,8 +19,8 @@ QUICK = Recipe(epochs=1, quantised_epochs=1, batch=256)
 
 def fake_rtl(change=lambda logits, records: None):
     """Return a simulator that answers with the golden model's integers, once `change` had its way with them."""
-    def simulate(options, verdict, expected, built, plan, images, stages):
-        result = golden.run(plan.network, images, record=True)
+    def simulate(given, verdict, expected, built, plan, stages):
+        result = golden.run(plan.network, given.images, record=True)
         logits = result.logits.copy()
         records = [{name: None if value is None or name == "name" else value.copy()
                     for name, value in vars(record).items()} for record in result.records]
@@ -96,7 +96,7 @@ def test_a_single_wrong_membrane_is_named_with_its_place(run):
 
 def test_a_missing_simulator_is_reported_before_anything_is_trained(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(pipeline.digits, "train", lambda *args, **kwargs: pytest.fail("trained first"))
+    monkeypatch.setattr(subjects.digits, "train", lambda *args, **kwargs: pytest.fail("trained first"))
     with pytest.raises(ToolMissing):
         pipeline.run(pipeline.Options(simulator="icarus"))
 
