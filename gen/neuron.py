@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from qblif.gen import surrogate as sg
+from qblif.gen.multistep import Constants, multistep
 from qblif.gen.network import Reset
 
 GAMMA_MIN = 1e-3
@@ -174,10 +175,18 @@ class QBLIF(SpikingNeuron):
         return self.s
 
     def forward(self, x):
-        """Return S of the shape of x: currents (T, N, ...), or (N, ...) in single-step mode."""
+        """Return S of the shape of x: currents (T, N, ...), or (N, ...) in single-step mode.
+
+        Currents of 16 bits are turned into float32 first."""
         if self.training:
             self.gamma.data.clamp_(min=GAMMA_MIN)  # .data: the steps before may still need it for their backward pass
-        return super().forward(x)
+        x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        if self.step_mode == "s":
+            return self.step(x)
+        self.reset()
+        return multistep(x, self.gamma, Constants(
+            self.levels, self.beta, self.alpha, self.input_gain, self.reset_style, self.rounds, self.surrogate,
+            self.gamma_gradient, self.detach_reset, self.gamma_scale(x[0, 0].numel())))
 
     def extra_repr(self) -> str:
         """Show the constants."""
