@@ -39,7 +39,7 @@ def test_names_and_paths_are_resolved(tmp_path, monkeypatch):
     (tmp_path / "digits").write_bytes(b"")
     assert zoo.resolve("digits") == zoo.path("digits")                 # the name comes first
     assert zoo.resolve("./digits").samefile(tmp_path / "digits")
-    with pytest.raises(ZooError, match="'none.network' is neither a file nor a network of the zoo; those are: .*digits"):
+    with pytest.raises(ZooError, match="'none.network' is neither a file nor a network of the zoo; .*digits"):
         zoo.resolve("none.network")
 
 
