@@ -90,6 +90,22 @@ def runs(args: argparse.Namespace) -> int:
     return DONE
 
 
+def ablation(args: argparse.Namespace) -> int:
+    """Train what the paper's Tables 5 and 6 compare, small, with several seeds; only what is missing is trained."""
+    import torch
+
+    from qblif.sim import ablation as compared
+
+    torch.set_num_threads(1)  # runs are compared: the number of threads changes the order of additions
+
+    def wanted(setting) -> bool:
+        return not args.only or any(text in setting.name for text in args.only)
+
+    text = compared.run(args.out, args.seeds, wanted, tuple(args.set), args.data)
+    print(f"\n{text}\n\nsaved {args.out / 'ablation.md'} and ablation.json")
+    return DONE
+
+
 def fold(args: argparse.Namespace) -> int:
     """Turn a trained module, the digits network or your own, into a network of integers."""
     import torch
@@ -481,6 +497,17 @@ def parser() -> argparse.ArgumentParser:
     sub = command(runs)
     sub.add_argument("folder", type=Path, nargs="*", metavar="FOLDER",
                      help="folders of runs, or folders that hold some (default: runs)")
+
+    sub = command(ablation)
+    sub.add_argument("--seeds", type=_number(1, 100), default=3, metavar="NUMBER", help="runs a setting (default: 3)")
+    sub.add_argument("--only", action="append", metavar="TEXT",
+                     help="only settings with this in their name, as 'QB-LIF, Box-ET'; may be given again")
+    sub.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE",
+                     help="change a key of the recipe `ablation` for all runs, for instance train.epochs=3")
+    sub.add_argument("-o", "--out", type=Path, default=Path("build/ablation"), metavar="FOLDER",
+                     help="where runs and tables are kept (default: build/ablation)")
+    sub.add_argument("--data", type=Path, metavar="FOLDER",
+                     help="where the data sets are (default: $QBLIF_DATA, then ./data)")
 
     sub = command(fold)
     sub.add_argument("module", metavar="MODULE",

@@ -1,7 +1,7 @@
 """From a finished training to a network file and its card, proven on the whole test set.
 
 The golden model runs the folded network on every test image; a prediction that differs from quantised PyTorch's is an
-error, and then there is no card.
+error, and then there is no card. evaluation.json beside it has everything that was counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from qblif.host.errors import QblifError
 
 from .evaluation import Evaluation, evaluate_network
 
-CARD = "card.json"
+CARD, EVALUATION = "card.json", "evaluation.json"
 
 
 class Differs(QblifError):
@@ -64,6 +64,7 @@ def finish(run: training.Run, done: training.Finished, command: str, progress=No
         "weight_bits": network.weight_bits, "parameters": found.parameters,
         "weight_bytes": -(-weights * network.weight_bits // 8), "sops": found.sops, "additions": found.additions,
         "macs": found.macs, "sha256": hashlib.sha256(data).hexdigest(), "file_bytes": len(data), "schema": 1}
+    checkpoint.replace(run.folder / EVALUATION, json.dumps(found.to_dict(), indent=1) + "\n")
     checkpoint.replace(run.folder / CARD, json.dumps(card, indent=2) + "\n")
     return found
 

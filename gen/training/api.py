@@ -89,7 +89,7 @@ def fit(module: nn.Module, data: Data, recipe: Recipe, epochs: int, rate: float,
 
     graph: of a float module, needed where the recipe penalises synaptic operations (`quantise(module, x).graph`)"""
     cost = penalty.of(module, recipe, graph)
-    loop = Phase(module, data.train, recipe, epochs, rate, name=phase, augment=augment, axis=data.axis, penalty=cost)
+    loop = Phase(module, data.train, recipe, epochs, rate, name=phase, augment=augment, penalty=cost)
     try:
         while loop.done < epochs:
             mean = loop.epoch().loss

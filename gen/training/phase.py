@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
+from qblif.gen.data import mixing
 from qblif.host.errors import QblifError
 
 from .distributed import ALONE, Team
-from .mixing import Mixer, loss
 from .optimise import Schedule, optimiser
 from .recipe import Recipe
 
@@ -29,7 +30,7 @@ class Epoch:
     """What an epoch was like.
 
     loss: mean over the samples, with the penalty; penalty: mean count that is penalised, per sample, 0 without one;
-    accuracy: share of the training samples found while training, augmented as they were; rate: the last one
+    accuracy: share of the training samples found while training, augmented and mixed as they were; rate: the last one
     """
 
     loss: float
@@ -42,14 +43,14 @@ class Phase:
     """One phase of training `module`, which is float or quantised.
 
     split: as in `gen.data`, or Samples; recipe, epochs, rate: how; name: "float" or "quantised"
-    axis: the one of the samples in x, 0 or 1; penalty: None, or a gen.training.penalty.Penalty of this module
-    team: the processes that train together
+    penalty: None, or a gen.training.penalty.Penalty of this module; team: the processes that train together
+    classes: number of logits K; default: as many as there are labels. For mixup and cutmix
     """
 
     def __init__(self, module: nn.Module, split, recipe: Recipe, epochs: int, rate: float, *, name: str = "float",
-                 augment: Augment | None = None, axis: int = 0, penalty=None, team: Team = ALONE):
+                 augment: Augment | None = None, penalty=None, team: Team = ALONE, classes: int | None = None):
         self.module, self.split, self.recipe, self.name = module, split, recipe, name
-        self.epochs, self.augment, self.axis, self.penalty, self.team = epochs, augment, axis, penalty, team
+        self.epochs, self.augment, self.penalty, self.team = epochs, augment, penalty, team
         self.done = 0
         """Epochs that are done."""
         self.step = 0
@@ -59,6 +60,9 @@ class Phase:
         self.noise = self.order if team.size == 1 else torch.Generator()
         self.optimiser = optimiser(module, recipe, rate)
         self.schedule = Schedule.of(recipe, name, epochs, rate, -(-len(split) // recipe.batch))
+        specs = [{"name": kind, "alpha": alpha} for kind, alpha in (("mixup", recipe.mixup), ("cutmix", recipe.cutmix))
+                 if alpha and name == "float"]
+        self.mix = mixing.build(specs, classes or int(split.labels.max()) + 1) if specs else None
         self._wrapped = team.wrap(module)
 
     def epoch(self, progress: Callable[[int, int, float], None] | None = None) -> Epoch:
@@ -66,8 +70,7 @@ class Phase:
 
         Raises Diverged."""
         recipe, count = self.recipe, len(self.split)
-        mixing = self.name == "float" and (recipe.mixup_off is None or self.done < recipe.mixup_off)
-        mixer = Mixer(recipe.mixup, recipe.cutmix, self.axis) if mixing else Mixer(0, 0)
+        mix = self.mix if recipe.mixup_off is None or self.done < recipe.mixup_off else None
         device, dtype = next((p.device, p.dtype) for p in self.module.parameters())
         amp = torch.autocast("cuda", torch.bfloat16, recipe.amp and self.name == "float" and device.type == "cuda")
         self._wrapped.train()
@@ -82,14 +85,14 @@ class Phase:
             index = self.team.share(batch)
             x, y = self.split.batch(index, self.noise)
             x = self.augment(x, self.noise) if self.augment else x
-            x, first, second, share = mixer(x, y, self.noise)
-            x, first, second = x.to(device, dtype), first.to(device), second.to(device)
+            x, target = mix(x, y, self.noise) if mix else (x, y)
+            x, y, target = x.to(device, dtype), y.to(device), target.to(device)
             self.step += 1
             rate = self.schedule.set(self.optimiser, self.step)
             self.optimiser.zero_grad(set_to_none=True)
             with amp:
                 logits = self._wrapped(x)
-                value = loss(logits, first, second, share, recipe.smoothing)
+                value = F.cross_entropy(logits, target, label_smoothing=recipe.smoothing)
             extra = None
             if self.penalty is not None:
                 extra = self.penalty.take() / len(index)
@@ -105,7 +108,7 @@ class Phase:
                                "train.rate, more train.warmup, or train.clip; the checkpoint of the last epoch is kept")
             losses += last * len(index)
             penalties += float(extra.detach()) * len(index) if extra is not None else 0.0
-            found += int((logits.detach().argmax(1) == first).sum())
+            found += int((logits.detach().argmax(1) == y).sum())
             seen += len(index)
             if progress:
                 progress(min(count, seen * self.team.size), count, last)

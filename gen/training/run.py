@@ -146,6 +146,9 @@ class Run:
         if not any(isinstance(m, InputScale) for m in module.modules()):
             raise RecipeError(f"recipe {recipe.name}: the model has no InputScale")
         folds = methods.METHODS[recipe.neuron["method"]].folds
+        if how.sop_penalty and not folds:
+            raise RecipeError(f"recipe {recipe.name}: train.sop_penalty counts what a network of integers does, and "
+                              f"{recipe.neuron['method']} does not fold")
         log.say(f"{recipe.name}: {len(dataset.train):,} training and {len(dataset.test):,} test samples of "
                 f"{dataset.name}, {tuple(example.shape)} a pair; {self.device.type}, "
                 f"{self.team.size} process(es), {torch.get_num_threads()} thread(s)")
@@ -161,13 +164,13 @@ class Run:
             log.say(f"warning: {recipe.neuron['method']} does not fold: the float phase is all that is trained")
         module.to(self.device)
         if not self.saved and how.epochs and self.start is None:
-            note = sanity.learns(module, dataset.train, axis)
+            note = sanity.learns(module, dataset.train)
             if note:
                 log.say(f"warning: {note}")
         self.seconds, self.float_accuracy = facts.get("seconds", 0.0), facts.get("float_accuracy")
 
         if facts.get("phase", "float") == "float":
-            self._phase("float", module, module, dataset, augment, axis, graph, log)
+            self._phase("float", module, module, dataset, augment, graph, log)
             self.float_accuracy = accuracy(module.eval(), dataset.test)
             log.say(f"float accuracy on the test set: {100 * self.float_accuracy:.2f} %")
             if self.team.first:
@@ -178,7 +181,7 @@ class Run:
             if facts.get("phase") == "quantised":  # weights are not here yet, those that come are not clipped
                 warnings.simplefilter("ignore")
             quantised = quantise(module.eval(), example.to(self.device), weight_bits=recipe.weight_bits)
-        self._phase("quantised", quantised, module, dataset, augment, axis, None, log)
+        self._phase("quantised", quantised, module, dataset, augment, None, log)
         score = accuracy(quantised.eval(), dataset.test)
         log.say(f"quantised accuracy on the test set: {100 * score:.2f} %")
         if self.team.first:
@@ -187,7 +190,7 @@ class Run:
             checkpoint.write(self.folder / WEIGHTS, quantised.state_dict(), {"recipe": recipe.tree()}, **notes)
         return Finished(module, quantised, dataset, self.float_accuracy, score, self.seconds, log.history)
 
-    def _phase(self, name, trained, module, dataset, augment, axis, graph, log) -> None:
+    def _phase(self, name, trained, module, dataset, augment, graph, log) -> None:
         """Do what is left of a phase, and leave a checkpoint after each epoch."""
         how = self.recipe.train
         epochs, rate = how.phase(name)
@@ -195,8 +198,8 @@ class Run:
             tensors, facts = self.saved
             trained.load_state_dict({key[7:]: value for key, value in tensors.items() if key.startswith("module:")})
         cost = penalty.of(trained, how, graph)
-        loop = Phase(trained, dataset.train, how, epochs, rate, name=name, augment=augment, axis=axis, penalty=cost,
-                     team=self.team)
+        loop = Phase(trained, dataset.train, how, epochs, rate, name=name, augment=augment, penalty=cost,
+                     team=self.team, classes=len(dataset.classes))
         if self.saved and self.saved[1]["phase"] == name:
             loop.restore({key[6:]: value for key, value in tensors.items() if key.startswith("phase:")}, facts["loop"])
             log.say(f"going on after epoch {loop.done} of {epochs} of the {name} phase")

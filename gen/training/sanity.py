@@ -74,12 +74,12 @@ def size(network: Network) -> str:
     return f"{words:,} parameters, {cost / 1e6:.2f} M dense MACs an image (T = {network.steps}); {fits}"
 
 
-def learns(module: nn.Module, split, axis: int) -> str | None:
+def learns(module: nn.Module, split) -> str | None:
     """Return a warning where a copy of the module does not learn one small batch by heart; None where it does."""
     few = _Few(split)
     recipe = Recipe(batch=max(2, len(few)), optimiser="adamw", smoothing=0.0)
     with torch.random.fork_rng():
-        loop = Phase(copy.deepcopy(module).train(), few, recipe, STEPS, 4e-3, axis=axis)
+        loop = Phase(copy.deepcopy(module).train(), few, recipe, STEPS, 4e-3)
         losses = [loop.epoch().loss for _ in range(STEPS)]
     start, end = losses[0], min(losses[-5:])
     if end < 0.9 * start:
