@@ -55,7 +55,8 @@ class TensorSplit:
 
     def batch(self, index: torch.Tensor, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return samples and labels of int64 indices (B,); nothing is drawn from the generator."""
-        return self.x.index_select(self.axis, index), self.y[index]
+        # index_select along the second axis takes 50 times as long where samples lie one after the other
+        return (self.x[:, index] if self.axis else self.x[index]), self.y[index]
 
     def __repr__(self) -> str:
         return f"TensorSplit({len(self)} samples, x {tuple(self.x.shape)})"

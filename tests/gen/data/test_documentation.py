@@ -5,7 +5,7 @@ import runpy
 from pathlib import Path
 
 from qblif.gen import data
-from qblif.gen.data import augment, mixing
+from qblif.gen.data import augment
 from qblif.gen.data.events import Binning
 
 TEXT = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
@@ -24,7 +24,7 @@ def test_every_set_stands_in_the_table_with_its_folders_and_options():
 
 
 def test_every_augmentation_stands_in_the_table():
-    for name in (*augment.AUGMENTATIONS, *mixing.MIXINGS):
+    for name in augment.AUGMENTATIONS:
         assert f"| `{name}` |" in TEXT
 
 
