@@ -79,7 +79,7 @@ def write(networks: list[str], out: Path, *, data: str | None = None, root: Path
 
 def _known(text: str) -> tuple[dict, list[dict], list[tuple[str, str]]]:
     """Return learned scales, log and facts of a network, as far as its run or its card has them."""
-    if runs.is_run(Path(text)):
+    if runs.is_run(text):
         trained = runs.load(Path(text))
         return trained.gammas, trained.history, _facts(trained.card)
     one = named.find(text)
@@ -107,7 +107,7 @@ def _row(one: Evaluation) -> dict:
 
 def _other(text: str, data: str | None, root: Path | None, limit: int | None) -> dict:
     """Return the row of a further network: by its card where it has one."""
-    if runs.is_run(Path(text)):
+    if runs.is_run(text):
         card = runs.load(Path(text)).card
     else:
         found = named.find(text)
@@ -124,7 +124,7 @@ def _other(text: str, data: str | None, root: Path | None, limit: int | None) ->
 
 def _lost(text: str, data: str | None, root: Path | None) -> str:
     """Return how many events were clipped when they were counted; nothing for images."""
-    if runs.is_run(Path(text)):
+    if runs.is_run(text):
         return clipped(runs.load(Path(text)).dataset(root))
     return clipped(named.find(text).test_set(data, root))
 

@@ -71,3 +71,10 @@ def test_mistakes_are_one_message(capsys, arguments, expected):
     code, err = run(capsys, *arguments)
     assert code == cli.MISTAKE
     assert re.search(expected, err)
+
+
+def test_a_name_of_the_zoo_comes_before_a_folder_of_the_same_name(capsys, trained_once, tmp_path, monkeypatch):
+    (tmp_path / "digits").symlink_to(trained_once)
+    monkeypatch.chdir(tmp_path)
+    assert json.loads(run(capsys, "eval", "digits", "--limit", "9", "--json")[1])[0]["network"] == "digits"
+    assert json.loads(run(capsys, "eval", "./digits", "--limit", "9", "--json")[1])[0]["network"] == "small"
