@@ -19,7 +19,8 @@ def test_a_network_of_the_zoo_is_evaluated_on_its_whole_test_set(capsys):
     code, out = run(capsys, "eval", "digits")
     card = zoo.card("digits")
     assert code == 0
-    assert re.search(rf"digits +digits +2 +20 +8 +all 360 .* {100 * card.golden_accuracy:.2f} % +- +{card.sops:,.0f} ", out)
+    golden = f"{100 * card.golden_accuracy:.2f} %"
+    assert re.search(rf"digits +digits +2 +20 +8 +all 360 .* {golden} +- +{card.sops:,.0f} ", out)
     assert "block2.neuron2" in out and "read out after step" in out
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import html.parser
 import re
 
 import pytest
 
-pytest.importorskip("matplotlib")
-pytest.importorskip("jinja2")
-
-from qblif import cli                      # noqa: E402
-from qblif.gen import network_file, zoo    # noqa: E402
-from qblif.sim import runs                 # noqa: E402
-from qblif.sim.html import paper, write    # noqa: E402
+from qblif import cli
+from qblif.gen import network_file, zoo
+from qblif.sim import runs
+from qblif.sim.html import paper, write
 
 EMPTY = {"meta", "img", "br", "link", "hr", "input"}
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -104,8 +102,6 @@ def test_the_same_run_gives_the_same_page(made, trained_once, tmp_path):
 
 
 def test_names_are_escaped(tmp_path):
-    import dataclasses
-
     network = dataclasses.replace(zoo.load("digits"), name="<b>bold</b> & co")
     network_file.save(network, tmp_path / "a.network")
     made = write([str(tmp_path / "a.network")], tmp_path / "report.html", limit=20)
