@@ -180,13 +180,14 @@ class QBLIF(SpikingNeuron):
         Currents of 16 bits are turned into float32 first."""
         if self.training:
             self.gamma.data.clamp_(min=GAMMA_MIN)  # .data: the steps before may still need it for their backward pass
-        x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        narrow = x.dtype in (torch.float16, torch.bfloat16)
         if self.step_mode == "s":
-            return self.step(x)
+            return self.step(x.float() if narrow else x)
         self.reset()
-        return multistep(x, self.gamma, Constants(
+        given, steps = (x.repeated, len(x)) if hasattr(x, "repeated") else (x, None)
+        return multistep(given.float() if narrow else given, self.gamma, Constants(
             self.levels, self.beta, self.alpha, self.input_gain, self.reset_style, self.rounds, self.surrogate,
-            self.gamma_gradient, self.detach_reset, self.gamma_scale(x[0, 0].numel())))
+            self.gamma_gradient, self.detach_reset, self.gamma_scale(x[0, 0].numel())), steps)
 
     def extra_repr(self) -> str:
         """Show the constants."""

@@ -5,10 +5,10 @@ import itertools
 import pytest
 import torch
 
-from qblif.gen import QBLIF, multistep
+from qblif.gen import QBLIF, Repeat, multistep
 from qblif.gen.surrogate import SURROGATES
 
-SHAPE = (3, 5, 4, 3)
+SHAPE = (2, 3, 4, 3)
 """N, C, H, W"""
 
 
@@ -42,8 +42,7 @@ RESETS = [("gate_sum", False), ("gate_membrane", False), ("subtract", False), ("
 
 
 @pytest.mark.parametrize(("reset", "detach"), RESETS)
-@pytest.mark.parametrize("steps", [1, 2, 5])
-@pytest.mark.parametrize("levels", [1, 4, 20])
+@pytest.mark.parametrize(("steps", "levels"), [(1, 4), (2, 20), (4, 1), (4, 4)])
 def test_levels_and_gradients_equal_those_of_single_steps(reset, detach, steps, levels):
     for surrogate, gradient, rounds in itertools.product(sorted(SURROGATES), ("surrogate", "lsq"), (False, True)):
         assert_equal(*both(currents(steps), levels=levels, tau=4.0, gamma=0.37, reset=reset, detach_reset=detach,
@@ -72,7 +71,7 @@ def test_currents_may_lie_in_memory_in_any_order(layout):
     elif layout == "repeated":
         x = x[:1].expand(4, *SHAPE)
     elif layout == "sliced":
-        x = currents(4, (3, 10, 4, 6))[:, :, ::2, :, ::2]
+        x = currents(4, (2, 6, 4, 6))[:, :, ::2, :, ::2]
     else:
         x = x.transpose(0, 1).contiguous().transpose(0, 1)
     weight = torch.randn(x.shape, dtype=x.dtype)
@@ -86,6 +85,20 @@ def test_currents_may_lie_in_memory_in_any_order(layout):
     assert_equal(*results)
     if layout == "channels last":
         assert results[0][0].flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("reset", ["gate_sum", "gate_membrane", "subtract"])
+@pytest.mark.parametrize("beta", [0.0, 0.5])
+def test_a_repeated_current_gets_the_sum_of_its_gradients(reset, beta):
+    weight = torch.randn(4, *SHAPE, dtype=torch.float64)
+    results = []
+    for make in (Repeat(4), lambda x: torch.stack([x] * 4)):
+        x = currents(1)[0].requires_grad_()
+        neuron = QBLIF(5, beta=beta, alpha=0.5 if beta else 0.0, reset=reset, decay_input=True).double()
+        s = neuron(make(x))
+        (s * weight).sum().backward()
+        results.append((s.detach(), x.grad, neuron.gamma.grad))
+    assert_equal(*results)
 
 
 def test_chunks_make_no_difference(monkeypatch):
