@@ -4,8 +4,7 @@
     x = augment(x, generator)                  # uint8 (N, C, H, W) or (T, N, 2, H, W), of the same shape again
 
 Each function changes every sample in its own way, all its channels and time steps in the same way, and draws from the
-generator alone: the same generator gives the same batch. What comes in from outside the image is 0. Mixing, which
-changes labels too, is in `mixing`.
+generator alone: the same generator gives the same batch. What comes in from outside the image is 0.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ class TensorSplit:
 
     def batch(self, index: torch.Tensor, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return samples and labels of int64 indices (B,); nothing is drawn from the generator."""
-        return self.x.index_select(self.axis, index), self.y[index]
+        # index_select along the second axis takes 50 times as long where samples lie one after the other
+        return (self.x[:, index] if self.axis else self.x[index]), self.y[index]
 
     def __repr__(self) -> str:
         return f"TensorSplit({len(self)} samples, x {tuple(self.x.shape)})"
@@ -86,13 +87,14 @@ class DataSet:
     folder: Path | None = None
 
     def __post_init__(self):
+        where = f" in {self.folder}" if self.folder else ""
         for part, split in (("training", self.train), ("test", self.test)):
             if not len(split):
-                raise DataError(f"{self.name}: there are no {part} samples in {self.folder}")
+                raise DataError(f"{self.name}: there are no {part} samples{where}")
             low, high = int(split.labels.min()), int(split.labels.max())
             if low < 0 or high >= len(self.classes):
-                raise DataError(f"{self.name}: {part} labels go from {low} to {high}, allowed are 0 to "
-                                f"{len(self.classes) - 1}; in {self.folder}")
+                raise DataError(f"{self.name}: {part} labels{where} go from {low} to {high}, allowed are 0 to "
+                                f"{len(self.classes) - 1}")
 
     def to_data(self):
         """Return the set as `qblif.gen.Data`, for `qblif.gen.train`. Raises DataError for what is not in memory."""

@@ -72,7 +72,7 @@ def _gestures(path: Path) -> list[tuple[int, int, int]]:
         with table.open(newline="", encoding="utf-8") as file:
             rows = [(int(row["class"]) - 1, int(row["startTime_usec"]), int(row["endTime_usec"]))
                     for row in csv.DictReader(file)]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OSError) as error:
         raise DataError(f"{table} is not read: {error!r}. Needed are the columns class, startTime_usec and "
                         "endTime_usec, all integers") from error
     if not rows:

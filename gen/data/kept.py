@@ -7,21 +7,22 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 _temporary: list[tempfile.TemporaryDirectory] = []
 """Stand-ins for the cache, where it cannot be written; gone when the process ends."""
 
 
-def kept(name: str, parameters: dict, make: Callable[[Path], None]) -> Path:
+def kept(name: str, modules: Iterable[str], parameters: dict, make: Callable[[Path], None]) -> Path:
     """Return a folder that make(folder) has filled, now or before.
 
-    parameters: JSON-able, everything that the result depends on, files included (`files.fingerprint`); the text of this
-    package's readers is added. Where the cache folder ($QBLIF_CACHE, else ~/.cache/qblif) cannot be written, the result
-    lasts as long as the process. What is left by a `make` that fails or is killed is never taken for a result."""
-    readers = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py")))
-    key = hashlib.sha256(f"{readers}{json.dumps(parameters, sort_keys=True)}".encode()).hexdigest()[:32]
+    modules: of this package, those that make the result: a change of their text makes it again; parameters: JSON-able,
+    everything else that it depends on, files included (`files.fingerprint`). Where the cache folder ($QBLIF_CACHE, else
+    ~/.cache/qblif) cannot be written, the result lasts as long as the process. What is left by a `make` that fails
+    or is killed is never taken for a result."""
+    text = "".join(Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8") for module in modules)
+    key = hashlib.sha256(f"{text}{json.dumps(parameters, sort_keys=True)}".encode()).hexdigest()[:32]
     chosen = os.environ.get("QBLIF_CACHE")
     base = Path(chosen).expanduser() if chosen else \
         Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qblif"

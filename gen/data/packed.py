@@ -64,7 +64,7 @@ def read(folder: Path, part: str, exact: bool) -> tuple[np.ndarray, np.ndarray]:
     def make(out: Path) -> None:
         np.save(out / "x.npy", np.concatenate([decode(path) for path in paths]))
 
-    x = np.load(kept(f"packed-{part}", {"files": files.fingerprint(paths)}, make) / "x.npy")
+    x = np.load(kept(f"packed-{part}", ["packed"], {"files": files.fingerprint(paths)}, make) / "x.npy")
     try:
         with (folder / "labels.npz").open("rb") as file, np.load(file, allow_pickle=False) as labels:
             y, good = labels[f"y_{part}"], labels[f"exact_{part}"]

@@ -224,6 +224,28 @@ def test_gestures_are_read_from_a_file_each(tmp_path, form):
         assert np.array_equal(ds.train.x[:, 0], counts(scaled, 128, steps=2, bits=6))
 
 
+# --- recordings of one's own -------------------------------------------------------------------------------------
+
+
+def structured(columns):
+    """Return events as Tonic's readers do."""
+    out = np.zeros(len(columns[0]), [("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", bool)])
+    for name, column in zip("xypt", columns, strict=True):
+        out[name] = column
+    return out
+
+
+def test_sequences_of_events_and_labels_become_a_set():
+    columns = [made_up(30, 8), made_up(5, 8), made_up(0, 8)]
+    train, test = [(structured(columns[0]), 1), (structured(columns[1]), np.int64(0))], [(structured(columns[2]), 1)]
+    ds = data.from_events("mine", train, test, ("left", "right"), (8, 8), steps=3, bits=1)
+    assert ds.train.labels.tolist() == [1, 0] and ds.events == 35 and ds.shape == (2, 8, 8)
+    assert np.array_equal(ds.train.x[:, 0], counts(columns[0], 8, steps=3, bits=1))
+    assert int(ds.train.x.sum()) + ds.clipped == 35 and int(ds.test.x.sum()) == 0
+    with pytest.raises(DataError, match="mine: there are no test samples"):
+        data.from_events("mine", train, [], ("left", "right"), (8, 8), steps=3)
+
+
 # --- what is kept ------------------------------------------------------------------------------------------------
 
 

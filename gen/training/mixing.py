@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from qblif.host.errors import InputError
 
-from .augment import find
+from qblif.gen.data.augment import find
 
 Mix = Callable[[torch.Tensor, torch.Tensor, torch.Generator], tuple[torch.Tensor, torch.Tensor]]
 
