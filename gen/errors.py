@@ -35,4 +35,8 @@ class ZooError(QblifError):
 
 
 class DataError(QblifError):
-    """A data set cannot be loaded: not found (the text lists where it was looked for), damaged, or of another kind."""
+    """A data set cannot be loaded: not found, damaged, or of another kind."""
+
+
+class DataMissing(DataError):
+    """A data set was not found; the text lists where it was looked for, the hint tells where people get it."""

@@ -26,7 +26,7 @@ def assess(networks: list[str], folders: list[Path] = (), *, data: str | None = 
         raise InputError("nothing to evaluate: name a network of the zoo, a network's file or a run's folder")
     found = []
     for text in networks:
-        if runs.is_run(Path(text)):
+        if runs.is_run(text):
             found.append(_run(Path(text), root, limit))
             continue
         one = named.find(text)

@@ -2,7 +2,7 @@
 
     energy = FLOPs * 12.5 pJ + SOPs * 77 fJ + sign operations * 3.7 pJ
 
-Our reading (docs/numerics.md): where pixels are shown directly, the first layer multiplies. Its dense
+Our reading (docs/evaluation.md): where pixels are shown directly, the first layer multiplies. Its dense
 multiply-accumulates, one FLOP each and in every time step, are the FLOPs, and the SOPs are those of all other layers.
 Where the input is event counts nothing multiplies: all layers are SOPs. It reproduces the paper's FLOPs of ResNet-20
 (2 steps of 1.769 M). qblif's hardware adds and shifts in the first layer too, so it does not do these FLOPs.

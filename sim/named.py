@@ -27,7 +27,11 @@ class Named:
         if self.card is not None:
             return self.card.data, self.card.data_options
         name = self.network.meta.get("data")
-        return (name, json.loads(self.network.meta.get("data_options", "{}"))) if name in data.DATASETS else None
+        if name not in data.DATASETS:
+            return None
+        options = json.loads(self.network.meta.get("recipe", "{}")).get("data", {})
+        allowed = data.DATASETS[name].options()
+        return name, {key: value for key, value in options.items() if key in allowed}
 
     def test_set(self, name: str | None = None, root: str | Path | None = None) -> DataSet:
         """Return its data set, or the one of that name, checked against the network; raises DataError, InputError.
@@ -47,9 +51,10 @@ class Named:
         problems = []
         if tuple(found.shape) != given.shape:
             problems.append(f"samples of {_by(found.shape)}, the network takes {_by(given.shape)}")
-        if (found.steps is None) != given.static:
-            problems.append("single images, the network takes one input per time step" if given.static is False else
-                            "one input per time step, the network takes single images")
+        if found.steps is None and not given.static:
+            problems.append("single images, the network takes one input per time step")
+        if found.steps is not None and given.static:
+            problems.append("one input per time step, the network takes single images")
         if found.bits > given.bits:
             problems.append(f"values of {found.bits} bits, the network takes {given.bits}")
         if problems:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from qblif.gen import network_file, training
+from qblif.gen import network_file, training, zoo
 from qblif.gen.data import DataSet
 from qblif.gen.network import Network
 from qblif.gen.quantised import QuantisedNetwork, quantise
@@ -70,15 +70,15 @@ class TrainedRun:
         return training.Run(self.recipe, self.folder / "evaluation", data_root=root)
 
 
-def is_run(path: Path) -> bool:
-    """Return whether a folder looks like that of a finished training."""
-    return (path / WEIGHTS).is_file()
+def is_run(text: str | Path) -> bool:
+    """Return whether this names the folder of a finished training; a name of the zoo comes first."""
+    return str(text) not in zoo.names() and (Path(text) / WEIGHTS).is_file()
 
 
 def load(folder: Path) -> TrainedRun:
     """Return the training in a folder; raises RunError, CheckpointError, NetworkFileError, RecipeError."""
     folder = Path(folder)
-    if not is_run(folder):
+    if not (folder / WEIGHTS).is_file():
         raise RunError(f"{folder} is not the folder of a finished training: it has no {WEIGHTS}, which `qblif train` "
                        "writes at the end")
     _, facts = checkpoint.read(folder / WEIGHTS)

@@ -9,14 +9,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from qblif import gen
 from qblif.gen import digits, network_file
-from qblif.gen.errors import DataError
+from qblif.gen.errors import DataMissing
 from qblif.gen.network import Network
 from qblif.gen.network_file import network_hash
 from qblif.gen.sizes import macs
 from qblif.gen.training import DIGITS, Data, Recipe, digits_data
+from qblif.host.errors import InputError
 
 from . import named
 from .console import Progress
@@ -114,32 +116,33 @@ def subject(options: Options) -> Subject:
 def _named(options: Options) -> Subject:
     """Find a network and its test images; where the data is not here, random images, and that is said."""
     found, loaded = timed("load", lambda: named.find(options.network))
-    network = found.network
+    network, card = found.network, found.card
     work = sum(macs(network, layer) for layer in network.layers)
     count = options.images or min(TRACED, max(2, MACS // work))
     try:
-        test = found.test_set(options.data).test
-        if options.first + count > len(test):
-            raise DataError(f"images {options.first} to {options.first + count - 1} are asked for, the test set has "
-                            f"{len(test)}")
-        import torch
-
-        x, y = test.batch(torch.arange(options.first, options.first + count))
-        images, labels = x.numpy(), y.numpy()
-        about = f"{numbered(options.first, count)} of the test set {(options.data or found.data[0])!r}"
-    except DataError as error:
-        if options.data is not None or found.data is None or "where it was looked for" in str(error):
+        images, labels, about = _test_images(found, options, count)
+    except DataMissing as error:
+        if options.data is not None:
             raise
         images, labels = random_images(network, count, seed=options.first), None
         about = f"{count} images of random integers: integers are compared, accuracy cannot be told"
         print(f"{error}\nSo {network.name} runs on {about}.\n", file=sys.stderr)
-    kept = {} if found.card is None else {"float": found.card.float_accuracy,
-                                          "quantised": found.card.quantised_accuracy}
-    accuracies = {f"{name}, whole test set, by its card": share for name, share in kept.items() if share is not None}
-    if found.card is not None:
-        accuracies["golden, whole test set, by its card"] = found.card.golden_accuracy
-    return Subject(network, images, labels, options.first, about, accuracies, {}, None, (loaded,),
-                   f"NETWORK={options.network}" + (f" DATA={options.data}" if options.data else ""))
+    told = {} if card is None else {"float": card.float_accuracy, "quantised": card.quantised_accuracy,
+                                    "golden": card.golden_accuracy}
+    accuracies = {f"{name}, by its card": share for name, share in told.items() if share is not None}
+    return Subject(network, images, labels, options.first, about, accuracies, {} if card is None else card.gammas, None,
+                   (loaded,), f"NETWORK={options.network}" + (f" DATA={options.data}" if options.data else ""))
+
+
+def _test_images(found: named.Named, options: Options, count: int) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return images, labels and what they are; raises DataMissing, DataError, InputError."""
+    dataset = found.test_set(options.data)
+    last = options.first + count
+    if last > len(dataset.test):
+        raise InputError(f"images {options.first} to {last - 1} are asked for, the test set of {dataset.name!r} has "
+                         f"{len(dataset.test)}")
+    x, y = dataset.test.batch(torch.arange(options.first, last))
+    return x.numpy(), y.numpy(), f"{numbered(options.first, count)} of the test set {dataset.name!r}"
 
 
 def numbered(first: int, count: int) -> str:

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 from qblif.gen import network_file, zoo
-from qblif.gen.errors import DataError, ZooError
+from qblif.gen.errors import DataMissing, ZooError
 from qblif.gen.network import layer_sources
 from qblif.gen.zoo import Card
 from qblif.host.errors import QblifError
@@ -91,7 +91,7 @@ def verify(names: list[str], limit: int | None = None, root: Path | None = None)
         told = one.card
         try:
             dataset = one.test_set(root=root)
-        except DataError as error:
+        except DataMissing as error:
             rows.append((name, "as told", percent(told.golden_accuracy), "-", "-", str(error).splitlines()[0]))
             continue
         with Progress(name, unit="images") as bar:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qblif.gen.errors import DataError
+from qblif.gen.errors import DataMissing
 
 if TYPE_CHECKING:
     from .registry import About
@@ -42,7 +42,7 @@ def find(about: About, root: str | os.PathLike | None, forms: Iterable[Form]) ->
     """Return the first form that is there, and its folder.
 
     root: the folder that holds the set's folder, or the set's folder itself. Without it: $QBLIF_DATA, then ./data.
-    Raises DataError with every folder that was tried, what was missing there, and where people get the set."""
+    Raises DataMissing with every folder that was tried, what was missing there, and where people get the set."""
     forms = tuple(forms)
     if root is not None:
         base = Path(root).expanduser()
@@ -63,9 +63,9 @@ def find(about: About, root: str | os.PathLike | None, forms: Iterable[Form]) ->
             names = ", ".join(need.split("|")[0] for need in missing)
             lines.append(f"  {folder.absolute()}: as {form.what} it lacks {names}")
     unset = " ($QBLIF_DATA is not set)" if root is None and not os.environ.get("QBLIF_DATA") else ""
-    raise DataError("\n".join([f"the data set {about.name!r} was not found{unset}. Looked in", *lines]),
-                    hint=f"{about.source}. Unpack it into one of these folders, or name the folder that holds it in "
-                         "$QBLIF_DATA or as root.")
+    raise DataMissing("\n".join([f"the data set {about.name!r} was not found{unset}. Looked in", *lines]),
+                      hint=f"{about.source}. Unpack it into one of these folders, or name the folder that holds it in "
+                           "$QBLIF_DATA or as root.")
 
 
 def fingerprint(files: Iterable[Path]) -> str:

@@ -79,7 +79,7 @@ def write(networks: list[str], out: Path, *, data: str | None = None, root: Path
 
 def _known(text: str) -> tuple[dict, list[dict], list[tuple[str, str]]]:
     """Return learned scales, log and facts of a network, as far as its run or its card has them."""
-    if runs.is_run(Path(text)):
+    if runs.is_run(text):
         trained = runs.load(Path(text))
         return trained.gammas, trained.history, _facts(trained.card)
     one = named.find(text)
@@ -102,12 +102,12 @@ def _row(one: Evaluation) -> dict:
     return {"name": one.network, "data": one.data, "steps": one.steps, "levels": ", ".join(map(str, one.levels)),
             "weight_bits": one.weight_bits, "accuracy": one.golden_accuracy, "quantised": one.quantised_accuracy,
             "float": one.float_accuracy, "sops": one.sops, "additions": one.additions["double"],
-            "unary": one.additions["unary"], "macs": one.macs, "source": f"measured now, {images} images"}
+            "unary": one.additions["unary"], "macs": one.macs, "source": f"{images}, now"}
 
 
 def _other(text: str, data: str | None, root: Path | None, limit: int | None) -> dict:
     """Return the row of a further network: by its card where it has one."""
-    if runs.is_run(Path(text)):
+    if runs.is_run(text):
         card = runs.load(Path(text)).card
     else:
         found = named.find(text)
@@ -119,12 +119,12 @@ def _other(text: str, data: str | None, root: Path | None, limit: int | None) ->
             "accuracy": card["golden_accuracy"], "quantised": card["quantised_accuracy"],
             "float": card["float_accuracy"], "sops": card["sops"], "additions": card["additions"]["double"],
             "unary": card["additions"]["unary"], "macs": card["macs"],
-            "source": f"by its card, {card['test_images']:,} images"}
+            "source": f"{card['test_images']:,}, card"}
 
 
 def _lost(text: str, data: str | None, root: Path | None) -> str:
     """Return how many events were clipped when they were counted; nothing for images."""
-    if runs.is_run(Path(text)):
+    if runs.is_run(text):
         return clipped(runs.load(Path(text)).dataset(root))
     return clipped(named.find(text).test_set(data, root))
 
@@ -135,15 +135,15 @@ def _pictures(first: Evaluation, levels: list, gammas: dict, history: list[dict]
             ("work", pictures.accuracy_against_work(rows), "Accuracy against operations of an image.",
              "Accuracy against work. Data sets differ in difficulty: compare networks of the same data."),
             ("histograms", pictures.histograms(levels, gammas), "Histogram of the burst levels of each layer.",
-             "Burst levels by layer, as figure 5 of the paper: share of each level over all test images, steps, channels "
-             "and positions; level 0 in grey. The scale is logarithmic, shares below 0.00001 are not drawn."),
+             ("Burst levels by layer, as figure 5 of the paper: share of each level over all test images, steps, "
+              "channels and positions; level 0 in grey. Logarithmic; shares below 0.00001 are not drawn.")),
             ("layers", pictures.by_layer(levels, gammas), "Scale, entropy, effective levels and activity by layer.",
              "Learned scale, entropy, effective levels and activity by layer, as figure 6 of the paper."),
             ("information", pictures.information(levels), "Bits of binary and burst spikes by layer.",
              "What a neuron says in one time step: as the burst level it emits, and as the binary spike it would be."),
             ("surrogates", pictures.surrogates(), "Burst function and surrogate gradients.",
-             "The burst function and the surrogate gradients of the training, as figure 4 of the paper; drawn from the "
-             "functions that train."),
+             ("The burst function and the surrogate gradients of the training, as figure 4 of the paper; drawn from "
+              "the functions that train.")),
             ("paper", pictures.of_the_paper(), "Accuracy and energy against SOPs in the paper.",
              f"{paper.LABEL}: {paper.TABLE_6_CONDITIONS}.")):
         yield Picture(name, pictures.png(figure), alt, caption)
