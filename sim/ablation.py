@@ -121,8 +121,9 @@ def report(cards: dict[Setting, list[dict]], seeds: int, settings: tuple[str, ..
     lines += [f"| {s.levels} | {_accuracy(cards[s])} | {_sops(cards[s])} | "
               f"{_millions([c['additions']['double'] for c in cards[s]])} | {len(cards[s])} | "
               f"{_paper(PAPER_LEVELS.get(s.levels))} |" for s in TABLE_6 if s in cards]
-    return "\n".join([*lines, "", "Verdict (seed by seed; \"higher\" and \"lower\" where all "
-                      "seeds agree and the mean is more than two standard errors from 0):", "", *(f"- {line}" for line in verdict(cards))])
+    rule = ("Verdict, seed by seed; higher and lower are said where all seeds agree and the mean is more than two "
+            "standard errors from 0:")
+    return "\n".join([*lines, "", rule, "", *(f"- {line}" for line in verdict(cards))])
 
 
 def verdict(cards: dict[Setting, list[dict]]) -> list[str]:

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from qblif.gen.data import mixing
 from qblif.host.errors import QblifError
 
+from . import mixing
 from .distributed import ALONE, Team
 from .optimise import Schedule, optimiser
 from .recipe import Recipe

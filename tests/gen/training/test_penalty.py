@@ -16,7 +16,10 @@ def network(max_pool=False):
     torch.manual_seed(1)
     module = models.build("vgg", shape=(1, 9, 9), T=3, neuron=lambda: QBLIF(7), channels=[3, 4], strides=[1, 2],
                           pool="max" if max_pool else "stride")
-    return module, torch.randint(0, 256, (5, 1, 9, 9))
+    x = torch.randint(0, 256, (5, 1, 9, 9))
+    for _ in range(30):
+        module.train()(x.float())  # until BatchNorm's running statistics are those of x: else it is silent
+    return module, x
 
 
 def of_golden(quantised, x, what):
@@ -49,7 +52,7 @@ def test_the_float_phase_counts_nearly_the_same(max_pool):
     for m in module.modules():
         m.training = isinstance(m, QBLIF)  # BatchNorm as it is deployed
     module(x.float())
-    assert float(cost.take().detach()) == pytest.approx(expected, rel=0.05)
+    assert float(cost.take().detach()) == pytest.approx(expected, rel=0.05) and expected > 0
     cost.close()
     module(x.float())
     assert cost.take() == 0

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from qblif.gen import ModelError
 from qblif.gen.data import DataError
-from qblif.gen.training import RecipeError, phase, run
+from qblif.gen.training import Recipe, RecipeError, Run, phase, run
 from qblif.gen.training.checkpoint import CheckpointError
 
 from .helpers import make, tiny
@@ -129,3 +129,15 @@ def test_another_seed_gives_another_network(whole, tmp_path):
     make(tmp_path, tiny(train={"seed": 1})).train()
     mine, theirs = load_file(tmp_path / run.FLOAT), load_file(whole[0] / run.FLOAT)
     assert not torch.equal(mine["readout.weight"], theirs["readout.weight"])
+
+
+def test_the_digits_recipe_trains_the_very_network_of_make_sim(tmp_path):
+    from qblif.gen import train_digits
+    from qblif.gen.training import recipe
+
+    short = Recipe(epochs=1, quantised_epochs=1)
+    expected = train_digits(2, 20, recipe=short).quantised.state_dict()
+    chosen = recipe.load("digits", ("train.epochs=1", "train.quantised_epochs=1"))
+    Run(chosen, tmp_path).train()
+    mine = load_file(tmp_path / run.WEIGHTS)
+    assert mine.keys() == expected.keys() and all(torch.equal(mine[k], expected[k]) for k in mine)
