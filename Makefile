@@ -7,16 +7,27 @@ JOBS     ?= $(shell nproc 2>/dev/null || echo 2)
 
 # `make sim` and its variables
 SIM      ?= verilator
-IMAGES   ?= 360
+IMAGES   ?=
 FIRST    ?= 0
 T        ?= 2
 N        ?= 20
 FRESH    ?=
 WAVES    ?=
+DATA     ?=
+
+# What `make sim` and `make bitstream` take: a name of the zoo or a file
+NETWORK  ?=
+
+# `make train` and `make ablation`
+RECIPE   ?=
+SET      ?=
+RUNDIR   ?=
+DEVICE   ?=
+RESUME   ?=
+SEEDS_EACH ?= 3
 
 # `make bitstream` and its variables; those left empty are the board's own
 BOARD    ?= ulx3s
-NETWORK  ?=
 CLOCK    ?=
 LANES    ?=
 SEED     ?=
@@ -37,7 +48,7 @@ INSTALL   = $(if $(wildcard $(VENV)/bin/python),rm -f $(MARK); { $(PIP) $(1) && 
             sed -u '/^Requirement already satisfied/d'; rm $(MARK) 2>/dev/null,$(PIP) $(1))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim bitstream test test-all test-pynq lint clean distclean
+.PHONY: help setup sim train ablation bitstream test test-all test-pynq lint clean distclean
 
 help:             ## this list
 	@echo "qblif: from a trained quantized-burst spiking network to FPGA logic"
@@ -45,14 +56,24 @@ help:             ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  make sim takes   SIM=verilator|icarus  IMAGES=1..360  FIRST=0..359  T=1..8  N=1..31  FRESH=1 (start over)  WAVES=file.vcd"
-	@echo "  make bitstream   BOARD=ulx3s  NETWORK=file  CLOCK=MHz  LANES=64  SEED=1  SEEDS=1 (try so many)  TOOLCHAIN=  OUT=folder"
+	@echo "                   NETWORK=name of the zoo or file (instead of training digits)  DATA=its data set"
+	@echo "  make train       RECIPE=name|file.toml  SET=\"train.epochs=3 ...\"  RUNDIR=runs/name  DEVICE=cpu|cuda  RESUME=1"
+	@echo "  make ablation    SEEDS_EACH=3 (trainings of each setting)"
+	@echo "  make bitstream   BOARD=ulx3s  NETWORK=name or file  CLOCK=MHz  LANES=64  SEED=1  SEEDS=1 (try so many)  TOOLCHAIN=  OUT=folder"
 	@echo "  all take         PYTHON=python3.12 (the interpreter of .venv)  JOBS=2 (test processes)"
 
 setup: $(READY)   ## make .venv with everything in it; the other commands do so themselves
 
 sim: $(READY)     ## train on digits, fold, build, run the RTL, compare every integer, print one table
-	@$(RUN) qblif sim --simulator $(SIM) --first $(FIRST) --images $(IMAGES) --steps $(T) --levels $(N) $(if $(FRESH),--fresh) \
-	  $(if $(WAVES),--waves $(WAVES))
+	@$(RUN) qblif sim --simulator $(SIM) --first $(FIRST) $(if $(IMAGES),--images $(IMAGES)) --steps $(T) --levels $(N) \
+	  $(if $(NETWORK),--network $(NETWORK)) $(if $(DATA),--data $(DATA)) $(if $(FRESH),--fresh) $(if $(WAVES),--waves $(WAVES))
+
+train: $(READY)   ## train a recipe: RECIPE=mnist; go on with RESUME=1; without RECIPE: list them
+	@$(RUN) qblif train $(RECIPE) $(foreach change,$(SET),--set $(change)) $(if $(RUNDIR),--out $(RUNDIR)) \
+	  $(if $(DEVICE),--device $(DEVICE)) $(if $(RESUME),--resume)
+
+ablation: $(READY) ## Tables 5 and 6 of the paper in small, 3 seeds; can be stopped and called again
+	@$(RUN) qblif ablation --seeds $(SEEDS_EACH)
 
 bitstream: $(READY) ## a board's bitstream, with a report; fails if it misses its clock
 	@$(RUN) qblif bitstream --board $(BOARD) --out $(OUT) $(if $(NETWORK),--network $(NETWORK)) $(if $(CLOCK),--clock $(CLOCK)) \

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from qblif.gen.layers import Add, Flatten, InputScale, MeanOverTime, Repeat
 from qblif.gen.network import Reset
-from qblif.gen.neuron import QBLIF, power_of_two
+from qblif.gen.neuron import QBLIF, SpikingNeuron, power_of_two
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d)
@@ -20,8 +20,8 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 FLATTENS = (Flatten, nn.Flatten)
 IDENTITIES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 
-KNOWN = (*CONVOLUTIONS, *MAX_POOLS, *AVERAGE_POOLS, *ADAPTIVE_POOLS, *NORMS, *FLATTENS, *IDENTITIES, nn.Linear, QBLIF,
-         Add, InputScale, MeanOverTime, Repeat)
+KNOWN = (*CONVOLUTIONS, *MAX_POOLS, *AVERAGE_POOLS, *ADAPTIVE_POOLS, *NORMS, *FLATTENS, *IDENTITIES, nn.Linear,
+         SpikingNeuron, Add, InputScale, MeanOverTime, Repeat)
 """Module classes (and their subclasses) that are understood."""
 
 _SUPPORTED = ("supported are QConv1d/2d, QLinear, BatchNorm1d/2d, QBLIF, LIF, ILIF, MaxPool, AvgPool, AdaptiveAvgPool, "
@@ -79,6 +79,9 @@ def module_problems(module: nn.Module) -> Iterator[str]:
     if not isinstance(module, KNOWN):
         kind = type(module).__name__
         yield f"{kind} is not supported: {advice(kind)}"
+        return
+    if getattr(module, "unfoldable", None):
+        yield f"{type(module).__name__} cannot be folded: {module.unfoldable}"
         return
     yield from _numbers(module)
     yield from _overridden(module)

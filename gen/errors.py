@@ -28,3 +28,15 @@ class PlanError(QblifError):
 
 class NetworkFileError(QblifError):
     """A network file cannot be used: missing, truncated, altered, of a newer schema or with contents not allowed."""
+
+
+class ZooError(QblifError):
+    """There is no network of that name, or a network of the zoo and its card do not belong together."""
+
+
+class DataError(QblifError):
+    """A data set cannot be loaded: not found, damaged, or of another kind."""
+
+
+class DataMissing(DataError):
+    """A data set was not found; the text lists where it was looked for, the hint tells where people get it."""

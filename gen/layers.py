@@ -141,7 +141,9 @@ class Repeat(nn.Module):
 
     def forward(self, x):
         """Return a view of x, repeated along a new first axis."""
-        return x.unsqueeze(0).expand(self.steps, *x.shape)
+        y = x.unsqueeze(0).expand(self.steps, *x.shape)
+        y.repeated = x  # what reads all steps at once need not read the same thing T times, nor add up T gradients
+        return y
 
 
 class MeanOverTime(nn.Module):

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from qblif.gen import surrogate as sg
+from qblif.gen.multistep import Constants, multistep
 from qblif.gen.network import Reset
 
 GAMMA_MIN = 1e-3
@@ -35,7 +36,50 @@ def power_of_two(value: float) -> int | None | float:
                      f"{nearest[1]:.6g}")
 
 
-class QBLIF(nn.Module):
+class SpikingNeuron(nn.Module):
+    """One layer of neurons with a membrane; `step` of a subclass computes one time step.
+
+    step_mode: "m": input is (T, N, ...) and every call starts at rest; "s": input is (N, ...), one step a call, and
+        the membrane stays until `reset()`
+    unfoldable: why `fold` cannot take this kind, and what to use instead; None: it can
+    """
+
+    unfoldable: str | None = None
+
+    def __init__(self, step_mode: str = "m"):
+        super().__init__()
+        self.step_mode = step_mode
+        self.reset()
+
+    @property
+    def step_mode(self) -> str:
+        """"m" or "s"; SpikingJelly's `functional.set_step_mode` sets it too."""
+        return self._step_mode
+
+    @step_mode.setter
+    def step_mode(self, mode: str):
+        if mode not in ("m", "s"):
+            raise ValueError(f"step_mode is {mode!r}, allowed are 'm' (multi-step) and 's' (single-step)")
+        self._step_mode = mode
+
+    def reset(self):
+        """Forget the membrane and the last spikes (called by `reset_net`, ours and SpikingJelly's)."""
+        self.v = None
+        """U of the last step, or None before the first."""
+        self.s = None
+        """S of the last step, or None before the first."""
+
+    def forward(self, x):
+        """Return S of the shape of x: currents (T, N, ...), or (N, ...) in single-step mode."""
+        if self.step_mode == "s":
+            return self.step(x)
+        self.reset()
+        s = torch.stack([self.step(current) for current in x])
+        self.reset()  # keeps no graph alive
+        return s
+
+
+class QBLIF(SpikingNeuron):
     """Quantised-burst leaky integrate-and-fire neurons with a learnable scale.
 
     Per step, S~[t] = clip(floor(U[t] / gamma), 0, N), output S[t] = gamma S~[t], and
@@ -75,7 +119,7 @@ class QBLIF(nn.Module):
                  surrogate: str = "relsg_et", gamma: float = 1.0, learn_gamma: bool = True,
                  gamma_gradient: str = "surrogate", rounds: bool = False, detach_reset: bool = False,
                  step_mode: str = "m"):
-        super().__init__()
+        super().__init__(step_mode)
         if not (isinstance(levels, int) and 1 <= levels <= 31):
             raise ValueError(f"levels is {levels!r}, allowed is an integer from 1 to 31")
         if tau is not None and beta is not None:
@@ -105,26 +149,6 @@ class QBLIF(nn.Module):
         self.surrogate, self.gamma_gradient = surrogate, gamma_gradient
         self.rounds, self.detach_reset = bool(rounds), bool(detach_reset)
         self.gamma = nn.Parameter(torch.tensor(float(gamma)), requires_grad=learn_gamma)
-        self.step_mode = step_mode
-        self.reset()
-
-    @property
-    def step_mode(self) -> str:
-        """"m" or "s"; SpikingJelly's `functional.set_step_mode` sets it too."""
-        return self._step_mode
-
-    @step_mode.setter
-    def step_mode(self, mode: str):
-        if mode not in ("m", "s"):
-            raise ValueError(f"step_mode is {mode!r}, allowed are 'm' (multi-step) and 's' (single-step)")
-        self._step_mode = mode
-
-    def reset(self):
-        """Forget the membrane and the last spikes (called by `reset_net`, ours and SpikingJelly's)."""
-        self.v = None
-        """U of the last step, or None before the first."""
-        self.s = None
-        """S of the last step, or None before the first."""
 
     def gamma_scale(self, numel: int) -> float:
         """Return the factor on gamma's gradient for `numel` neurons, as in LSQ."""
@@ -142,7 +166,8 @@ class QBLIF(nn.Module):
             return self.beta * self.v * keep + current
         return (self.beta * self.v + current) * keep
 
-    def _step(self, current):
+    def step(self, current):
+        """Return S of one step, (N, ...)."""
         self.v = self._membrane(current)
         scale = self.gamma_scale(current[0].numel())
         self.s = sg.Burst.apply(self.v, self.gamma, self.levels, self.rounds, self.surrogate,
@@ -150,15 +175,19 @@ class QBLIF(nn.Module):
         return self.s
 
     def forward(self, x):
-        """Return S of the shape of x: currents (T, N, ...), or (N, ...) in single-step mode."""
+        """Return S of the shape of x: currents (T, N, ...), or (N, ...) in single-step mode.
+
+        Currents of 16 bits are turned into float32 first."""
         if self.training:
             self.gamma.data.clamp_(min=GAMMA_MIN)  # .data: the steps before may still need it for their backward pass
+        narrow = x.dtype in (torch.float16, torch.bfloat16)
         if self.step_mode == "s":
-            return self._step(x)
+            return self.step(x.float() if narrow else x)
         self.reset()
-        s = torch.stack([self._step(current) for current in x])
-        self.reset()  # keeps no graph alive
-        return s
+        given, steps = (x.repeated, len(x)) if hasattr(x, "repeated") else (x, None)
+        return multistep(given.float() if narrow else given, self.gamma, Constants(
+            self.levels, self.beta, self.alpha, self.input_gain, self.reset_style, self.rounds, self.surrogate,
+            self.gamma_gradient, self.detach_reset, self.gamma_scale(x[0, 0].numel())), steps)
 
     def extra_repr(self) -> str:
         """Show the constants."""
@@ -196,7 +225,7 @@ class ILIF(QBLIF):
 def reset_net(module: nn.Module):
     """Reset the state of every neuron in `module`."""
     for m in module.modules():
-        if isinstance(m, QBLIF):
+        if isinstance(m, SpikingNeuron):
             m.reset()
 
 

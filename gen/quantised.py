@@ -80,6 +80,8 @@ class QuantisedNetwork(nn.Module):
         super().__init__()
         self.module, self.graph = module, graph
         self.input_bits, self.bias_bits = input_bits, bias_bits
+        self.watch = None
+        """Called with number and levels (T, N, C, H, W) of each map when training, or None."""
         self.sources = [contributions(graph, group, weight_bits) for group in graph.groups]
         self.weight_bits = max(s.bits for group in self.sources for s in group)
         for index, group in enumerate(graph.groups):
@@ -193,6 +195,8 @@ class QuantisedNetwork(nn.Module):
                     maps.append(_per_step(maps[group.map], F.max_pool2d, group.kernel, group.stride, group.padding))
                     if record is not None:
                         record[group.name] = {"s": maps[-1].long()}
+                    if self.watch and self.training:
+                        self.watch(index + 1, maps[-1])
                     continue
                 current, f = self._current(index, group, maps)
                 if isinstance(group, ReadoutGroup):
@@ -201,6 +205,8 @@ class QuantisedNetwork(nn.Module):
                     repeats = self.graph.steps if len(current) == 1 else 1
                     return current.sum(0).flatten(1) * repeats
                 maps.append(self._neuron(group, current, f, record))
+                if self.watch and self.training:
+                    self.watch(index + 1, maps[-1])
 
     def _input(self, x):
         g = self.graph

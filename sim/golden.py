@@ -65,7 +65,7 @@ def run(network: Network, x, record: bool = False, batch_size: int = 64, count: 
 
     Raises InputError for anything but such an x.
     """
-    x = torch.from_numpy(_checked(network, x))
+    x = torch.from_numpy(checked(network, x))
     logits, records, counts = [], [], []
     for images in torch.split(x, batch_size, dim=0 if network.input.static else 1):
         steps = list(walk(network, images))
@@ -189,7 +189,7 @@ def _pad(padding) -> tuple[int, int, int, int]:
     return (padding[1], padding[1], padding[0], padding[0])
 
 
-def _checked(network: Network, x) -> np.ndarray:
+def checked(network: Network, x) -> np.ndarray:
     """Return x as int32, by the checks that the host makes; raises InputError."""
     given = network.input
     layout = InputLayout(given.shape, network.steps, given.static, given.bits, given.padding, given.zero_point,

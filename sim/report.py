@@ -35,12 +35,12 @@ class Report:
     network: what ran; simulator: its name; accuracies: name -> share of right answers, "RTL" among them;
     verdict: what was compared; gammas: layer -> learned scale; counts: work of each layer, over all images;
     core: the hardware's counters for them, None where the simulator has none; lanes: of the core;
-    cycles: int64 (images,); stages: all that was done, in order.
+    cycles: int64 (images,); stages: all that was done, in order; about: which images these were.
     """
 
     network: Network
     simulator: str
-    accuracies: dict[str, float]
+    accuracies: dict[str, float | None]
     verdict: Verdict
     gammas: dict[str, float]
     counts: tuple[LayerCounts, ...]
@@ -48,22 +48,25 @@ class Report:
     lanes: int
     cycles: np.ndarray
     stages: tuple[Done, ...]
+    about: str
 
     @property
     def result(self) -> str:
         """The last line, for people and scripts: accuracy is the RTL's in percent, cycles the mean of an image."""
-        accuracy = 100 * self.accuracies["RTL"]
-        return (f"result: images={len(self.cycles)} mismatches={self.verdict.mismatches} accuracy={accuracy:.2f} "
+        accuracy = self.accuracies["RTL"]
+        accuracy = "none" if accuracy is None else f"{100 * accuracy:.2f}"
+        return (f"result: images={len(self.cycles)} mismatches={self.verdict.mismatches} accuracy={accuracy} "
                 f"cycles={round(float(self.cycles.mean()))}")
 
     def __str__(self) -> str:
         """Return the table, section by section."""
-        title = f"{self.network.name}: T={self.network.steps}, {len(self.cycles)} images, RTL on {self.simulator}"
+        title = (f"{self.network.name}: T={self.network.steps}, RTL on {self.simulator}, {len(self.cycles)} images:\n"
+                 f"  {self.about}")
         parts = [title, self._accuracies(), self._layers(), self._hardware(), self._times()]
         return "\n\n".join(part for part in parts if part)
 
     def _accuracies(self) -> str:
-        rows = [(name, f"{100 * value:.2f} %") for name, value in self.accuracies.items()]
+        rows = [(name, "-" if value is None else f"{100 * value:.2f} %") for name, value in self.accuracies.items()]
         same = [(c.what, f"{c.different} of {c.compared:,}") for c in self.verdict.comparisons]
         note = "  all integers: every current, membrane and level of every layer, position, channel and time step"
         return "\n\n".join([table(rows, ("accuracy", "")),

@@ -8,7 +8,7 @@ from qblif.gen.training import digits_data
 from qblif.host.stats import CoreStats
 from qblif.hw.params import CoreParams
 
-from . import golden, pipeline
+from . import golden, subjects
 from .console import Progress, table
 from .counts import LayerCounts
 from .simulation import Simulation
@@ -23,10 +23,10 @@ def run(images: int) -> str:
     """Run the network of `make sim` on every variant and return the table; raises RuntimeError at a wrong logit.
 
     images: how many of the test images"""
-    options = pipeline.Options()
+    options = subjects.Options()
     data = digits_data()
-    folded = pipeline.folded(options, data)
-    network = network_file.load(folded.folder / pipeline.NETWORK)
+    folded = subjects.folded(options, data)
+    network = network_file.load(folded.folder / subjects.NETWORK)
     x = data.test_x.numpy()[:images]
     rows = []
     with Progress("variants") as bar:

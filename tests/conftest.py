@@ -1,6 +1,7 @@
 """What all tests share: the environment they run in, and what happens where a tool is missing.
 
 A test that needs Icarus Verilog carries `@pytest.mark.icarus`, one that needs tclsh `@pytest.mark.tcl`, one that needs
+real data `@pytest.mark.datasets("mnist")` (a set of `qblif.gen.data`, looked for in $QBLIF_DATA), one that needs
 Python 3.10 takes the fixture `python310`; without the tool they are skipped and say why. Continuous integration sets
 ``QBLIF_REQUIRE=icarus,python3.10``: a skip for the want of one of these is then a failure.
 """
@@ -27,7 +28,7 @@ hypothesis.settings.register_profile("qblif", deadline=None, print_blob=True,
                                      suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("qblif")
 
-MARKERS = {"icarus": "icarus", "python310": "python3.10", "tcl": "tcl", "pynq": "pynq"}
+MARKERS = {"icarus": "icarus", "python310": "python3.10", "tcl": "tcl", "pynq": "pynq", "datasets": "datasets"}
 """Marker -> the name of what it needs, as QBLIF_REQUIRE spells it."""
 
 
@@ -51,6 +52,9 @@ def pytest_collection_modifyitems(items):
 def pytest_runtest_setup(item):
     if item.get_closest_marker("icarus") and shutil.which("iverilog") is None:
         pytest.skip("icarus is missing: no iverilog on PATH (Debian: apt install iverilog)")
+    for name in getattr(item.get_closest_marker("datasets"), "args", ()):
+        if not _has_data_set(name):
+            pytest.skip(f"datasets are missing: no {name} in QBLIF_DATA={os.environ.get('QBLIF_DATA', '')}")
     if item.get_closest_marker("tcl") and shutil.which("tclsh") is None:
         pytest.skip("tcl is missing: no tclsh on PATH (Debian: apt install tcl)")
 
@@ -66,6 +70,14 @@ def pytest_runtest_makereport(item, call):
             report.outcome = "failed"
             report.longrepr = f"QBLIF_REQUIRE asks for {', '.join(sorted(missing))}, but: {reason}"
     return report
+
+
+def _has_data_set(name: str) -> bool:
+    """Return whether the folder of a data set is in $QBLIF_DATA."""
+    from qblif.gen.data import DATASETS
+
+    root = os.environ.get("QBLIF_DATA")
+    return bool(root) and any((pathlib.Path(root) / folder).is_dir() for folder in DATASETS[name].folders)
 
 
 def _find_python310() -> str | None:

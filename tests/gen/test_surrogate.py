@@ -32,7 +32,11 @@ def rectangular(u):
     return 1.0 if GAMMA - 0.5 <= u <= LEVELS * GAMMA + 0.5 else 0.0
 
 
-FORMULAS = {f.__name__: f for f in (relsg_et, box_et, arctan, sigmoid, rectangular)}
+def clipped(u):
+    return 1.0 if 0 <= u <= LEVELS * GAMMA else 0.0
+
+
+FORMULAS = {f.__name__: f for f in (relsg_et, box_et, arctan, sigmoid, rectangular, clipped)}
 
 
 def burst(u, gamma, surrogate="relsg_et", rounds=False, gamma_gradient="surrogate", scale=1.0):

@@ -11,7 +11,7 @@ from qblif.gen import network_file
 from qblif.gen.digits import one_thread
 from qblif.gen.training import DIGITS, digits_data
 from qblif.hw.params import DesignParams
-from qblif.sim import pipeline, stages, verilator
+from qblif.sim import stages, subjects, verilator
 from qblif.sim.board.overlay import make_overlay
 from qblif.sim.board.rtl import HARNESS
 from qblif.sim.deploy import deploy
@@ -34,10 +34,10 @@ def make_case() -> pathlib.Path:
     with one_thread():
         data = digits_data()
         recipe = dataclasses.replace(DIGITS, epochs=2, quantised_epochs=1)
-        folded = pipeline.folded(pipeline.Options(recipe=recipe), data)
+        folded = subjects.folded(subjects.Options(recipe=recipe), data)
 
     def make(folder: pathlib.Path) -> None:
-        network = network_file.load(folded.folder / pipeline.NETWORK)
+        network = network_file.load(folded.folder / subjects.NETWORK)
         images = data.test_x[:DIGITS_RUN].numpy()
         digits = deploy(network, folder / "digits.qblif", images, lanes=16)
         other = deploy(network, folder / "other.qblif", images[:2], lanes=32)

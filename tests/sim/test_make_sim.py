@@ -7,7 +7,7 @@ from qblif.gen.digits import one_thread
 from qblif.gen.plan import make_plan
 from qblif.gen.training import digits_data
 from qblif.host.stats import CoreStats
-from qblif.sim import golden, pipeline
+from qblif.sim import golden, subjects
 from qblif.sim.compare import compare_logits
 from qblif.sim.simulation import Simulation
 
@@ -15,8 +15,8 @@ from qblif.sim.simulation import Simulation
 @pytest.fixture(scope="module")
 def network():
     with one_thread():
-        folder = pipeline.folded(pipeline.Options(), digits_data()).folder
-    return network_file.load(folder / pipeline.NETWORK)
+        folder = subjects.folded(subjects.Options(), digits_data()).folder
+    return network_file.load(folder / subjects.NETWORK)
 
 
 def test_the_digits_network_is_right_on_98_5_percent_of_all_360_test_images(network):
@@ -28,14 +28,14 @@ def test_the_digits_network_is_right_on_98_5_percent_of_all_360_test_images(netw
 
 def test_one_core_scans_it_with_an_efficiency_of_0_80_bit_exactly(network):
     images = digits_data().test_x.numpy()[:36]
-    plan = make_plan(network, lanes=pipeline.LANES)
-    expected = golden.run(network, images, count=True, lanes=(pipeline.LANES,))
+    plan = make_plan(network, lanes=subjects.LANES)
+    expected = golden.run(network, images, count=True, lanes=(subjects.LANES,))
     with Simulation(plan.design, threads=1) as sim:
         sim.program(plan.program)
         result = sim.infer(plan.input_layout.pack(images), network.classes)
         core = CoreStats(1, sim.counters())
     assert compare_logits(network, expected.logits, result.logits) is None
-    needed = sum(int(layer.row_adds[pipeline.LANES].sum()) for layer in expected.counts)
+    needed = sum(int(layer.row_adds[subjects.LANES].sum()) for layer in expected.counts)
     assert needed / core.counters["cycles"] >= 0.80
     # The hardware's own account of where the cycles went is complete.
     causes = ("adds", "doublings", "starved", "neuron_stalls", "turnaround")

@@ -14,7 +14,7 @@ from qblif.gen.build import build
 from qblif.gen.plan import make_plan
 from qblif.gen.training import digits_data
 from qblif.hw.emit import emit_uart_top
-from qblif.sim import golden, pipeline, post_synthesis, uart, verilator
+from qblif.sim import golden, post_synthesis, subjects, uart, verilator
 from qblif.sim.netlist import Netlist, netlist
 from qblif.sim.random_networks import random_network
 from qblif.sim.simulation import Result, emitted
@@ -79,8 +79,8 @@ def test_the_command_fails_where_something_differs(compare, monkeypatch, tmp_pat
 def digits():
     """Return the digits network and test images."""
     data = digits_data()
-    folded = pipeline.folded(pipeline.Options(), data)
-    return network_file.load(folded.folder / pipeline.NETWORK), data.test_x.numpy()
+    folded = subjects.folded(subjects.Options(), data)
+    return network_file.load(folded.folder / subjects.NETWORK), data.test_x.numpy()
 
 
 @needs_yosys

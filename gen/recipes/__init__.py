@@ -1,0 +1,1 @@
+"""Recipes of `qblif train`, as TOML; docs/training.md explains them."""

@@ -1,0 +1,157 @@
+"""Collects what the report shows and writes the page: pictures inside it, and as files beside it."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import platform
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import torch
+
+import qblif
+from qblif.gen import zoo
+from qblif.gen.errors import ZooError
+
+from .. import energy, named, runs
+from ..assess import assess, clipped
+from ..evaluation import Evaluation
+from ..tables import percent
+from . import paper, pictures
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """What was written. page: the HTML file; pictures: the folder of the same pictures as PNG files."""
+
+    page: Path
+    pictures: Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture of the page. name: of its file; png: its bytes; alt: what it shows; caption: below it."""
+
+    name: str
+    png: bytes
+    alt: str
+    caption: str
+
+    @property
+    def source(self) -> str:
+        """The picture as a data URL."""
+        return "data:image/png;base64," + base64.b64encode(self.png).decode()
+
+
+def write(networks: list[str], out: Path, *, data: str | None = None, root: Path | None = None,
+          limit: int | None = None) -> Made:
+    """Evaluate the first network in detail, take the others' figures from their cards, and write the page.
+
+    networks: names of the zoo, files or folders of runs; none: the whole zoo. A network without a card is evaluated.
+    data, root, limit: as for assess.
+
+    Raises what assess raises, ZooError where there is nothing to show, OSError."""
+    networks = list(networks) or zoo.names()
+    if not networks:
+        raise ZooError("the zoo is empty: name a network's file or the folder of a run")
+    first = assess([networks[0]], data=data, root=root, limit=limit)[0]
+    gammas, history, about = _known(networks[0])
+    rows = [_row(first)] + [_other(text, data, root, limit) for text in networks[1:]]
+    shown = [layer.levels for layer in first.layers if layer.levels is not None]
+    drawn = list(_pictures(first, shown, gammas, history, rows))
+    folder = out.with_name(f"{out.stem}-pictures")
+    folder.mkdir(parents=True, exist_ok=True)
+    for picture in drawn:
+        (folder / f"{picture.name}.png").write_bytes(picture.png)
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
+                                     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"percent": percent, "million": _million, "number": lambda value: f"{value:,.0f}"}
+    text = environment.get_template("page.html").render(
+        first=first, rows=rows, levels=shown, gammas=gammas, about=about, pictures={p.name: p for p in drawn},
+        paper=paper, lost=_lost(networks[0], data, root), constants=(energy.FLOP, energy.SOP, energy.SIGN),
+        tools={"qblif": qblif.__version__, "python": platform.python_version(), "torch": torch.__version__,
+               "numpy": np.__version__})
+    out.write_text(text, encoding="utf-8")
+    return Made(out, folder)
+
+
+def _known(text: str) -> tuple[dict, list[dict], list[tuple[str, str]]]:
+    """Return learned scales, log and facts of a network, as far as its run or its card has them."""
+    if runs.is_run(text):
+        trained = runs.load(Path(text))
+        return trained.gammas, trained.history, _facts(trained.card)
+    one = named.find(text)
+    if one.card is None:
+        return {}, [], [("file", str(one.path))]
+    return one.card.gammas, [], _facts(dataclasses.asdict(one.card))
+
+
+def _facts(card: dict) -> list[tuple[str, str]]:
+    """Return what a card tells beside figures."""
+    told = [("recipe", card["recipe"]), ("trained by", card["command"]), ("seed", str(card["seed"])),
+            ("training images", f"{card['train_images']:,}"), ("training time", f"{card['training_seconds']:,.0f} s"),
+            ("machine", card["machine"]), ("versions", ", ".join(f"{k} {v}" for k, v in card["versions"].items())),
+            ("weights", f"{card['weight_bytes']:,} bytes"), ("SHA-256", card["sha256"])]
+    return [(name, str(value)) for name, value in told]
+
+
+def _row(one: Evaluation) -> dict:
+    images = f"all {one.images:,}" if one.images == one.available else f"{one.images:,} of {one.available:,}"
+    return {"name": one.network, "data": one.data, "steps": one.steps, "levels": ", ".join(map(str, one.levels)),
+            "weight_bits": one.weight_bits, "accuracy": one.golden_accuracy, "quantised": one.quantised_accuracy,
+            "float": one.float_accuracy, "sops": one.sops, "additions": one.additions["double"],
+            "unary": one.additions["unary"], "macs": one.macs, "source": f"{images}, now"}
+
+
+def _other(text: str, data: str | None, root: Path | None, limit: int | None) -> dict:
+    """Return the row of a further network: by its card where it has one."""
+    if runs.is_run(text):
+        card = runs.load(Path(text)).card
+    else:
+        found = named.find(text)
+        if found.card is None:
+            return _row(assess([text], data=data, root=root, limit=limit)[0])
+        card = dataclasses.asdict(found.card)
+    return {"name": card["name"], "data": card["data"], "steps": card["steps"],
+            "levels": ", ".join(map(str, card["levels"])), "weight_bits": card["weight_bits"],
+            "accuracy": card["golden_accuracy"], "quantised": card["quantised_accuracy"],
+            "float": card["float_accuracy"], "sops": card["sops"], "additions": card["additions"]["double"],
+            "unary": card["additions"]["unary"], "macs": card["macs"],
+            "source": f"{card['test_images']:,}, card"}
+
+
+def _lost(text: str, data: str | None, root: Path | None) -> str:
+    """Return how many events were clipped when they were counted; nothing for images."""
+    if runs.is_run(text):
+        return clipped(runs.load(Path(text)).dataset(root))
+    return clipped(named.find(text).test_set(data, root))
+
+
+def _pictures(first: Evaluation, levels: list, gammas: dict, history: list[dict], rows: list[dict]):
+    """Draw all pictures."""
+    for name, figure, alt, caption in (
+            ("work", pictures.accuracy_against_work(rows), "Accuracy against operations of an image.",
+             "Accuracy against work. Data sets differ in difficulty: compare networks of the same data."),
+            ("histograms", pictures.histograms(levels, gammas), "Histogram of the burst levels of each layer.",
+             ("Burst levels by layer, as figure 5 of the paper: share of each level over all test images, steps, "
+              "channels and positions; level 0 in grey. Logarithmic; shares below 0.00001 are not drawn.")),
+            ("layers", pictures.by_layer(levels, gammas), "Scale, entropy, effective levels and activity by layer.",
+             "Learned scale, entropy, effective levels and activity by layer, as figure 6 of the paper."),
+            ("information", pictures.information(levels), "Bits of binary and burst spikes by layer.",
+             "What a neuron says in one time step: as the burst level it emits, and as the binary spike it would be."),
+            ("surrogates", pictures.surrogates(), "Burst function and surrogate gradients.",
+             ("The burst function and the surrogate gradients of the training, as figure 4 of the paper; drawn from "
+              "the functions that train.")),
+            ("paper", pictures.of_the_paper(), "Accuracy and energy against SOPs in the paper.",
+             f"Table 6, {paper.LABEL}: {paper.TABLE_6_CONDITIONS}.")):
+        yield Picture(name, pictures.png(figure), alt, caption)
+    if history:
+        yield Picture("training", pictures.png(pictures.training(history)), "Loss and accuracy by epoch.",
+                      "Training: loss and accuracy by epoch. The test set is looked at and chooses nothing.")
+
+
+def _million(value: float) -> str:
+    """Return a count in millions."""
+    return f"{value / 1e6:,.3f} M"

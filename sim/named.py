@@ -1,0 +1,75 @@
+"""What a command's NETWORK stands for: a network of the zoo or a file, with the test data that belongs to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+from qblif.gen import data, network_file, zoo
+from qblif.gen.data import DataSet
+from qblif.gen.network import Network
+from qblif.host.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Named:
+    """A network as somebody named it. text: what they wrote; path: its file; card: its card, None outside the zoo."""
+
+    text: str
+    path: Path
+    network: Network
+    card: zoo.Card | None
+
+    @property
+    def data(self) -> tuple[str, dict] | None:
+        """Name and options of its data set, from its card or from the notes in its file; None where none says."""
+        if self.card is not None:
+            return self.card.data, self.card.data_options
+        name = self.network.meta.get("data")
+        if name not in data.DATASETS:
+            return None
+        options = json.loads(self.network.meta.get("recipe", "{}")).get("data", {})
+        allowed = data.DATASETS[name].options()
+        return name, {key: value for key, value in options.items() if key in allowed}
+
+    def test_set(self, name: str | None = None, root: str | Path | None = None) -> DataSet:
+        """Return its data set, or the one of that name, checked against the network; raises DataError, InputError.
+
+        Event data is counted in as many steps and bits as the network takes, unless its card says otherwise."""
+        own = self.data
+        if name is None and own is None:
+            raise InputError(f"nothing says which data {self.text!r} was trained for: name it with --data, one of "
+                             f"{', '.join(data.DATASETS)}")
+        name, options = own if name is None or (own and own[0] == name) else (name, {})
+        if name in data.DATASETS:
+            known = data.DATASETS[name].options()
+            fitting = {"steps": self.network.steps, "bits": self.network.input.bits}
+            options = {key: value for key, value in fitting.items() if key in known} | options
+        found = data.load(name, root, **options)
+        given = self.network.input
+        problems = []
+        if tuple(found.shape) != given.shape:
+            problems.append(f"samples of {_by(found.shape)}, the network takes {_by(given.shape)}")
+        if found.steps is None and not given.static:
+            problems.append("single images, the network takes one input per time step")
+        if found.steps is not None and given.static:
+            problems.append("one input per time step, the network takes single images")
+        if found.bits > given.bits:
+            problems.append(f"values of {found.bits} bits, the network takes {given.bits}")
+        if problems:
+            raise InputError(f"data set {name!r} does not fit network {self.network.name!r}: it has "
+                             + "; ".join(problems))
+        return found
+
+
+def find(text: str | Path) -> Named:
+    """Return the network that a name of the zoo or a path stands for; raises ZooError, NetworkFileError."""
+    path = zoo.resolve(text)
+    if str(text) in zoo.names():
+        return Named(str(text), path, zoo.load(str(text)), zoo.card(str(text)))
+    return Named(str(text), path, network_file.load(path), None)
+
+
+def _by(shape) -> str:
+    return "x".join(map(str, shape))

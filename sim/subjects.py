@@ -1,0 +1,219 @@
+"""What `make sim` runs: the digits network, trained and folded here, or a network that there is, on its test images."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from qblif import gen
+from qblif.gen import digits, network_file
+from qblif.gen.errors import DataMissing
+from qblif.gen.network import Network
+from qblif.gen.network_file import network_hash
+from qblif.gen.sizes import macs
+from qblif.gen.training import DIGITS, Data, Recipe, digits_data
+from qblif.host.errors import InputError
+
+from . import named
+from .console import Progress
+from .deploy import random_images
+from .stages import Done, stage, timed
+
+TRACED = 20
+"""Images of which every current, membrane and level is compared."""
+
+LANES = 16
+"""Lanes of the digits network's core: it has 16 and 32 channels, so that none of them idles before the read-out."""
+
+GOLDEN_VECTORS = 4
+"""Images that the bundle carries for its self-test."""
+
+MACS = 100_000_000
+"""Dense MACs of all images of a network that is named, about, unless the number of images is said: some minutes."""
+
+WEIGHTS, NETWORK, INTEGERS = "weights.safetensors", "network.safetensors", "integers.npz"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What `make sim` is to run.
+
+    network: a name of the zoo or a file; None: the digits network, trained here. data: of a network's file that does
+    not say it; simulator: "verilator" or "icarus"; first, images: which of the test images, None: as many as take a
+    minute or two; steps: T and levels: N of the digits network; fresh: do every stage again; waves: VCD file to write
+    for the first of these images, or None; recipe: how to train the digits network
+    """
+
+    simulator: str = "verilator"
+    first: int = 0
+    images: int | None = None
+    steps: int = 2
+    levels: int = 20
+    fresh: bool = False
+    waves: Path | None = None
+    recipe: Recipe = DIGITS
+    network: str | None = None
+    data: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Subject:
+    """A network with the images that it is to run on.
+
+    images: uint8 (B, C, H, W) or (T, B, C, H, W); labels: int64 (B,), None where the images are random
+    first: number of the first image in the test set; about: one line on where the images are from
+    accuracies: what is known beside the golden model's and the RTL's, name -> share; gammas: layer -> scale
+    lanes: of the core, None: the planner's choice; stages: what was done; by_torch: logits (B, K) of these images, and
+    `traced` with its records for Verdict.levels, where the network was folded here; again: variables of `make sim`
+    """
+
+    network: Network
+    images: np.ndarray
+    labels: np.ndarray | None
+    first: int
+    about: str
+    accuracies: dict[str, float]
+    gammas: dict[str, float]
+    lanes: int | None
+    stages: tuple[Done, ...]
+    again: str
+    by_torch: dict | None = None
+
+    @property
+    def axis(self) -> int:
+        """The axis of images that counts them."""
+        return 0 if self.network.input.static else 1
+
+    @property
+    def count(self) -> int:
+        """How many images there are."""
+        return self.images.shape[self.axis]
+
+    def some(self, first: int, count: int) -> np.ndarray:
+        """Return `count` of the images, from number `first` of them on."""
+        return self.images[(slice(None),) * self.axis + (slice(first, first + count),)]
+
+    @property
+    def key(self) -> str:
+        """Hash of the network and the images that its bundle is to carry."""
+        vectors = self.some(0, GOLDEN_VECTORS)
+        return hashlib.sha256(network_hash(self.network).encode() + vectors.tobytes()).hexdigest()
+
+
+def subject(options: Options) -> Subject:
+    """Return what the options ask for; trains and folds the digits network unless that was kept from before."""
+    return _digits(options) if options.network is None else _named(options)
+
+
+# --- a network that there is --------------------------------------------------------------------------------------
+
+def _named(options: Options) -> Subject:
+    """Find a network and its test images; where the data is not here, random images, and that is said."""
+    found, loaded = timed("load", lambda: named.find(options.network))
+    network, card = found.network, found.card
+    work = sum(macs(network, layer) for layer in network.layers)
+    count = options.images or min(TRACED, max(2, MACS // work))
+    try:
+        images, labels, about = _test_images(found, options, count)
+    except DataMissing as error:
+        if options.data is not None:
+            raise
+        # One by one: image number i is the same one in every run
+        images = np.concatenate([random_images(network, 1, seed=options.first + i) for i in range(count)],
+                                axis=0 if network.input.static else 1)
+        labels = None
+        about = f"{count} images of random integers: integers are compared, accuracy cannot be told"
+        print(f"{error}\nSo {network.name} runs on {about}.\n", file=sys.stderr)
+    told = {} if card is None else {"float": card.float_accuracy, "quantised": card.quantised_accuracy,
+                                    "golden": card.golden_accuracy}
+    accuracies = {f"{name}, by its card": share for name, share in told.items() if share is not None}
+    return Subject(network, images, labels, options.first, about, accuracies, {} if card is None else card.gammas, None,
+                   (loaded,), f"NETWORK={options.network}" + (f" DATA={options.data}" if options.data else ""))
+
+
+def _test_images(found: named.Named, options: Options, count: int) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return images, labels and what they are; raises DataMissing, DataError, InputError."""
+    dataset = found.test_set(options.data)
+    last = options.first + count
+    if last > len(dataset.test):
+        raise InputError(f"images {options.first} to {last - 1} are asked for, the test set of {dataset.name!r} has "
+                         f"{len(dataset.test)}")
+    x, y = dataset.test.batch(torch.arange(options.first, last))
+    return x.numpy(), y.numpy(), f"{numbered(options.first, count)} of the test set {dataset.name!r}"
+
+
+def numbered(first: int, count: int) -> str:
+    """Return how tables name test images."""
+    return f"images {first} to {first + count - 1}" if count > 1 else f"image {first}"
+
+
+# --- the digits network -------------------------------------------------------------------------------------------
+
+def _digits(options: Options) -> Subject:
+    data = digits_data()
+    count = len(data.test_y) if options.images is None else options.images
+    chosen = slice(options.first, options.first + count)
+    trained = _train(options)
+    made = _fold(options, trained, data)
+    network = network_file.load(made.folder / NETWORK)
+    noted = digits.facts(trained.folder / WEIGHTS)
+    by_torch = _load_integers(made)
+    return Subject(network, data.test_x.numpy()[chosen], data.test_y.numpy()[chosen], options.first,
+                   f"{numbered(options.first, len(data.test_y[chosen]))} of scikit-learn's digits, of 360 to test",
+                   {"float": noted["float_accuracy"], "quantised": noted["quantised_accuracy"]}, by_torch["gammas"],
+                   LANES, (trained, made), f"T={options.steps} N={options.levels}",
+                   {"logits": by_torch["logits"][chosen], "traced": data.test_x.numpy()[:TRACED],
+                    "records": by_torch["records"]})
+
+
+def folded(options: Options, data: Data) -> Done:
+    """Train and fold the digits network, or find it kept from before; its folder holds NETWORK."""
+    return _fold(options, _train(options), data)
+
+
+def _train(options: Options) -> Done:
+    def make(folder: Path) -> None:
+        with Progress("train", unit="epochs") as bar:
+            digits.train(folder / WEIGHTS, options.steps, options.levels, options.recipe, progress=epochs(bar))
+
+    def epochs(bar: Progress):
+        first, second = options.recipe.epochs, options.recipe.quantised_epochs
+        return lambda phase, done, _, loss: bar(done + first * (phase == "quantised"), first + second,
+                                                f"({phase}), loss {loss:.3f}")
+
+    parameters = {"steps": options.steps, "levels": options.levels, "recipe": dataclasses.asdict(options.recipe)}
+    return stage("train", ("qblif.gen.digits",), parameters, make)
+
+
+def _fold(options: Options, trained: Done, data: Data) -> Done:
+    """Write the network, and what quantised PyTorch computes: logits of all images, all integers of the first ones."""
+    def make(folder: Path) -> None:
+        quantised = digits.load(trained.folder / WEIGHTS)
+        network = gen.fold(quantised, name="digits", meta={"data": "digits"})
+        network_file.save(network, folder / NETWORK)
+        arrays = {"logits": quantised.integers(data.test_x).numpy()}
+        for name, kinds in quantised.record(data.test_x[:TRACED]).items():
+            arrays |= {f"{name}/{kind}": values.numpy().astype(np.int32) for kind, values in kinds.items()}
+        np.savez_compressed(folder / INTEGERS, gammas=json.dumps(gen.gammas(quantised.module)),
+                            layers=json.dumps([layer.name for layer in network.layers]), **arrays)
+
+    return stage("fold", ("qblif.gen.digits", "qblif.gen.folding", "qblif.gen.network_file"), {"images": TRACED}, make,
+                 after=(trained,))
+
+
+def _load_integers(folded: Done) -> dict:
+    """Return logits, gammas, and records as Verdict.levels takes them, of quantised PyTorch.
+
+    As "membrane" of the read-out the other two have the running sum of its currents; it is formed here."""
+    with np.load(folded.folder / INTEGERS, allow_pickle=False) as arrays:
+        records = [{kind: arrays[f"{name}/{short}"] for kind, short in
+                    (("current", "c"), ("membrane", "v"), ("levels", "s")) if f"{name}/{short}" in arrays}
+                   for name in json.loads(str(arrays["layers"]))]
+        records[-1]["membrane"] = records[-1]["current"].cumsum(0)
+        return {"logits": arrays["logits"], "gammas": json.loads(str(arrays["gammas"])), "records": records}

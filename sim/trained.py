@@ -1,0 +1,105 @@
+"""From a finished training to a network file and its card, proven on the whole test set.
+
+The golden model runs the folded network on every test image; a prediction that differs from quantised PyTorch's is an
+error, and then there is no card. evaluation.json beside it has everything that was counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import platform
+from pathlib import Path
+
+import torch
+
+import qblif
+from qblif import gen
+from qblif.gen import network_file, training
+from qblif.gen.network import layer_sources
+from qblif.gen.training import checkpoint
+from qblif.host.errors import QblifError
+
+from .evaluation import Evaluation, evaluate_network
+
+CARD, EVALUATION = "card.json", "evaluation.json"
+
+
+class Differs(QblifError):
+    """The golden model predicts other classes than quantised PyTorch."""
+
+
+def finish(run: training.Run, done: training.Finished, command: str, progress=None) -> Evaluation:
+    """Fold what `run` has trained, prove it, and write NAME.network and card.json into the run's folder.
+
+    command: what trains it again; progress: as sim.console.Progress. Raises Differs."""
+    recipe = run.recipe
+    meta = {"data": done.dataset.name, "recipe": json.dumps(recipe.tree()), "command": command,
+            "seed": str(recipe.train.seed)}
+    network = gen.fold(done.quantised.cpu(), name=recipe.name, meta=meta)
+    path = run.folder / f"{recipe.name}.network"
+    network_file.save(network, path)
+    network = network_file.load(path)  # what is evaluated is what is in the file
+    found = evaluate_network(network, done.dataset.test, data=done.dataset.name, quantised=done.quantised,
+                             progress=progress)
+    if found.different:
+        image, golden, by_torch = found.different[0]
+        raise Differs(f"{len(found.different)} predictions of the golden model differ from quantised PyTorch's, the "
+                      f"first for test image {image}: {golden} instead of {by_torch}",
+                      hint=f"please report this, with {path} and the run's command")
+    data = path.read_bytes()
+    weights = sum(source.weight.size for layer in network.layers for source in layer_sources(layer))
+    options = {key: value for key, value in recipe.data.items() if key != "name"}
+    card = {
+        "name": recipe.name, "title": recipe.about.get("title", recipe.name), "data": done.dataset.name,
+        "data_options": options, "recipe": recipe.name, "command": command, "seed": recipe.train.seed,
+        "train_images": len(done.dataset.train), "training_seconds": round(done.seconds, 1),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} thread(s), {run.device.type}"
+                   + (f" ({torch.cuda.get_device_name()})" if run.device.type == "cuda" else ""),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "qblif": qblif.__version__},
+        "test_images": len(done.dataset.test), "float_accuracy": done.float_accuracy,
+        "quantised_accuracy": found.quantised_accuracy, "golden_accuracy": found.golden_accuracy,
+        "different": len(found.different), "steps": network.steps, "levels": list(found.levels),
+        "weight_bits": network.weight_bits, "parameters": found.parameters,
+        "weight_bytes": -(-weights * network.weight_bits // 8), "sops": found.sops, "additions": found.additions,
+        "macs": found.macs, "sha256": hashlib.sha256(data).hexdigest(), "file_bytes": len(data), "schema": 1}
+    checkpoint.replace(run.folder / EVALUATION, json.dumps(found.to_dict(), indent=1) + "\n")
+    checkpoint.replace(run.folder / CARD, json.dumps(card, indent=2) + "\n")
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One run's card, for a table of several: its folder and the card's fields."""
+
+    folder: Path
+    card: dict
+
+
+def table(folders: list[Path]) -> str:
+    """Return a markdown table of finished runs: what was trained, accuracies before and after quantisation, work.
+
+    folders: of runs, or folders that hold such. Raises CheckpointError where there are none."""
+    rows = []
+    for folder in folders:
+        for path in sorted({*folder.glob(CARD), *folder.glob(f"*/{CARD}")}):
+            rows.append(Row(path.parent, json.loads(path.read_text(encoding="utf-8"))))
+    if not rows:
+        raise checkpoint.CheckpointError(f"no finished run in {', '.join(map(str, folders))}: none has a {CARD}")
+    lines = ["| run | data | T | N | weights | float | quantised | golden | float to golden | SOPs | additions |",
+             "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
+    for row in rows:
+        card = row.card
+        lost = "" if card["float_accuracy"] is None else (
+            f"{100 * (card['golden_accuracy'] - card['float_accuracy']):+.2f}")
+        lines.append(
+            f"| {row.folder.name} | {card['data']} | {card['steps']} | {'/'.join(map(str, card['levels']))} | "
+            f"{card['weight_bits']} bits | {_percent(card['float_accuracy'])} | "
+            f"{_percent(card['quantised_accuracy'])} | {_percent(card['golden_accuracy'])} | {lost} | "
+            f"{card['sops'] / 1e6:.2f} M | {card['additions']['double'] / 1e6:.2f} M |")
+    return "\n".join(lines)
+
+
+def _percent(value) -> str:
+    return "" if value is None else f"{100 * value:.2f} %"

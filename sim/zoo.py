@@ -1,0 +1,119 @@
+"""What the zoo (gen/zoo) needs data and the golden model for: to add a network, to evaluate it again, to list."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+from qblif.gen import network_file, zoo
+from qblif.gen.errors import DataMissing, ZooError
+from qblif.gen.network import layer_sources
+from qblif.gen.zoo import Card
+from qblif.host.errors import QblifError
+
+from . import named, runs
+from .console import Progress, table
+from .evaluation import Evaluation, evaluate_network
+from .tables import percent
+
+
+def add(folder: Path, name: str | None = None, where: Path = zoo.FOLDER, root: Path | None = None) -> Card:
+    """Evaluate a finished training on its whole test set and put its network into the zoo, with a card.
+
+    folder: of the run; name: in the zoo, default: the recipe's. What is measured is measured now, on the file that goes
+    in; what only the training knows is taken from the run's card.
+
+    Raises ZooError where predictions differ, the test set was not whole, or the file is too large; RunError."""
+    trained = runs.load(folder)
+    dataset = trained.dataset(root)
+    data = trained.path.read_bytes()
+    network = network_file.loads(data)
+    with Progress(network.name, unit="images") as bar:
+        found = evaluate_network(network, dataset.test, data=dataset.name, quantised=trained.quantised(dataset),
+                                 module=trained.module(dataset), progress=bar)
+    if found.different:
+        raise ZooError(f"{len(found.different)} of {found.images} predictions of the golden model are not those of "
+                       f"quantised PyTorch, first image {found.different[0][0]}: such a network is not taken")
+    if trained.card["test_images"] != found.images:
+        raise ZooError(f"{folder} was trained with {trained.card['test_images']:,} of {found.images:,} test images "
+                       "(--limit): train it whole")
+    kept = {field.name: trained.card[field.name] for field in dataclasses.fields(Card)
+            if field.name in trained.card}
+    card = Card(**kept | measured(found) | {
+        "name": name or trained.recipe.name, "gammas": trained.gammas, "sha256": zoo.sha256(trained.path),
+        "weight_bytes": weight_bytes(network), "file_bytes": len(data)})
+    zoo.write(data, Card.from_json(card.to_json()), where)
+    return card
+
+
+def measured(found: Evaluation) -> dict:
+    """Return the fields of a card that an evaluation gives."""
+    return {"test_images": found.images, "float_accuracy": found.float_accuracy,
+            "quantised_accuracy": found.quantised_accuracy, "golden_accuracy": found.golden_accuracy,
+            "different": len(found.different), "steps": found.steps, "levels": list(found.levels),
+            "weight_bits": found.weight_bits, "parameters": found.parameters, "sops": found.sops,
+            "additions": found.additions, "macs": found.macs}
+
+
+def weight_bytes(network) -> int:
+    """Return the bytes that a network's weights take, packed; without biases and exponents."""
+    count = sum(source.weight.size for layer in network.layers for source in layer_sources(layer))
+    return -(-count * network.weight_bits // 8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Verified:
+    """What evaluating the zoo again gave.
+
+    rows: name, file, accuracy by card, accuracy now, SOPs now, verdict; right: all is as the cards say"""
+
+    rows: tuple[tuple, ...]
+    right: bool
+
+    def __str__(self) -> str:
+        """Return the table."""
+        return table(self.rows, ("network", "file", "golden, card", "golden, now", "SOPs, now", "verdict"))
+
+
+def verify(names: list[str], limit: int | None = None, root: Path | None = None) -> Verified:
+    """Hash networks of the zoo again and, where their data is, evaluate them again on the whole test set.
+
+    limit: fewer images, too few to compare with the card. Without the data a network counts as right by its hash."""
+    rows, right = [], True
+    for name in names:
+        try:
+            one = named.find(name)
+        except QblifError as error:
+            rows.append((name, "differs", "", "", "", str(error)))
+            right = False
+            continue
+        told = one.card
+        try:
+            dataset = one.test_set(root=root)
+        except DataMissing as error:
+            rows.append((name, "as told", percent(told.golden_accuracy), "-", "-", str(error).splitlines()[0]))
+            continue
+        with Progress(name, unit="images") as bar:
+            now = evaluate_network(one.network, dataset.test, limit, data=dataset.name, progress=bar)
+        whole = now.images == told.test_images
+        same = now.golden_accuracy == told.golden_accuracy and math.isclose(now.sops, told.sops, rel_tol=1e-12)
+        verdict = ("as told" if same else "differs from its card") if whole else f"{now.images} images, not compared"
+        right = right and (same or not whole)
+        rows.append((name, "as told", percent(told.golden_accuracy), percent(now.golden_accuracy), round(now.sops),
+                     verdict))
+    return Verified(tuple(rows), right)
+
+
+def listing() -> str:
+    """Return the zoo as a table, one line a network, from the cards."""
+    rows = [_row(zoo.card(name)) for name in zoo.names()]
+    notes = ("  accuracies on the whole test set; SOPs, additions: per image, means; `qblif zoo NAME` prints a card")
+    return table(rows, ("network", "data", "T", "N", "weights", "kB", "float", "quantised", "golden", "SOPs",
+                        "additions", "dense MACs", "what")) + "\n" + notes
+
+
+def _row(card: Card) -> tuple:
+    return (card.name, card.data, card.steps, ",".join(map(str, card.levels)), f"{card.weight_bits} bits",
+            round(card.weight_bytes / 1000), percent(card.float_accuracy), percent(card.quantised_accuracy),
+            percent(card.golden_accuracy), round(card.sops), round(card.additions["double"]), card.macs, card.title)

@@ -1,0 +1,143 @@
+"""Runs: they can be stopped after any epoch, and what they leave is what an uninterrupted run leaves."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from qblif.gen import ModelError
+from qblif.gen.data import DataError
+from qblif.gen.training import Recipe, RecipeError, Run, phase, run
+from qblif.gen.training.checkpoint import CheckpointError
+
+from .helpers import make, tiny
+
+
+class Stop(KeyboardInterrupt):
+    """Ctrl-C."""
+
+
+def stopped_after(monkeypatch, folder, epochs, **options):
+    """Train, and stop in the middle of the epoch after `epochs`."""
+    real, count = phase.Phase.epoch, 0
+
+    def epoch(self, progress=None):
+        nonlocal count
+        count += 1
+        if count > epochs:
+            self.optimiser.step()  # half an epoch: its traces must not be seen
+            torch.rand(3)
+            raise Stop
+        return real(self, progress)
+
+    monkeypatch.setattr(phase.Phase, "epoch", epoch)
+    with pytest.raises(Stop):
+        make(folder, **options).train()
+    monkeypatch.setattr(phase.Phase, "epoch", real)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, make(folder).train()
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 3, 4])
+def test_a_stopped_run_goes_on_to_the_very_same_weights(whole, tmp_path, monkeypatch, epochs):
+    stopped_after(monkeypatch, tmp_path, epochs)
+    torch.manual_seed(99)  # another process starts in another state
+    done = make(tmp_path, resume=True).train()
+    for file in (run.WEIGHTS, run.FLOAT):
+        mine, theirs = load_file(tmp_path / file), load_file(whole[0] / file)
+        assert mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine)
+    assert done.float_accuracy == whole[1].float_accuracy and done.quantised_accuracy == whole[1].quantised_accuracy
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [(line["phase"], line["epoch"]) for line in lines] == [
+        ("float", 1), ("float", 2), ("float", 3), ("quantised", 1), ("quantised", 2)]
+    assert [line["loss"] for line in lines] == [line["loss"] for line in whole[1].history]
+
+
+def test_a_run_with_sgd_mixing_and_a_penalty_goes_on_as_well(tmp_path, monkeypatch):
+    chosen = tiny(train={"optimiser": "sgd", "mixup": 0.8, "cutmix": 1.0, "mixup_off": 2, "sop_penalty": 0.1})
+    make(tmp_path / "whole", chosen).train()
+    stopped_after(monkeypatch, tmp_path / "parts", 2, chosen=chosen)
+    make(tmp_path / "parts", chosen, resume=True).train()
+    mine, theirs = (load_file(tmp_path / name / run.WEIGHTS) for name in ("parts", "whole"))
+    assert all(torch.equal(mine[k], theirs[k]) for k in mine)
+
+
+def test_a_finished_run_comes_back_without_training_again(whole, monkeypatch):
+    monkeypatch.setattr(phase.Phase, "epoch", None)
+    done = make(whole[0], resume=True).train()
+    assert done.quantised_accuracy == whole[1].quantised_accuracy
+
+
+def test_a_folder_with_a_training_is_not_overwritten(whole):
+    with pytest.raises(CheckpointError, match="has a training already\n  hint: --resume goes on"):
+        make(whole[0])
+
+
+def test_another_recipe_does_not_go_on(whole):
+    with pytest.raises(CheckpointError, match=r"another recipe: train.rate: 0.01 there, 0.02 here\n"):
+        make(whole[0], tiny(train={"rate": 2e-2}), resume=True)
+    with pytest.raises(CheckpointError, match="augment differs"):
+        make(whole[0], tiny(augment=[]), resume=True)
+
+
+def test_a_damaged_checkpoint_is_told(tmp_path):
+    (tmp_path / run.CHECKPOINT).write_bytes(b"nothing of use")
+    with pytest.raises(CheckpointError, match="was not written by a training run, or is damaged"):
+        make(tmp_path, resume=True)
+
+
+def test_training_starts_from_another_run_and_may_only_quantise(whole, tmp_path):
+    chosen = tiny(train={"epochs": 0, "quantised_epochs": 0, "weight_bits": 4})
+    done = make(tmp_path, chosen, start=whole[0]).train()
+    assert done.float_accuracy == whole[1].float_accuracy
+    assert done.quantised.weight_bits == 4
+    before, after = load_file(whole[0] / run.FLOAT), load_file(tmp_path / run.FLOAT)
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_starting_from_a_run_of_another_model_is_told(whole, tmp_path):
+    with pytest.raises(ModelError, match="does not fit Classifier"):
+        make(tmp_path, tiny(model={"channels": [4, 4]}), start=whole[0]).train()
+
+
+@pytest.mark.parametrize(("changes", "error", "message"), [
+    ({"data": {"name": "digit"}}, DataError, "did you mean 'digits'"),
+    ({"data": {"bits": 3}}, DataError, "has no option 'bits'"),
+    ({"model": {"channel": [3]}}, RecipeError, "'channel' is not a known option of model 'vgg'.*did you mean 'chann"),
+    ({"neuron": {"method": "qlif"}}, RecipeError, "'qlif' is not a known method.*did you mean"),
+    ({"neuron": {"tau": 3.0}}, ModelError, "not 0, 1 or a power of two"),
+    ({"neuron": {"method": "mlf", "levels": 3}, "train": {"sop_penalty": 1.0}}, RecipeError, "mlf does not fold"),
+])
+def test_what_cannot_be_built_or_deployed_is_told_before_it_is_trained(tmp_path, monkeypatch, changes, error, message):
+    monkeypatch.setattr(phase.Phase, "epoch", None)
+    with pytest.raises(error, match=message):
+        make(tmp_path, tiny(**changes)).train()
+
+
+def test_a_neuron_that_does_not_fold_is_trained_in_float_alone(tmp_path, capsys):
+    done = make(tmp_path, tiny(neuron={"method": "mlf", "levels": 3}, train={"epochs": 1})).train()
+    assert done.quantised is None and done.quantised_accuracy is None
+    assert "mlf does not fold" in capsys.readouterr().out
+
+
+def test_another_seed_gives_another_network(whole, tmp_path):
+    make(tmp_path, tiny(train={"seed": 1})).train()
+    mine, theirs = load_file(tmp_path / run.FLOAT), load_file(whole[0] / run.FLOAT)
+    assert not torch.equal(mine["readout.weight"], theirs["readout.weight"])
+
+
+def test_the_digits_recipe_trains_the_very_network_of_make_sim(tmp_path):
+    from qblif.gen import train_digits
+    from qblif.gen.training import recipe
+
+    short = Recipe(epochs=1, quantised_epochs=1)
+    expected = train_digits(2, 20, recipe=short).quantised.state_dict()
+    chosen = recipe.load("digits", ("train.epochs=1", "train.quantised_epochs=1"))
+    Run(chosen, tmp_path).train()
+    mine = load_file(tmp_path / run.WEIGHTS)
+    assert mine.keys() == expected.keys() and all(torch.equal(mine[k], expected[k]) for k in mine)

@@ -1,0 +1,118 @@
+"""The report is one page that is whole by itself: structure, pictures, and the paper's figures labelled as such."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import html.parser
+import re
+
+import pytest
+
+from qblif import cli
+from qblif.gen import network_file, zoo
+from qblif.sim import runs
+from qblif.sim.html import paper, write
+
+EMPTY = {"meta", "img", "br", "link", "hr", "input"}
+PNG = b"\x89PNG\r\n\x1a\n"
+PICTURES = {"work", "histograms", "layers", "information", "surrogates", "paper"}
+
+
+class Structure(html.parser.HTMLParser):
+    """Notes what is open and never closed, all attributes, and the text."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open, self.wrong, self.attributes, self.text, self.headings = [], [], [], "", 0
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        self.headings += tag == "h2"
+        if tag not in EMPTY:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def made(trained_once, tmp_path_factory):
+    """The page of a run and of the digits network."""
+    return write([str(trained_once), "digits"], tmp_path_factory.mktemp("report") / "report.html")
+
+
+@pytest.fixture(scope="module")
+def page(made):
+    return Structure(made.page.read_text(encoding="utf-8"))
+
+
+def test_every_tag_is_closed_and_there_are_all_sections(page):
+    assert page.open == [] and page.wrong == []
+    assert page.headings == 7
+    for heading in ("Networks side by side", "Burst levels", "Information, equations (4) to (7)", "Surrogate gradients",
+                    "Training", "The paper's figures", "Where this is from"):
+        assert heading in page.text
+
+
+def test_nothing_is_loaded_from_elsewhere(made, page):
+    text = made.page.read_text(encoding="utf-8")
+    assert "<script" not in text and "@import" not in text and "url(" not in text
+    for tag, name, value in page.attributes:
+        if name in ("src", "href"):
+            assert value.startswith("data:image/png;base64,"), (tag, name, value[:60])
+
+
+def test_the_pictures_inside_the_page_are_those_beside_it(made, page):
+    inside = [base64.b64decode(value.partition(",")[2]) for tag, name, value in page.attributes if name == "src"]
+    beside = {path.stem: path.read_bytes() for path in made.pictures.glob("*.png")}
+    assert set(beside) == PICTURES | {"training"}
+    assert sorted(inside) == sorted(beside.values()) and len(set(inside)) == len(inside)
+    for data in inside:
+        assert data.startswith(PNG)
+        assert int.from_bytes(data[16:20], "big") > 1200          # pixels across, as the page is wide
+    assert all(value for _, name, value in page.attributes if name == "alt")
+
+
+def test_the_figures_are_those_of_the_run_and_of_the_card(page, trained_once):
+    card = runs.load(trained_once).card
+    for share in (card["golden_accuracy"], card["float_accuracy"], zoo.card("digits").golden_accuracy):
+        assert f"{100 * share:.2f} %" in page.text
+    assert "0 predictions differ" in page.text
+    assert f"{card['sops'] / 1e6:,.3f} M" in page.text
+    assert "by the paper's energy model, not measured" in page.text
+
+
+def test_the_figures_of_the_paper_are_labelled_and_its_conditions_stated(page):
+    assert page.text.count(paper.LABEL) >= 2
+    for words in ("95.58 %", "67.64 µJ", "weights in floating point", "What differs", "What does not fit together",
+                  "62.37 µJ is printed", "Box-ET is named in the paper without a formula"):
+        assert words in page.text
+
+
+def test_the_same_run_gives_the_same_page(made, trained_once, tmp_path):
+    again = write([str(trained_once), "digits"], tmp_path / "report.html")
+    assert again.page.read_bytes() == made.page.read_bytes()
+
+
+def test_names_are_escaped(tmp_path):
+    network = dataclasses.replace(zoo.load("digits"), name="<b>bold</b> & co")
+    network_file.save(network, tmp_path / "a.network")
+    made = write([str(tmp_path / "a.network")], tmp_path / "report.html", limit=20)
+    text = made.page.read_text(encoding="utf-8")
+    assert "<b>bold</b>" not in text and "&lt;b&gt;bold&lt;/b&gt; &amp; co" in text
+    assert Structure(text).wrong == []
+    assert "20 of 360 test images" in re.sub(r"\s+", " ", Structure(text).text)
+
+
+def test_the_command_says_where_the_page_is(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["report", "digits", "--limit", "20"]) == 0
+    assert "saved report.html" in capsys.readouterr().out
+    assert (tmp_path / "report.html").exists() and (tmp_path / "report-pictures" / "layers.png").exists()
