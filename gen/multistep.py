@@ -55,7 +55,7 @@ def multistep(x, gamma, constants: Constants, steps: int | None = None):
 class _MultiStep(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, gamma, k: Constants, steps: int, saves: bool):
-        order = _order(x)
+        order = order_of(x)
         currents = _rows(x, order)
         spikes = torch.empty(steps, currents.shape[1], dtype=x.dtype, device=x.device)
         scale = _scale(gamma)
@@ -72,7 +72,7 @@ class _MultiStep(torch.autograd.Function):
         if saves:
             ctx.save_for_backward(currents, spikes, gamma)
             ctx.constants, ctx.order = k, order
-        return _unrows(spikes, (steps, *x.shape[1:]), order)
+        return unrows(spikes, (steps, *x.shape[1:]), order)
 
     @staticmethod
     @once_differentiable
@@ -87,7 +87,7 @@ class _MultiStep(torch.autograd.Function):
             membranes, fired, u = [], [None], None
             for t in range(steps):
                 if t:
-                    fired.append(_positive(spikes[t - 1, part]) if k.style is not Reset.SUBTRACT else None)
+                    fired.append(positive(spikes[t - 1, part]) if k.style is not Reset.SUBTRACT else None)
                 u = _membrane(k, u, spikes[t - 1, part], fired[t], currents[min(t, len(currents) - 1), part])
                 membranes.append(u)
             carry = total = None  # carry: dL/dU of the step after, through the membrane
@@ -110,7 +110,7 @@ class _MultiStep(torch.autograd.Function):
             if len(result) < steps:
                 result[0, part] = total
         grad_gamma = (torch.stack(sums).sum() * (k.scale / scale)).reshape(gamma.shape) if sums else None
-        return _unrows(result, (len(result), *grad.shape[1:]), order), grad_gamma, None, None, None
+        return unrows(result, (len(result), *grad.shape[1:]), order), grad_gamma, None, None, None
 
 
 def _membrane(k, u, s, fired, current):
@@ -136,7 +136,8 @@ def _before(k, out, fired):
     return out * k.beta
 
 
-def _positive(s):
+def positive(s):
+    """Return 1 where s > 0, else 0, in the type of s."""
     return torch.gt(s, 0, out=torch.empty_like(s))
 
 
@@ -152,7 +153,7 @@ def _parts(rows):
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def _order(x) -> list[int]:
+def order_of(x) -> list[int]:
     """Return the axes behind the first one as they lie in memory, outermost first (channels may come last)."""
     return sorted(range(1, x.dim()), key=lambda axis: -x.stride(axis))
 
@@ -162,7 +163,7 @@ def _rows(x, order):
     return x.permute(0, *order).flatten(1)
 
 
-def _unrows(rows, shape, order):
+def unrows(rows, shape, order):
     """Return rows (T, M) in the shape and the order of axes that they were made from."""
     back = [0] * len(shape)
     for place, axis in enumerate(order, 1):

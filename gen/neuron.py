@@ -177,17 +177,19 @@ class QBLIF(SpikingNeuron):
     def forward(self, x):
         """Return S of the shape of x: currents (T, N, ...), or (N, ...) in single-step mode.
 
-        Currents of 16 bits are turned into float32 first."""
+        Currents of 16 bits are computed in float32."""
         if self.training:
             self.gamma.data.clamp_(min=GAMMA_MIN)  # .data: the steps before may still need it for their backward pass
         narrow = x.dtype in (torch.float16, torch.bfloat16)
         if self.step_mode == "s":
-            return self.step(x.float() if narrow else x)
+            return self.step(x.float()).to(x.dtype) if narrow else self.step(x)
         self.reset()
         given, steps = (x.repeated, len(x)) if hasattr(x, "repeated") else (x, None)
-        return multistep(given.float() if narrow else given, self.gamma, Constants(
-            self.levels, self.beta, self.alpha, self.input_gain, self.reset_style, self.rounds, self.surrogate,
-            self.gamma_gradient, self.detach_reset, self.gamma_scale(x[0, 0].numel())), steps)
+        constants = Constants(self.levels, self.beta, self.alpha, self.input_gain, self.reset_style, self.rounds,
+                              self.surrogate, self.gamma_gradient, self.detach_reset,
+                              self.gamma_scale(x[0, 0].numel()))
+        s = multistep(given.float() if narrow else given, self.gamma, constants, steps)
+        return s.to(x.dtype) if narrow else s
 
     def extra_repr(self) -> str:
         """Show the constants."""

@@ -20,6 +20,7 @@ from qblif.gen.absorb import absorb, contributions, per_channel
 from qblif.gen.capture import raise_problems
 from qblif.gen.errors import ModelError
 from qblif.gen.graph import Graph, Group, MaxGroup, NeuronGroup, ReadoutGroup
+from qblif.gen.integer_steps import Shifts, integer_steps
 from qblif.gen.network import Reset
 from qblif.gen.neuron import GAMMA_MIN, power_of_two
 from qblif.gen.trace import trace
@@ -185,7 +186,7 @@ class QuantisedNetwork(nn.Module):
 
     def _run(self, x, record):
         with torch.autocast(x.device.type, enabled=False):
-            maps = [self._input(x)]
+            maps = [_channels_last(self._input(x))]
             if self.training:
                 for group in self.graph.groups:
                     if isinstance(group, NeuronGroup):
@@ -253,7 +254,8 @@ class QuantisedNetwork(nn.Module):
         dtype = torch.float32 if bound < EXACT[torch.float32] and _float32_is_exact() else torch.float64
         if bound >= EXACT[torch.float64]:
             raise ModelError(f"{group.name}: sums up to {bound:.3g} are not exact in any floating-point type")
-        total = bias.to(dtype).reshape(-1, 1, 1)
+        # the bias goes into the first convolution, which is one pass over the current less
+        total, bias = None, bias.to(dtype)
         for w, exponent, source in zip(weights, e, self.sources[index], strict=True):
             x = maps[source.ref.map].to(dtype)
             if source.ref.pool != (1, 1) or source.ref.pool_stride != (1, 1):
@@ -261,10 +263,13 @@ class QuantisedNetwork(nn.Module):
             w = w.to(dtype)
             if source.diagonal:
                 part = x * w.reshape(-1, 1, 1)
+            elif bias is not None and exponent == 0:
+                part, bias = _per_step(x, _conv, w, source.branch.stride, source.padding, bias), None
             else:
                 part = _per_step(x, _conv, w, source.branch.stride, source.padding)
-            total = total + part * 2.0**exponent
-        return total, f.to(dtype)
+            part = part * 2.0**exponent if exponent else part
+            total = part if total is None else total + part
+        return total if bias is None else total + bias.reshape(-1, 1, 1), f.to(dtype)
 
     def _growth(self, group) -> float:
         """Return how many currents, at most, a membrane or a logit sums up."""
@@ -282,31 +287,21 @@ class QuantisedNetwork(nn.Module):
     def _neuron(self, group: NeuronGroup, current, f, record):
         """Return the levels (T, N, C, H, W) of a layer, from its currents (T or 1, ...)."""
         n = group.neuron
-        unit = torch.exp2(f).reshape(-1, 1, 1)
-        gamma = n.gamma.detach().to(current.dtype)
-        decay, reset = power_of_two(n.beta), power_of_two(checks.reset_factor(n))
-        v = s = None
-        levels, membranes = [], []
-        for t in range(self.graph.steps):
-            c = current[t if len(current) > 1 else 0]
-            if v is None:
-                v = c
-            elif n.reset_style is Reset.SUBTRACT:
-                drop = (s.detach() if n.detach_reset else s) * unit
-                v = _shift(v - _shift(drop, reset), decay) + c
-            elif n.reset_style is Reset.GATE_MEMBRANE:
-                v = _shift(torch.where(s > 0, _shift(v, reset), v), decay) + c
-            else:
-                a = _shift(v, decay) + c
-                v = torch.where(s > 0, _shift(a, reset), a)
-            s = sg.IntegerBurst.apply(v, unit, gamma, n.levels, n.rounds, n.surrogate)
-            levels.append(s)
-            membranes.append(v)
-        s = torch.stack(levels)
+        shifts = Shifts(n.levels, _exact(n.beta), _exact(checks.reset_factor(n)), n.reset_style, n.rounds, n.surrogate,
+                        n.detach_reset)
+        steps = self.graph.steps
+        s, v = integer_steps(current, torch.exp2(f).reshape(-1, 1, 1), n.gamma.detach(), shifts, steps,
+                             keep=record is not None)
         if record is not None:
-            c = current.expand(self.graph.steps, *current.shape[1:])
-            record[group.name] = {"c": c.long(), "v": torch.stack(membranes).long(), "s": s.long()}
-        return s.to(torch.float32)
+            c = current.expand(steps, *current.shape[1:])
+            record[group.name] = {"c": c.long(), "v": v.long(), "s": s.long()}
+        return s
+
+
+def _exact(factor: float) -> float:
+    """Return a factor, 0 or 2**-k, without the rounding of 1 - 1/tau."""
+    k = power_of_two(factor)
+    return 0.0 if k is None else 2.0**-k
 
 
 def _float32_is_exact() -> bool:
@@ -314,26 +309,25 @@ def _float32_is_exact() -> bool:
     return torch.get_float32_matmul_precision() == "highest"
 
 
-def _shift(x, k: int | None):
-    """Return x >> k, floored, with a straight-through gradient; k = None: 0."""
-    if k is None:
-        return torch.zeros_like(x)
-    return x if k == 0 else sg.floor(x * 2.0**-k)
-
-
 def _per_step(x, function, *args):
     """Apply a function of (N, C, H, W) to (T, N, C, H, W)."""
     return function(x.flatten(0, 1), *args).unflatten(0, x.shape[:2])
+
+
+def _channels_last(x):
+    """Return x (T, N, C, H, W) with the channels innermost in memory: processors compute faster on that."""
+    return _per_step(x, lambda frames: frames.contiguous(memory_format=torch.channels_last))
 
 
 def _sum_pool(x, kernel, stride):
     return F.avg_pool2d(x, kernel, stride, divisor_override=1)
 
 
-def _conv(x, w, stride, padding):
+def _conv(x, w, stride, padding, bias=None):
     if x.device.type == "cpu":
-        return F.conv2d(x, w, stride=stride, padding=padding)
+        return F.conv2d(x, w, bias, stride=stride, padding=padding)
     # convolutions of other devices may use transforms (Winograd, FFT) that are not exact on integers
     size = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(x.shape[2:], w.shape[2:], stride, padding, strict=True)]
     columns = F.unfold(x, w.shape[2:], padding=padding, stride=stride)
-    return (w.flatten(1) @ columns).unflatten(2, size)
+    result = (w.flatten(1) @ columns).unflatten(2, size)
+    return result if bias is None else result + bias.reshape(-1, 1, 1)

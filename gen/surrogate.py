@@ -112,29 +112,6 @@ class Burst(torch.autograd.Function):
         return grad * h, grad_gamma, None, None, None, None, None
 
 
-class IntegerBurst(torch.autograd.Function):
-    """S~ = clip((v + h) >> f, 0, N) on integers held in a floating-point tensor.
-
-    `unit` is 2**f, broadcast over `v`. Backward: dS~/dv = h(gamma v / 2**f) / 2**f; the gradient of gamma comes
-    through the folded weights."""
-
-    @staticmethod
-    def forward(ctx, v, unit, gamma, levels, rounds, surrogate):
-        """Return the levels, integers 0 .. N in the type of `v`."""
-        ctx.save_for_backward(v, unit, gamma)
-        ctx.options = levels, rounds, surrogate
-        # h = 2**(f-1), and 0 where f = 0: an integer either way
-        return torch.floor((v + torch.floor(unit / 2) if rounds else v) / unit).clamp(0, levels)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad):
-        """Return the gradient of v."""
-        v, unit, gamma = ctx.saved_tensors
-        levels, rounds, surrogate = ctx.options
-        return grad * slope(surrogate, gamma * v / unit, gamma, levels, rounds) / unit, None, None, None, None, None
-
-
 class _Fire(torch.autograd.Function):
     @staticmethod
     def forward(ctx, u, threshold, surrogate):
@@ -152,16 +129,6 @@ class _Fire(torch.autograd.Function):
 def fire(u, threshold, surrogate: str):
     """Return 1 where u reaches its threshold (a tensor that broadcasts), else 0, with the surrogate's gradient."""
     return _Fire.apply(u, threshold, surrogate)
-
-
-class _Floor(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        return torch.floor(x)
-
-    @staticmethod
-    def backward(ctx, grad):
-        return grad
 
 
 class _Round(torch.autograd.Function):
@@ -183,11 +150,6 @@ class _ScaleGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         return grad * ctx.factor, None
-
-
-def floor(x):
-    """Floor with a straight-through gradient."""
-    return _Floor.apply(x)
 
 
 def round_(x):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from qblif.gen.surrogate import SURROGATES, Burst, IntegerBurst, floor, round_, scale_gradient, slope
+from qblif.gen.surrogate import SURROGATES, Burst, round_, scale_gradient, slope
 
 U = [-3.0, -0.5, 0.0, 0.2, 0.49, 0.5, 0.75, 1.0, 1.3, 1.49, 1.5, 1.7, 2.0, 4.0]
 GAMMA, LEVELS = 0.5, 3
@@ -92,32 +92,12 @@ def test_thresholds_of_rounding_neurons_lie_half_a_gamma_lower():
     assert ilif.tolist() == [1.0 if 0 <= x <= 2 else 0.0 for x in U]
 
 
-def test_integer_burst_has_levels_and_gradients_of_the_float_burst():
-    gamma, unit = torch.tensor(GAMMA, dtype=torch.float64), torch.tensor(2.0**5, dtype=torch.float64)
-    v = torch.arange(-40.0, 140.0, dtype=torch.float64, requires_grad=True)
-    u = (v.detach() * gamma / unit).requires_grad_()
-    for rounds in (False, True):
-        v.grad = u.grad = None
-        integers = IntegerBurst.apply(v, unit, gamma, LEVELS, rounds, "relsg_et")
-        floats = burst(u, gamma, rounds=rounds)
-        assert torch.equal(integers * gamma, floats)
-        integers.sum().backward()
-        floats.sum().backward()
-        torch.testing.assert_close(v.grad * unit, u.grad)
-
-
-def test_rounding_with_exponent_zero_adds_nothing():
-    v = torch.tensor([0.0, 1.0, 2.0])
-    assert IntegerBurst.apply(v, torch.tensor(1.0), torch.tensor(1.0), 5, True, "relsg_et").tolist() == [0, 1, 2]
-
-
-def test_floor_and_round_pass_gradients_straight_through():
-    for function, expected in ((floor, [-2.0, 0.0, 2.0]), (round_, [-2.0, 0.0, 2.0])):
-        x = torch.tensor([-1.5, 0.5, 2.5], requires_grad=True)
-        y = function(x)
-        assert y.tolist() == expected
-        y.sum().backward()
-        assert x.grad.tolist() == [1.0, 1.0, 1.0]
+def test_rounding_passes_gradients_straight_through():
+    x = torch.tensor([-1.5, 0.5, 2.5], requires_grad=True)
+    y = round_(x)
+    assert y.tolist() == [-2.0, 0.0, 2.0]
+    y.sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_scale_gradient_changes_the_gradient_only():
