@@ -124,7 +124,10 @@ def _named(options: Options) -> Subject:
     except DataMissing as error:
         if options.data is not None:
             raise
-        images, labels = random_images(network, count, seed=options.first), None
+        # One by one: image number i is the same one in every run
+        images = np.concatenate([random_images(network, 1, seed=options.first + i) for i in range(count)],
+                                axis=0 if network.input.static else 1)
+        labels = None
         about = f"{count} images of random integers: integers are compared, accuracy cannot be told"
         print(f"{error}\nSo {network.name} runs on {about}.\n", file=sys.stderr)
     told = {} if card is None else {"float": card.float_accuracy, "quantised": card.quantised_accuracy,

@@ -145,7 +145,7 @@ def _pictures(first: Evaluation, levels: list, gammas: dict, history: list[dict]
              ("The burst function and the surrogate gradients of the training, as figure 4 of the paper; drawn from "
               "the functions that train.")),
             ("paper", pictures.of_the_paper(), "Accuracy and energy against SOPs in the paper.",
-             f"{paper.LABEL}: {paper.TABLE_6_CONDITIONS}.")):
+             f"Table 6, {paper.LABEL}: {paper.TABLE_6_CONDITIONS}.")):
         yield Picture(name, pictures.png(figure), alt, caption)
     if history:
         yield Picture("training", pictures.png(pictures.training(history)), "Loss and accuracy by epoch.",

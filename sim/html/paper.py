@@ -29,7 +29,8 @@ TABLE_6 = (Row(1, 90.50, 3.54e6, 71.20e6, 50.14), Row(2, 93.35, 3.54e6, 99.05e6,
            Row(15, 95.03, 3.54e6, 236.45e6, 62.37), Row(20, 95.58, 3.54e6, 303.79e6, 67.64))
 """ResNet-20 on CIFAR-10, T = 2, 200 epochs; N = 1 is the binary neuron."""
 
-TABLE_6_CONDITIONS = "ResNet-20 of 11.2 M parameters, CIFAR-10, T = 2, 200 epochs, floating-point weights"
+TABLE_6_CONDITIONS = ("ResNet-20 (11.2 M parameters, by our reading), CIFAR-10, T = 2, 200 epochs, weights in floating "
+                      "point")
 
 ACCURACIES = (
     ("CIFAR-10", "ResNet-20", {1: 95.40, 2: 96.21, 4: 96.43}),

@@ -164,7 +164,8 @@ def accuracy_against_work(points: list[dict]):
                       label=f"{point['name']}\n{point['data']}, {height:.2f} %")
             axis.plot(work[1], height, marker=shape, color=colour, ls="", ms=7, mfc="white", mew=1.6)
         least = min(100 * point["accuracy"] for point in points)
-        axis.set_ylim(least - 0.15 * (100 - least) - 0.3, 100.3)
+        room = 100.3 - least
+        axis.set_ylim(least - 0.12 * room, 100 + 0.06 * room)
         axis.set_xscale("log")
         axis.set_xlim(min(min(point["additions"], point["sops"]) for point in points) / 2e6,
                       max(max(point["additions"], point["sops"]) for point in points) * 2 / 1e6)
@@ -207,13 +208,14 @@ def of_the_paper():
 def training(history: list[dict]):
     """Loss and accuracy by epoch, the quantised phase shaded; history: entries of log.jsonl."""
     epochs = np.arange(1, len(history) + 1)
+    mark = {"marker": "o", "ms": 3} if len(history) <= 40 else {}
     begin = next((i for i, entry in enumerate(history) if entry["phase"] == "quantised"), None)
     with _figure(1, 2, 3.0) as (figure, axes):
         loss, accuracy = axes[0]
-        loss.plot(epochs, [entry["loss"] for entry in history], color=BLUE, marker="o", ms=3)
+        loss.plot(epochs, [entry["loss"] for entry in history], color=BLUE, **mark)
         loss.set_ylabel("training loss")
         loss.set_title("loss")
-        accuracy.plot(epochs, [100 * entry["train"] for entry in history], color=BLUE, marker="o", ms=3,
+        accuracy.plot(epochs, [100 * entry["train"] for entry in history], color=BLUE, **mark,
                       label="training images, augmented")
         tested = [(i + 1, 100 * entry["test"]) for i, entry in enumerate(history) if entry.get("test") is not None]
         if tested:

@@ -29,11 +29,12 @@ def field_sum(source, levels, shape, channels=1):
 
 
 def expected(network, index, maps):
-    """SOPs, additions (unary, double) and row additions for the given maps, each a list of (C, H, W) over steps."""
+    """SOPs, those of the input, additions (unary, double) and row additions for the given maps, each a list of (C, H,
+    W) over steps."""
     layer = network.layers[index]
     pooling = isinstance(layer, MaxPool)
     static = not pooling and all(network.map_static(source.map) for source in layer.sources)
-    sops = unary = double = 0
+    sops = of_input = unary = double = 0
     rows = dict.fromkeys(LANES, 0)
     for source in sources(layer):
         alone = source.diagonal or pooling
@@ -42,7 +43,9 @@ def expected(network, index, maps):
             if not pooling:
                 width, channels = (1, layer.shape[0]) if alone else (layer.shape[0], 1)
                 unary += width * field_sum(source, levels, layer.shape, channels)
-                sops += width * field_sum(source, levels, layer.shape, channels) * (network.steps if static else 1)
+                events = width * field_sum(source, levels, layer.shape, channels) * (network.steps if static else 1)
+                sops += events
+                of_input += events if source.map == 0 else 0
                 double += width * field_sum(source, POPCOUNT[levels], layer.shape, channels)
             for lanes in LANES:
                 groups = range(0, layer.shape[0], lanes)
@@ -54,7 +57,7 @@ def expected(network, index, maps):
                 for first, plane in itertools.product(groups, range(8)):
                     mask = (levels[first:first + lanes] >> plane & 1).max(0, keepdims=True)
                     rows[lanes] += field_sum(chunk, mask, layer.shape)
-    return sops, unary, double, rows
+    return sops, of_input, unary, double, rows
 
 
 @pytest.mark.parametrize("seed", range(15))
@@ -67,8 +70,8 @@ def test_counts_equal_a_walk_over_all_outputs_and_taps(seed):
         frames = [x[image]] * network.steps if network.input.static else x[:, image]
         maps = [[reference.pad_input(network, frame) for frame in frames], *(layer.get("levels") for layer in layers)]
         for index, found in enumerate(counts):
-            sops, unary, double, rows = expected(network, index, maps)
-            assert found.sops[image] == sops
+            sops, of_input, unary, double, rows = expected(network, index, maps)
+            assert (found.sops[image], found.input_sops[image]) == (sops, of_input)
             assert {key: values[image] for key, values in found.additions.items()} == \
                 {"unary": unary, "double": double, "shift-add": double}
             assert {lanes: values[image] for lanes, values in found.row_adds.items()} == rows

@@ -4,11 +4,13 @@ continuous integration, and by the long test below on Icarus.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import numpy as np
 import pytest
 
+from qblif.gen import network_file, zoo
 from qblif.gen.training import Recipe
 from qblif.host.errors import ToolMissing
 from qblif.sim import golden, pipeline, subjects
@@ -42,11 +44,11 @@ def cache_folder(tmp_path_factory):
 @pytest.fixture
 def run(cache_folder, monkeypatch, capsys):
     """Run the pipeline on four images with a stand-in for the simulator; return exit code and printed lines."""
-    def run(change=lambda logits, records: None):
+    def run(change=lambda logits, records: None, **options):
         monkeypatch.setenv("QBLIF_CACHE", str(cache_folder))
         monkeypatch.setattr(pipeline, "_verilator", fake_rtl(change))
         monkeypatch.setattr(pipeline, "deploy_plan", lambda plan, path, vectors: path.write_bytes(b""))
-        code = pipeline.run(pipeline.Options(first=5, images=4, recipe=QUICK))
+        code = pipeline.run(pipeline.Options(**{"first": 5, "images": 4, "recipe": QUICK} | options))
         return code, capsys.readouterr().out.splitlines()
 
     return run
@@ -69,6 +71,31 @@ def test_the_table_has_accuracies_mismatches_layers_and_stages(run):
 def test_stages_are_kept_between_runs(run):
     run()
     assert any(re.match(r" *train .*kept from before", line) for line in run()[1])
+
+
+def test_a_network_of_the_zoo_is_run_without_training(run, monkeypatch):
+    monkeypatch.setattr(subjects.digits, "train", lambda *args, **kwargs: pytest.fail("trained"))
+    code, lines = run(network="digits")
+    text = "\n".join(lines)
+    assert code == 0 and lines[-1].startswith("result: images=4 mismatches=0 accuracy=")
+    assert "images 5 to 8 of the test set 'digits'" in text and "golden, by its card" in text
+    assert "quantised PyTorch" not in text and "train" not in text.split("wall time")[1]
+
+
+def test_of_random_images_the_accuracy_is_none_and_a_difference_still_fails(run, tmp_path, monkeypatch):
+    monkeypatch.delenv("QBLIF_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    network = dataclasses.replace(zoo.load("digits"), meta={"data": "mnist"})
+    network_file.save(network, tmp_path / "a.network")
+    code, lines = run(network="a.network")
+    assert code == 0 and lines[-1] == "result: images=4 mismatches=0 accuracy=none cycles=1000"
+    assert "4 images of random integers: integers are compared, accuracy cannot be told" in "\n".join(lines)
+
+    def change(logits, records):
+        logits[1, 2] += 1
+
+    code, lines = run(change, network="a.network")
+    assert code == 1 and "make sim FIRST=6 IMAGES=1 WAVES=waves.vcd NETWORK=a.network" in "\n".join(lines)
 
 
 def test_a_single_wrong_logit_fails_and_is_named(run):

@@ -91,7 +91,7 @@ def test_the_figures_are_those_of_the_run_and_of_the_card(page, trained_once):
 
 def test_the_figures_of_the_paper_are_labelled_and_its_conditions_stated(page):
     assert page.text.count(paper.LABEL) >= 2
-    for words in ("95.58 %", "67.64 µJ", "floating-point weights", "What differs", "What does not fit together",
+    for words in ("95.58 %", "67.64 µJ", "weights in floating point", "What differs", "What does not fit together",
                   "62.37 µJ is printed", "Box-ET is named in the paper without a formula"):
         assert words in page.text
 
