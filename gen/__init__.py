@@ -11,8 +11,8 @@ training: train, Recipe, Data, Trained, evaluate; quantise, QuantisedNetwork; di
 weights from elsewhere: load_weights
 to integers and to a design: fold, Network, save and load (network files), make_plan, Plan
 errors: ModelError, VerifyError, PlanError
-modules: data (data sets, augmentation), models (networks by name), methods (neurons by name), table (prints a network),
-    verify, build
+modules: data (data sets, augmentation), models (networks by name), methods (neurons by name), table (prints a
+    network), verify, build
 
 What needs torch is imported when it is first used, so that reading and planning networks works without it.
 """

@@ -108,7 +108,7 @@ def report(cards: dict[Setting, list[dict]], seeds: int, settings: tuple[str, ..
     data, how = base.data, base.train
     about = (f"Ablation on {data['name']}, {data.get('limit', 'all')} training images, the whole test set; "
              f"{base.model['name']} {base.model.get('channels', '')}, T = {base.T}, {how.epochs} + "
-             f"{how.quantised_epochs} epochs; integer golden model; mean and standard deviation of up to {seeds} seeds. "
+             f"{how.quantised_epochs} epochs; golden model; mean and standard deviation of up to {seeds} seeds. "
              "SOPs and additions are those of what neurons emit; what pixels cost is the same in all rows. The paper's "
              "figures are of CIFAR-10 with ResNet-20: compare the order, not the values.")
     lines = [about, "",

@@ -62,7 +62,8 @@ def finish(run: training.Run, done: training.Finished, command: str, progress=No
         "quantised_accuracy": found.quantised_accuracy, "golden_accuracy": found.golden_accuracy,
         "different": len(found.different), "steps": network.steps, "levels": list(found.levels),
         "weight_bits": network.weight_bits, "parameters": found.parameters,
-        "weight_bytes": -(-weights * network.weight_bits // 8), "sops": found.sops, "additions": found.additions,
+        "weight_bytes": -(-weights * network.weight_bits // 8), "gammas": gen.gammas(done.module),
+        "sops": found.sops, "additions": found.additions,
         "macs": found.macs, "sha256": hashlib.sha256(data).hexdigest(), "file_bytes": len(data), "schema": 1}
     checkpoint.replace(run.folder / EVALUATION, json.dumps(found.to_dict(), indent=1) + "\n")
     checkpoint.replace(run.folder / CARD, json.dumps(card, indent=2) + "\n")

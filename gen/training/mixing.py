@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from qblif.host.errors import InputError
-
 from qblif.gen.data.augment import find
+from qblif.host.errors import InputError
 
 Mix = Callable[[torch.Tensor, torch.Tensor, torch.Generator], tuple[torch.Tensor, torch.Tensor]]
 
