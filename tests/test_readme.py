@@ -83,12 +83,12 @@ def test_the_result_and_the_table_of_the_readme_read_as_the_program_prints_them(
         assert words in printed
 
 
-def test_the_example_of_the_api_page_runs():
+def test_the_examples_of_the_api_page_run():
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
-    done = subprocess.run([sys.executable, "-c", code + "print(network.steps)"], capture_output=True, text=True,
-                          check=False)
-    assert done.stdout == "4\n", done.stderr
+    first, second = re.findall(r"```python\n(.*?)```", text, re.S)
+    shown = f"{first}print(network.steps)\n{second}print(len(gen.neurons(module)))\n"
+    done = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=False)
+    assert done.stdout == "4\n5\n", done.stderr
 
 
 def test_every_name_of_the_api_page_exists():
