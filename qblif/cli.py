@@ -108,14 +108,15 @@ def ablation(args: argparse.Namespace) -> int:
 
 def fold(args: argparse.Namespace) -> int:
     """Turn a trained module, the digits network or your own, into a network of integers."""
+    if args.module == "digits" and args.weights is None:  # said before torch takes its seconds
+        raise Mistake("--weights is missing: what `qblif train` saved. First: qblif train digits, then --weights "
+                      "runs/digits/weights.safetensors")
     import torch
 
     from qblif import gen
     from qblif.gen import digits, network_file, table, user_module
 
     if args.module == "digits":
-        if args.weights is None:
-            raise Mistake("--weights is missing: what `qblif train` saved")
         network = gen.fold(digits.load(args.weights), name="digits")
     else:
         module = user_module.load_module(args.module)
@@ -268,7 +269,7 @@ def sim(args: argparse.Namespace) -> int:
         raise Mistake("without --network it is the digits: --data does not apply, and there are test images 0 to 359")
     return pipeline.run(subjects.Options(
         simulator=args.simulator, first=args.first, images=args.images, steps=args.steps, levels=args.levels,
-        fresh=args.fresh, waves=args.waves, network=args.network, data=args.data))
+        fresh=args.fresh, waves=args.waves, network=args.network, data=args.data, bundles=args.bundles))
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -589,6 +590,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--first", type=_number(0, 1 << 30), default=0, metavar="INDEX",
                      help="the first of them (default: 0)")
     sizes(sub)
+    sub.add_argument("--bundles", type=Path, default=Path("build"), metavar="FOLDER",
+                     help="folder to leave the bundle in, as NAME.qblif (default: build)")
     sub.add_argument("--fresh", action="store_true", help="do every stage again, training too")
     sub.add_argument("--waves", type=Path, metavar="FILE", help="write the first image's waveform to this .vcd")
 

@@ -74,7 +74,7 @@ MISTAKES = {
     "vectors that are none": (["build", "own.network", "--vectors", "own.py"], "own.py is not a .npy file"),
     "weights that are none": (["fold", "digits", "--weights", "own.py", "-o", "x"], "own.py was not written by"),
     "a module with an error": (["fold", "broken.py:f", "-o", "x"], "broken.py cannot be run: SyntaxError"),
-    "digits without weights": (["fold", "digits", "-o", "x"], "--weights is missing"),
+    "digits without weights": (["fold", "digits", "-o", "x"], "First: qblif train digits"),
 }
 
 
