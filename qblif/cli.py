@@ -470,8 +470,9 @@ def parser() -> argparse.ArgumentParser:
 
     def accelerator(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--target", default="sim", metavar="NAME",
-                         help="where to run it: sim (the simulated RTL, the default), pynq (on the board), "
-                              "pynq://HOST, or another transport that is installed")
+                         help="where to run it: sim (the simulated RTL, the default), board (a virtual PYNQ board), "
+                              "pynq (on the board), pynq://HOST[:PORT], serial:PATH[?baud=N] (a ULX3S), or another "
+                              "transport that is installed")
         sub.add_argument("--option", type=option, action="append", default=[], metavar="NAME=VALUE",
                          help="of the target, for instance overlay=FOLDER or clock_mhz=100; may be given again")
         sub.add_argument("--timeout", type=positive("seconds"), default=60.0, metavar="SECONDS",
@@ -675,7 +676,9 @@ def main(argv: list[str] | None = None) -> int:
         extra = EXTRAS.get((error.name or "").split(".")[0])
         if extra is None:
             raise
-        problem = f"`qblif {args.command}` needs {error.name}, which is not installed: pip install 'qblif[{extra}]'"
+        from qblif.host.errors import install
+
+        problem = f"`qblif {args.command}` needs {error.name}, which is not installed; {install(extra)}"
     except (Mistake, OSError) as error:
         problem = str(error)
     except Exception as error:

@@ -91,6 +91,17 @@ def test_every_argument_has_a_help_text():
             assert action.help, f"qblif {name}: {action.option_strings or action.dest} has no help text"
 
 
+@pytest.mark.parametrize("name", ["run", "selftest"])
+def test_the_help_lists_the_targets_that_the_error_lists(capsys, name):
+    from qblif.host.transport import TARGETS
+
+    with pytest.raises(SystemExit):
+        cli.main([name, "--help"])
+    shown = capsys.readouterr().out
+    for target in TARGETS.split(", "):
+        assert target in shown, target
+
+
 @pytest.mark.parametrize("arguments, expected", [
     (["run", "own.qblif", "--timeout", "0"], "0 is not a positive number of seconds"),
     (["run", "own.qblif", "--timeout", "nan"], "nan is not a positive number of seconds"),
@@ -124,5 +135,5 @@ def test_what_is_not_installed_is_named_with_the_extra_that_brings_it():
               "sys.exit(cli.main(['fold', 'own.py:network', '-o', 'x']))")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == cli.MISTAKE
-    assert "needs torch, which is not installed: pip install 'qblif[gen]'" in done.stderr
+    assert "needs torch, which is not installed; in a clone of qblif: pip install '.[gen]'" in done.stderr
     assert "Traceback" not in done.stderr
