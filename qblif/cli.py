@@ -342,7 +342,6 @@ def board(args: argparse.Namespace) -> int:
     """Serve a virtual PYNQ board that runs a bundle, for pynq in another process; on loopback unless told otherwise."""
     from qblif.sim.board import command
 
-    print("building the simulated hardware; the first time it takes about a minute", file=sys.stderr)
     command.serve(args.bundle, args.board, args.overlay, args.host, args.port)
     return DONE
 
@@ -579,8 +578,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--timeout", type=positive("minutes"), metavar="MINUTES",
                      help="most minutes that a stage may take (default: several times what it usually takes)")
     sub.add_argument("-o", "--out", type=Path, metavar="FOLDER",
-                     help="folder to write, replaced as a whole (default: build/bitstream/BOARD, or BOARD-TOOLCHAIN for "
-                          "another tool chain than the board's first)")
+                     help="folder to write, replaced as a whole (default: build/bitstream/BOARD, or BOARD-TOOLCHAIN "
+                          "for another tool chain than the board's first)")
 
     sub = command(sim)
     sub.add_argument("--simulator", choices=("verilator", "icarus"), default="verilator",
@@ -651,8 +650,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--board", choices=("pynq-z1", "pynq-z2", "zcu104", "kv260"),
                      help="which board it is (default: the overlay's, or else pynq-z2)")
     sub.add_argument("--overlay", type=Path, metavar="FOLDER",
-                     help="the overlay that clients load, as `qblif bitstream` leaves it (default: one for the virtual "
-                          "board alone is written beside the bundle)")
+                     help="the overlay that clients load, as `qblif bitstream` leaves it once its tool has made a "
+                          "bitstream: its folder, or that of the build with overlay/ in it (default: one for the "
+                          "virtual board alone is written beside the bundle, to BUNDLE.BOARD/)")
     sub.add_argument("--port", type=_number(0, 65535), default=7967, metavar="NUMBER",
                      help="where to listen (default: 7967, where pynq looks; 0: a free port)")
     sub.add_argument("--host", default="127.0.0.1", metavar="ADDRESS",
