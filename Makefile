@@ -82,7 +82,7 @@ bitstream: $(READY) ## a board's bitstream, with a report; fails if it misses it
 
 # Begun afresh: the folder that setuptools builds in keeps files that have been deleted since
 wheel: $(READY)   ## dist/qblif-*.whl, to be copied to a board (host part: numpy alone)
-	@rm -rf build/lib build/bdist.* dist
+	@rm -rf build/lib build/bdist.* dist/qblif-*.whl
 	@$(VENV)/bin/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
 	@rm -rf build/lib build/bdist.*
 	@ls dist/*.whl

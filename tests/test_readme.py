@@ -65,6 +65,16 @@ def test_the_variables_of_make_sim_reach_the_command():
         assert part in shown
 
 
+def test_the_folder_of_a_bitstream_is_the_commands_choice_unless_it_is_said():
+    assert "--out" not in make("-n", "bitstream", "BOARD=pynq-z2", "TOOLCHAIN=openxc7")
+    assert "--out elsewhere" in make("-n", "bitstream", "OUT=elsewhere")
+
+
+def test_make_wheel_leaves_the_file_that_the_documents_copy_to_a_board():
+    assert re.search(r"pip wheel .*--no-deps.* -w dist \.$", make("-n", "wheel"), re.M)
+    assert "scp dist/qblif-*.whl" in (ROOT / "docs" / "pynq.md").read_text(encoding="utf-8")
+
+
 def test_every_qblif_command_in_the_readme_exists():
     named = set(re.findall(r"`qblif ([a-z]+)", README))
     assert {"train", "fold", "plan", "build", "run", "inspect"} <= named
