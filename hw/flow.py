@@ -64,6 +64,7 @@ def beating(stage: str, text: str, progress: Progress):
 def ended_by_sigterm():
     """Make SIGTERM end this process as Ctrl-C does, so that the programs which it runs end with it; and say so."""
     def leave(number, frame):
+        signal.signal(number, signal.SIG_IGN)  # `timeout` and `make` send it twice; ending the programs takes a moment
         print("\nstopped; nothing was changed, finished stages are kept", file=sys.stderr)
         raise SystemExit(128 + number)
 
