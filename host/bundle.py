@@ -134,7 +134,7 @@ class _Manifest:
         schema = manifest.integer("schema", 1, 1 << 31)
         if schema > SCHEMA:
             raise BundleError(f"{path} has bundle schema {schema}, this package reads up to {SCHEMA}",
-                              hint="a newer version of qblif made it: pip install --upgrade qblif")
+                              hint="a newer version of qblif made it: upgrade this one (git pull, pip install .)")
         version = manifest.integer("abi", 1, 1 << 31)
         if version != abi.ABI_VERSION:
             raise BundleError(f"{path} is for ABI version {version}, this package has {abi.ABI_VERSION}",

@@ -25,6 +25,11 @@ from __future__ import annotations
 from . import abi
 
 
+def install(extra: str) -> str:
+    """Return the command that brings an extra of this package, which is not on PyPI: out of a clone of it."""
+    return f"in a clone of qblif: pip install '.[{extra}]'"
+
+
 class QblifError(Exception):
     """Base of all errors of this package.
 

@@ -77,7 +77,8 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, overlay: str 
     Timeout."""
     if pynq is None:
         raise ToolMissing(f"the target {target!r} needs pynq: {_missing}",
-                          hint="a board with a PYNQ image has it; elsewhere: pip install pynq")
+                          hint="a PYNQ image has it; from afar pynq://HOST, without a board --target board"
+                          if target == "pynq" else "PYNQ_REMOTE=1 pip install pynq (Python 3.10 to 3.12)")
     with contextlib.ExitStack() as undo:
         if device is None:
             with _explained(f"connect to {target}"):
@@ -263,7 +264,8 @@ def _remote_device(host: str, port: int, rpc_timeout: float) -> Any:
         from pynq.pl_server.remote_device import RemoteDevice
     except ImportError as error:
         raise ToolMissing(f"pynq {pynq.__version__} cannot reach boards from afar: {error}",
-                          hint="pip install 'pynq>=3.1', or work on the board itself with target \"pynq\"") from error
+                          hint="PYNQ_REMOTE=1 pip install 'pynq>=3.1' (Python 3.10 to 3.12), or work on the board "
+                          "itself with target \"pynq\"") from error
 
     class SafeDevice(RemoteDevice):
         def get_arch(self):  # the first call that RemoteDevice makes
@@ -448,7 +450,8 @@ def _explained(doing: str) -> Iterator[None]:
         if "ermission" in what:
             hint = "only root may reach the hardware: use the board's Jupyter, or sudo -i"
         elif name == "UNAVAILABLE":
-            hint = "check host and port, and that PYNQ.remote's server runs there"
+            hint = (f"is PYNQ.remote's server running there (port {PORT} if not given)? For trying without a board: "
+                    "qblif board BUNDLE")
         raise TransportError(f"could not {doing}: {what}", hint=hint) from error
 
 

@@ -534,7 +534,10 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, response_time
     baud = BAUD
     for option in filter(None, options.split("&")):
         key, _, value = option.partition("=")
-        if key != "baud" or not value.isascii() or not value.isdigit() or not int(value):
+        if key == "baud" and not (value.isascii() and value.isdigit() and int(value)):
+            raise UnknownTarget(f"baud is {value!r} in target {target!r}, a whole number above 0 is needed",
+                                hint=f"for instance serial:{path}?baud={BAUD}")
+        if key != "baud":
             raise UnknownTarget(f"option {option!r} in target {target!r} is not known; there is baud=N",
                                 hint=f"for instance serial:{path}?baud={BAUD}")
         baud = int(value)

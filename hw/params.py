@@ -63,7 +63,8 @@ class CoreParams:
         def power(n):
             return isinstance(n, int) and n > 0 and n & (n - 1) == 0
 
-        check("lanes", power(self.lanes) and 4 <= self.lanes <= 256, "a power of two, 4 to 256")
+        check("lanes", power(self.lanes) and 4 <= self.lanes <= 256,
+              "a power of two, 4 to 256: 4, 8, 16, 32, 64, 128 or 256")
         check("word_bits", power(self.word_bits) and self.word_bits >= max(32, self.lanes)
               and self.word_bits <= 512, "a power of two, at least 32 and at least `lanes`, at most 512")
         check("neuron_lanes", power(self.neuron_lanes) and self.neuron_lanes <= self.lanes,

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from amaranth.back import rtlil
 
-from qblif.host.errors import ToolMissing
+from qblif.host.errors import ToolMissing, install
 
 MULTIPLIERS = frozenset({"$mul", "$div", "$mod", "$divfloor", "$modfloor", "$pow", "$macc", "$macc_v2"})
 """Word-level cells that multiply or divide. Constant operands count too: they would be adders in disguise."""
@@ -171,7 +171,7 @@ def _yosys() -> tuple[list[str], str]:
     found = shutil.which(wanted or "yosys")
     if not found:
         raise ToolMissing("no Yosys that synthesises is installed",
-                          hint="pip install 'qblif[synth]', or set YOSYS to a Yosys 0.57 or newer")
+                          hint=f"{install('synth')}; or set YOSYS to a Yosys 0.57 or newer")
     return [found], subprocess.run([found, "-V"], capture_output=True, text=True, check=False).stdout.strip()
 
 

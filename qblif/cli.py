@@ -108,14 +108,15 @@ def ablation(args: argparse.Namespace) -> int:
 
 def fold(args: argparse.Namespace) -> int:
     """Turn a trained module, the digits network or your own, into a network of integers."""
+    if args.module == "digits" and args.weights is None:  # said before torch takes its seconds
+        raise Mistake("--weights is missing: what `qblif train` saved. First: qblif train digits, then --weights "
+                      "runs/digits/weights.safetensors")
     import torch
 
     from qblif import gen
     from qblif.gen import digits, network_file, table, user_module
 
     if args.module == "digits":
-        if args.weights is None:
-            raise Mistake("--weights is missing: what `qblif train` saved")
         network = gen.fold(digits.load(args.weights), name="digits")
     else:
         module = user_module.load_module(args.module)
@@ -229,7 +230,9 @@ def bitstream(args: argparse.Namespace) -> int:
     from qblif.sim.console import Stages
 
     board, toolchain = boards.find(args.board, args.toolchain)
-    out = args.out or Path("build") / "bitstream" / board.name
+    # A folder of its own for each tool chain: results are hours of work
+    own = board.name if toolchain == board.toolchains[0] else f"{board.name}-{toolchain}"
+    out = args.out or Path("build") / "bitstream" / own
     network = None if args.network is None else zoo.resolve(args.network)
     try:
         with ended_by_sigterm(), Stages() as progress:
@@ -268,7 +271,7 @@ def sim(args: argparse.Namespace) -> int:
         raise Mistake("without --network it is the digits: --data does not apply, and there are test images 0 to 359")
     return pipeline.run(subjects.Options(
         simulator=args.simulator, first=args.first, images=args.images, steps=args.steps, levels=args.levels,
-        fresh=args.fresh, waves=args.waves, network=args.network, data=args.data))
+        fresh=args.fresh, waves=args.waves, network=args.network, data=args.data, bundles=args.bundles))
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -339,7 +342,6 @@ def board(args: argparse.Namespace) -> int:
     """Serve a virtual PYNQ board that runs a bundle, for pynq in another process; on loopback unless told otherwise."""
     from qblif.sim.board import command
 
-    print("building the simulated hardware; the first time it takes about a minute", file=sys.stderr)
     command.serve(args.bundle, args.board, args.overlay, args.host, args.port)
     return DONE
 
@@ -469,8 +471,9 @@ def parser() -> argparse.ArgumentParser:
 
     def accelerator(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--target", default="sim", metavar="NAME",
-                         help="where to run it: sim (the simulated RTL, the default), pynq (on the board), "
-                              "pynq://HOST, or another transport that is installed")
+                         help="where to run it: sim (the simulated RTL, the default), board (a virtual PYNQ board), "
+                              "pynq (on the board), pynq://HOST[:PORT], serial:PATH[?baud=N] (a ULX3S), or another "
+                              "transport that is installed")
         sub.add_argument("--option", type=option, action="append", default=[], metavar="NAME=VALUE",
                          help="of the target, for instance overlay=FOLDER or clock_mhz=100; may be given again")
         sub.add_argument("--timeout", type=positive("seconds"), default=60.0, metavar="SECONDS",
@@ -575,7 +578,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--timeout", type=positive("minutes"), metavar="MINUTES",
                      help="most minutes that a stage may take (default: several times what it usually takes)")
     sub.add_argument("-o", "--out", type=Path, metavar="FOLDER",
-                     help="folder to write, replaced as a whole (default: build/bitstream/BOARD)")
+                     help="folder to write, replaced as a whole (default: build/bitstream/BOARD, or BOARD-TOOLCHAIN "
+                          "for another tool chain than the board's first)")
 
     sub = command(sim)
     sub.add_argument("--simulator", choices=("verilator", "icarus"), default="verilator",
@@ -589,6 +593,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--first", type=_number(0, 1 << 30), default=0, metavar="INDEX",
                      help="the first of them (default: 0)")
     sizes(sub)
+    sub.add_argument("--bundles", type=Path, default=Path("build"), metavar="FOLDER",
+                     help="folder to leave the bundle in, as NAME.qblif (default: build)")
     sub.add_argument("--fresh", action="store_true", help="do every stage again, training too")
     sub.add_argument("--waves", type=Path, metavar="FILE", help="write the first image's waveform to this .vcd")
 
@@ -644,8 +650,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--board", choices=("pynq-z1", "pynq-z2", "zcu104", "kv260"),
                      help="which board it is (default: the overlay's, or else pynq-z2)")
     sub.add_argument("--overlay", type=Path, metavar="FOLDER",
-                     help="the overlay that clients load, as `qblif bitstream` leaves it (default: one for the virtual "
-                          "board alone is written beside the bundle)")
+                     help="the overlay that clients load, as `qblif bitstream` leaves it once its tool has made a "
+                          "bitstream: its folder, or that of the build with overlay/ in it (default: one for the "
+                          "virtual board alone is written beside the bundle, to BUNDLE.BOARD/)")
     sub.add_argument("--port", type=_number(0, 65535), default=7967, metavar="NUMBER",
                      help="where to listen (default: 7967, where pynq looks; 0: a free port)")
     sub.add_argument("--host", default="127.0.0.1", metavar="ADDRESS",
@@ -672,7 +679,9 @@ def main(argv: list[str] | None = None) -> int:
         extra = EXTRAS.get((error.name or "").split(".")[0])
         if extra is None:
             raise
-        problem = f"`qblif {args.command}` needs {error.name}, which is not installed: pip install 'qblif[{extra}]'"
+        from qblif.host.errors import install
+
+        problem = f"`qblif {args.command}` needs {error.name}, which is not installed; {install(extra)}"
     except (Mistake, OSError) as error:
         problem = str(error)
     except Exception as error:

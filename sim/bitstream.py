@@ -22,8 +22,9 @@ import numpy as np
 
 import qblif
 from qblif.gen import network_file
+from qblif.gen.errors import NetworkFileError
 from qblif.gen.plan import Plan, make_plan
-from qblif.host import abi
+from qblif.host import abi, overlays
 from qblif.host.bundle import Bundle
 from qblif.host.errors import BundleError
 from qblif.hw import boards, emit
@@ -34,7 +35,7 @@ from . import cache
 from .deploy import deploy_plan
 
 MANIFEST = "manifest.json"
-FORMAT = "qblif bitstream"
+FORMAT = overlays.BUILT
 SCHEMA = 1
 
 
@@ -151,7 +152,11 @@ def _network(path: Path, design: DesignParams | None, lanes: int | None, impleme
             return _Network(name, DesignParams.from_dict(bundle.design), bundle.program, bundle)
         found = network_file.loads(bundle.network)
     else:
-        found = network_file.load(path)
+        try:
+            found = network_file.load(path)
+        except NetworkFileError as error:
+            raise NetworkFileError(f"{path} is neither a bundle (qblif build) nor a network file (qblif fold, qblif "
+                                   f"train): {error}") from error
     design = design or implementation.default_design(*([lanes] if lanes else []))
     plan = make_plan(found, design=design)
     return _Network(name, plan.design, plan.program, plan)

@@ -8,6 +8,8 @@ What takes long is kept under the hash of its inputs (sim/stages.py); the golden
 from __future__ import annotations
 
 import dataclasses
+import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -84,6 +86,9 @@ def _run(options: Options) -> int:
         what, mismatch = verdict.first
         print(f"{what}: {mismatch}\nwaveform of an image: make sim FIRST={given.first + mismatch.image} IMAGES=1 "
               f"WAVES=waves.vcd {given.again}\n")
+    if options.bundles is not None:
+        bundle = _leave(built.folder / BUNDLE, options.bundles, network.name)
+        print(f"bundle    {bundle}  (for make bitstream NETWORK=..., qblif selftest ...)\n")
     print(report.result)
     return 1 if verdict.mismatches else 0
 
@@ -144,6 +149,12 @@ def _compare_levels(verdict: Verdict, plan: Plan, images: np.ndarray, traces: di
     expected = golden.run(plan.network, images, record=True)
     verdict.levels(f"RTL: all integers of {numbered(first, len(expected.logits))}", expected.records,
                    [vars(record) for record in decode(plan, traces)])
+
+
+def _leave(bundle: Path, folder: Path, name: str) -> Path:
+    """Copy a bundle to where people find it, named after its network; raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copyfile(bundle, folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.qblif"))
 
 
 def _write_waves(plan: Plan, image: np.ndarray, path: Path) -> None:

@@ -92,7 +92,8 @@ class Report:
         cycles = self.cycles
         mean = float(cycles.mean())
         rows = [("cycles per image", f"{mean:,.0f} (least {cycles.min():,}, most {cycles.max():,})"),
-                (f"  at a hypothetical {CLOCK / 1e6:.0f} MHz", f"{1e6 * mean / CLOCK:.0f} us per image; no board yet")]
+                (f"  at a hypothetical {CLOCK / 1e6:.0f} MHz",
+                 f"{1e6 * mean / CLOCK:.0f} us per image; simulated, not measured on a board")]
         if self.core is not None:
             total = self.core.cluster_cycles
             row_adds = sum(int(counts.row_adds[self.lanes].sum()) for counts in self.counts)

@@ -47,7 +47,8 @@ class Options:
     network: a name of the zoo or a file; None: the digits network, trained here. data: of a network's file that does
     not say it; simulator: "verilator" or "icarus"; first, images: which of the test images, None: as many as take a
     minute or two; steps: T and levels: N of the digits network; fresh: do every stage again; waves: VCD file to write
-    for the first of these images, or None; recipe: how to train the digits network
+    for the first of these images, or None; recipe: how to train the digits network; bundles: folder to leave the
+    bundle in, named after its network, None: nowhere
     """
 
     simulator: str = "verilator"
@@ -60,6 +61,7 @@ class Options:
     recipe: Recipe = DIGITS
     network: str | None = None
     data: str | None = None
+    bundles: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

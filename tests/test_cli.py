@@ -74,7 +74,7 @@ MISTAKES = {
     "vectors that are none": (["build", "own.network", "--vectors", "own.py"], "own.py is not a .npy file"),
     "weights that are none": (["fold", "digits", "--weights", "own.py", "-o", "x"], "own.py was not written by"),
     "a module with an error": (["fold", "broken.py:f", "-o", "x"], "broken.py cannot be run: SyntaxError"),
-    "digits without weights": (["fold", "digits", "-o", "x"], "--weights is missing"),
+    "digits without weights": (["fold", "digits", "-o", "x"], "First: qblif train digits"),
 }
 
 
@@ -89,6 +89,17 @@ def test_every_argument_has_a_help_text():
     for name, sub in commands.choices.items():
         for action in sub._actions:
             assert action.help, f"qblif {name}: {action.option_strings or action.dest} has no help text"
+
+
+@pytest.mark.parametrize("name", ["run", "selftest"])
+def test_the_help_lists_the_targets_that_the_error_lists(capsys, name):
+    from qblif.host.transport import TARGETS
+
+    with pytest.raises(SystemExit):
+        cli.main([name, "--help"])
+    shown = capsys.readouterr().out
+    for target in TARGETS.split(", "):
+        assert target in shown, target
 
 
 @pytest.mark.parametrize("arguments, expected", [
@@ -124,5 +135,5 @@ def test_what_is_not_installed_is_named_with_the_extra_that_brings_it():
               "sys.exit(cli.main(['fold', 'own.py:network', '-o', 'x']))")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == cli.MISTAKE
-    assert "needs torch, which is not installed: pip install 'qblif[gen]'" in done.stderr
+    assert "needs torch, which is not installed; in a clone of qblif: pip install '.[gen]'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -48,7 +48,7 @@ def test_every_link_to_a_file_or_heading_resolves(document):
 def test_make_help_lists_every_target_and_is_the_default():
     listed = make()
     assert listed == make("help")
-    for target in ("sim", "test", "test-all", "lint", "clean", "help"):
+    for target in ("sim", "test", "test-all", "lint", "clean", "help", "wheel", "bitstream"):
         assert re.search(rf"^  make {target} ", listed, re.M), f"make help does not list {target}"
 
 
@@ -63,6 +63,16 @@ def test_the_variables_of_make_sim_reach_the_command():
     shown = make("-n", "sim", "SIM=icarus", "IMAGES=2", "T=4", "N=5", "FRESH=1", "WAVES=w.vcd")
     for part in ("--simulator icarus", "--images 2", "--steps 4", "--levels 5", "--fresh", "--waves w.vcd"):
         assert part in shown
+
+
+def test_the_folder_of_a_bitstream_is_the_commands_choice_unless_it_is_said():
+    assert "--out" not in make("-n", "bitstream", "BOARD=pynq-z2", "TOOLCHAIN=openxc7")
+    assert "--out elsewhere" in make("-n", "bitstream", "OUT=elsewhere")
+
+
+def test_make_wheel_leaves_the_file_that_the_documents_copy_to_a_board():
+    assert re.search(r"pip wheel .*--no-deps.* -w dist \.$", make("-n", "wheel"), re.M)
+    assert "scp dist/qblif-*.whl" in (ROOT / "docs" / "pynq.md").read_text(encoding="utf-8")
 
 
 def test_every_qblif_command_in_the_readme_exists():

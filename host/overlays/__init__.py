@@ -24,6 +24,9 @@ from ..errors import OverlayError, OverlayNotFound, PartMismatch
 MANIFEST = "manifest.json"
 FORMAT = "qblif-overlay"
 SCHEMA = 1
+BUILT = "qblif bitstream"
+"""Format of the manifest.json that `qblif bitstream` leaves in a build's folder, above the overlay's own."""
+
 VARIABLE = "QBLIF_OVERLAYS"
 """Environment variable: folders of overlays to search first, separated as in PATH."""
 
@@ -86,6 +89,13 @@ class Overlay:
 
     @classmethod
     def _parsed(cls, file: Path, values: Any) -> Overlay:
+        if isinstance(values, dict) and values.get("format") == BUILT:
+            folder, board = file.parent, values.get("board")
+            if board in BOARDS:
+                raise OverlayError(f"{folder} is a project folder for {board}, and no bitstream has been made in it "
+                                   f"yet", hint=f"its README.txt says how; then its overlay is {folder / 'overlay'}")
+            raise OverlayError(f"{folder} holds a bitstream for {str(board)[:80]!r}, which takes no overlay",
+                               hint=f"overlays are made for {', '.join(BOARDS)}: make bitstream BOARD=...")
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise OverlayError(f"{file} does not say \"format\": \"{FORMAT}\"", hint=_HINT)
         if values.get("schema") != SCHEMA:

@@ -14,8 +14,10 @@ from amaranth.lib.wiring import In, Out
 from qblif.host.program import read_header
 
 from .. import ecp5, emit
-from ..ecp5_pll import Pll, solve
+from ..ecp5_pll import ClockError, Pll, solve
+from ..flow import beating
 from ..params import CoreParams, DesignParams
+from ..uart import SMALLEST_DIVISOR, divisor
 from . import Board, Built, Options, sources
 
 OSCILLATOR_HZ = 25_000_000
@@ -128,6 +130,26 @@ class Ulx3s(wiring.Component):
         return m
 
 
+def _pll(board: Board, wanted_hz: int) -> Pll:
+    """Return the PLL for a clock; raises ClockError where it, or the serial link's bit rate, cannot be made."""
+    from ..uart_top import BAUD
+
+    default = f"leave the clock out for the board's default, {board.clock_hz / 1e6:g} MHz"
+    try:
+        pll = solve(OSCILLATOR_HZ, wanted_hz)
+    except ClockError as error:
+        raise ClockError(f"{board.title}: {error.message}",
+                         hint=f"{error.hint}; or {default}" if error.hint else default) from error
+    try:
+        divisor(round(pll.output_hz), BAUD)
+    except ValueError as error:
+        fits = max(SMALLEST_DIVISOR, round(pll.output_hz / BAUD)) * BAUD / 1e6
+        raise ClockError(f"{board.title}: the {BAUD / 1e6:g} Mbaud of its serial link cannot be made from a clock of "
+                         f"{float(pll.output_hz) / 1e6:g} MHz to 2 % in {SMALLEST_DIVISOR} cycles per bit or more",
+                         hint=f"write CLOCK={fits:g} (--clock {fits:g}), or {default}") from error
+    return pll
+
+
 def versions(toolchain: str) -> dict[str, str]:
     """Return the tools that `build` would run and their versions; raises ToolMissing."""
     return ecp5.versions()
@@ -136,17 +158,18 @@ def versions(toolchain: str) -> dict[str, str]:
 def build(board: Board, design: DesignParams, folder: Path, toolchain: str, options: Options) -> Built:
     """Build the bitstream into `folder`, with its report, logs, SystemVerilog and constraints.
 
-    Raises ClockError where the PLL cannot make the clock, ToolMissing, and BuildError as ecp5.build."""
+    Raises ClockError where PLL or serial link cannot be had at the clock, ToolMissing, and BuildError as ecp5.build."""
     from ..uart_top import UartTop
 
-    pll = solve(OSCILLATOR_HZ, options.clock_hz)
+    pll = _pll(board, options.clock_hz)
     clock_hz = round(pll.output_hz)
     image = b"" if options.baked is None else options.baked.tobytes()
     digest = hashlib.sha256(b"".join((repr((design, pll)).encode(), emit.tool_versions().encode(), image, *sources())))
 
     def elaborate(where: Path) -> None:
-        options.progress("elaboration", 0.0, "Amaranth to SystemVerilog")
-        (where / "top.sv").write_text(emit.emit(Ulx3s(UartTop(design, clock_hz, baked=options.baked), pll), board.name))
+        with beating("elaboration", "Amaranth to SystemVerilog", options.progress):
+            top = Ulx3s(UartTop(design, clock_hz, baked=options.baked), pll)
+            (where / "top.sv").write_text(emit.emit(top, board.name))
 
     text = (options.keep("ulx3s-text", digest.hexdigest()[:32], elaborate) / "top.sv").read_text()
     request = ecp5.Design(board.name, text, board.name, constraints(), board.part, DEVICE, float(pll.output_hz))

@@ -24,7 +24,7 @@ from qblif.host.program import read_header
 
 from ..dma_top import DmaTop
 from ..emit import emit
-from ..flow import BuildError, run
+from ..flow import BuildError, beating, run
 from ..params import DesignParams
 from . import BOARDS, Board, Built, Options
 from .block import wrapper
@@ -138,7 +138,8 @@ To make the bitstream, in this folder:
 It needs: {chain.get}.
 It leaves result/qblif.bit and reports of timing and utilisation, and fails where the clock is not met.
 
-Then, where qblif is installed (result/ can be copied back from another machine):
+Then, with the Python that has qblif, for instance .venv/bin/python of its clone (result/ can be copied back from
+another machine):
 
     python -m qblif.hw.boards.xilinx .
 
@@ -195,14 +196,18 @@ def build(board: Board, design: DesignParams, folder: Path, toolchain: str, opti
     is, and `Built.bit` None. Raises ValueError for a clock or a design that cannot be, BuildError where the tool fails,
     takes too long, or leaves another result than was asked for."""
     chain, asked_mhz = TOOLCHAINS[toolchain], options.clock_hz / 1e6
-    clock_mhz = PROCESSORS[board.family].clock(asked_mhz)[2]
+    try:
+        clock_mhz = PROCESSORS[board.family].clock(asked_mhz)[2]
+    except ValueError as error:
+        raise ValueError(f"{board.title}: {error}; leave it out for the board's default, {board.clock_hz / 1e6:g} MHz, "
+                         "which is what to begin with: whether the design meets a clock, the tool tells") from error
     if any(core.trace for core in design.cores):
         raise ValueError("the design has trace ports, which are for simulation; build it without")
     timeout = options.timeout or TIMEOUT
     program_hash = 0 if options.baked is None else read_header(options.baked).program_hash
-    options.progress("elaboration", 0.0, "Amaranth to Verilog")
-    dma = DmaTop(design, ADDRESS_BITS[board.family], baked=options.baked)
-    files = project(board, dma, toolchain, clock_mhz, program_hash, timeout=timeout)
+    with beating("elaboration", "Amaranth to Verilog: a minute or two", options.progress):
+        dma = DmaTop(design, ADDRESS_BITS[board.family], baked=options.baked)
+        files = project(board, dma, toolchain, clock_mhz, program_hash, timeout=timeout)
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
@@ -222,7 +227,7 @@ def build(board: Board, design: DesignParams, folder: Path, toolchain: str, opti
             f"get it        {chain.get}\n"
             f"run there     {' '.join(chain.command)}\n"
             f"              which makes result/qblif.bit, with reports of timing and utilisation\n"
-            f"then          python -m qblif.hw.boards.xilinx .\n"
+            f"then          {sys.executable} -m qblif.hw.boards.xilinx .\n"
             f"              which checks it and makes overlay/ with qblif.bit, qblif.hwh and manifest.json"),
             {"missing": chain.missing})
     try:
@@ -242,7 +247,7 @@ def finish(folder: str | Path) -> tuple[overlays.Overlay, dict[str, float | str]
 
     Checked: the project's files are as they were written; the bitstream is for the board's part; the clock is met.
     Raises OverlayError, or BitfileError and HwhError where a file is damaged."""
-    folder = Path(folder)
+    folder = Path(folder).resolve()  # so that messages name it, not "."
     try:
         values = json.loads((folder / PROJECT).read_text(encoding="utf-8"))
         board, toolchain, listed = BOARDS[values["board"]], values["toolchain"], dict(values["files"])

@@ -29,11 +29,12 @@ def prepare(path: Path, kind: str | None, overlay: Path | None) -> tuple[overlay
     one is written beside the bundle. Raises BundleError, OverlayError, PartMismatch, BuildMismatch, ToolMissing,
     OSError."""
     bundle = Bundle.load(path)
-    if overlay is None:
+    found = None if overlay is None else overlays.Overlay.load(overlay)
+    print("building the simulated hardware; the first time it takes about a minute", file=sys.stderr)
+    if found is None:
         kind = kind or "pynq-z2"
         found, designs = make_overlay(bundle, path.with_suffix(f".{kind}"), kind)
         return found, Board(kind, designs, CYCLES)
-    found = overlays.Overlay.load(overlay)
     kind = kind or found.board
     found.verify(kind)
     if found.build_hash != bundle.build_hash:
@@ -62,7 +63,13 @@ def usage(overlay: overlays.Overlay, board: Board, server: Server, bundle: Path)
     """Return what a person has to type to use a served board."""
     lines = [f"a virtual {board.kind.pynq_name} listens on {server.address}; Ctrl-C stops it",
              "",
-             "in Python with pynq 4.0 or 3.1, on this machine:",
+             f"its overlay is in {overlay.folder}",
+             "",
+             "with pynq 3.1 or 4.0 (PYNQ_REMOTE=1 pip install pynq, Python 3.10 to 3.12), on this machine:",
+             "",
+             f"    qblif selftest {bundle} --target pynq://{server.address} --option overlay={overlay.folder}",
+             "",
+             "or in Python:",
              "",
              "    from qblif import host",
              f'    accelerator = host.open("{bundle}", target="pynq://{server.address}", overlay="{overlay.folder}")',

@@ -32,6 +32,15 @@ def test_what_was_written_is_read_back_from_the_folder_the_bit_and_the_folder_of
     overlay.verify("pynq-z1")  # the same chip, and no pins of the board are used
 
 
+@pytest.mark.parametrize(("board", "says"), [
+    ("pynq-z2", r"is a project folder for pynq-z2, and no bitstream has been made in it yet\n.*README.txt.*overlay"),
+    ("ulx3s", r"holds a bitstream for 'ulx3s', which takes no overlay\n.*overlays are made for pynq-z1")])
+def test_the_folder_of_a_build_without_an_overlay_is_told_from_an_overlay(tmp_path, board, says):
+    (tmp_path / "manifest.json").write_text(json.dumps({"format": overlays.BUILT, "board": board}))
+    with pytest.raises(OverlayError, match=says):
+        overlays.Overlay.load(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["qblif.bit", "qblif.hwh"])
 def test_files_that_were_altered_or_are_missing_are_noticed(make, name):
     overlay = make()

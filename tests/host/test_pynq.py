@@ -289,8 +289,10 @@ def test_a_device_of_ones_own_takes_the_target_pynq(made):
 def test_where_pynq_is_missing_it_is_said_how_to_get_it(made, monkeypatch):
     monkeypatch.setattr(target, "pynq", None)
     monkeypatch.setattr(target, "_missing", ImportError("No module named 'pynq'"), raising=False)
-    with pytest.raises(ToolMissing, match="needs pynq: No module named 'pynq'\n.*pip install pynq"):
+    with pytest.raises(ToolMissing, match="needs pynq: No module named 'pynq'\n.*PYNQ image.*pynq://HOST.*board"):
         made.open()
+    with pytest.raises(ToolMissing, match="needs pynq: .*\n.*PYNQ_REMOTE=1 pip install pynq .Python 3.10 to 3.12"):
+        made.open("pynq://192.168.2.99")
 
 
 def test_a_machine_without_a_board_says_what_to_do(made):
@@ -470,7 +472,8 @@ def test_the_connection_to_a_remote_board_is_closed_with_the_accelerator_and_whe
 
 
 @pytest.mark.parametrize("raised, kind, words", [
-    (Rpc("UNAVAILABLE"), TransportError, "could not read register 0x0: UNAVAILABLE: no route"),
+    (Rpc("UNAVAILABLE"), TransportError,
+     r"could not read register 0x0: UNAVAILABLE: no route\n.*port 7967 if not given\)\? .*: qblif board BUNDLE"),
     (Rpc("DEADLINE_EXCEEDED"), Timeout, "the board did not answer in time"),
     (RuntimeError("bus error"), TransportError, "RuntimeError: bus error"),
     (OSError("gone"), TransportError, "OSError: gone"),

@@ -305,8 +305,10 @@ def test_targets_that_name_no_port_or_no_option_say_what_there_is():
         with pytest.raises(UnknownTarget, match="serial:PATH") as caught:
             open_port(target)
         assert "serial ports found" in str(caught.value)
-    for option in ("baud=fast", "baud=0", "parity=odd"):
-        with pytest.raises(UnknownTarget, match="there is baud=N"):
+    for option, says in (("baud=fast", "baud is 'fast' .* a whole number above 0 is needed"),
+                         ("baud=0", "baud is '0' .* a whole number above 0 is needed"),
+                         ("parity=odd", "there is baud=N")):
+        with pytest.raises(UnknownTarget, match=says):
             open_port(f"serial:/dev/ttyUSB0?{option}")
     for options in ({"attempts": 0}, {"response_timeout": 0.0}):
         with pytest.raises(ValueError, match="attempts is"):

@@ -53,8 +53,13 @@ def test_an_opened_bundle_can_be_opened_too(bundle, points, module):
 @pytest.mark.parametrize("target", ["pynqq", "", "simulator", None, 3])
 def test_an_unknown_target_is_refused_with_those_that_exist(bundle, points, target):
     points(board="some_transport:open_transport")
-    with pytest.raises(UnknownTarget, match="there are: board, pynq, serial, sim"):
+    with pytest.raises(UnknownTarget, match="there are: sim, board, pynq, pynq://HOST.*serial:PATH"):
         qblif.open(bundle, target)
+
+
+def test_a_bit_rate_given_as_an_option_is_told_its_place(bundle, points):
+    with pytest.raises(UnknownTarget, match=r"\n.*the bit rate is part of the target: serial:/dev/ttyUSB0\?baud="):
+        qblif.open(bundle, "serial:/dev/ttyUSB0", baud=115200)
 
 
 def test_a_transport_of_this_package_is_found_without_metadata(bundle, points, module, monkeypatch):
@@ -65,7 +70,7 @@ def test_a_transport_of_this_package_is_found_without_metadata(bundle, points, m
 
 def test_a_known_target_that_is_not_installed_says_what_installs_it(bundle, points, monkeypatch):
     monkeypatch.setitem(sys.modules, "qblif.sim.transport", None)
-    with pytest.raises(ToolMissing, match=r"'sim' is not installed.*\n.*pip install 'qblif\[sim\]'"):
+    with pytest.raises(ToolMissing, match=r"'sim' is not installed.*\n.*in a clone of qblif: pip install '\.\[sim\]'"):
         qblif.open(bundle)
     points(board="no_such_module:open_transport")
     with pytest.raises(ToolMissing, match="'board' is not installed"):

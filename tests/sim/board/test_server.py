@@ -1,6 +1,7 @@
 """PYNQ.remote's services: what they answer, what they refuse, and where they listen. A plain gRPC client asks."""
 
 import contextlib
+import re
 import time
 
 import grpc
@@ -197,10 +198,14 @@ def test_the_command_says_what_to_type_and_warns_about_other_addresses(tmp_path,
     assert "virtual Pynq-Z2 listens on 127.0.0.1:" in told.out and 'target="pynq://127.0.0.1:' in told.out
     assert "warning" not in told.err
     folder = tmp_path / "tiny.pynq-z2"
+    assert f"its overlay is in {folder}\n" in told.out
+    assert re.search(rf"qblif selftest {path} --target pynq://127.0.0.1:\d+ --option overlay={folder}\n", told.out)
     assert cli.main(["board", str(path), "--overlay", str(folder), "--host", "0.0.0.0", "--port", "0"]) == 0
     assert "can be reached by others" in capsys.readouterr().err
     assert cli.main(["board", str(path), "--overlay", str(folder), "--board", "kv260", "--port", "0"]) == 2
     assert "nothing was programmed" in capsys.readouterr().err
+    assert cli.main(["board", str(tmp_path / "none.qblif")]) == 2
+    assert "building" not in capsys.readouterr().err  # a wrong path is said before anything is built
     other = tiny.other_build().path
     assert cli.main(["board", str(other), "--overlay", str(folder), "--port", "0"]) == 2
     assert "is not the hardware" in capsys.readouterr().err
