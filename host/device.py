@@ -47,7 +47,6 @@ class Device:
         self._bundle = bundle
         self._timeout = timeout
         self._clean = False
-        self._check_identity()
         self.reset()
 
     # Jobs ---------------------------------------------------------------------------------------------------
@@ -67,6 +66,8 @@ class Device:
                                    "give a larger `timeout` if the network needs longer")
             try:
                 self.reset()
+            except BuildMismatch as other:  # explains it: the board was programmed by somebody else
+                raise other from reason
             except QblifError as failed:  # the next job tries again
                 if isinstance(reason, QblifError):
                     reason.followed_by("nor could the accelerator be reset", failed)
@@ -77,8 +78,12 @@ class Device:
         return self._checked(logits, len(frames)), cycles
 
     def reset(self):
-        """Reset everything, the counters too, and load the program, unless the hardware has it built in."""
+        """Reset everything, the counters too, and load the program, unless the hardware has it built in.
+
+        Before anything is reset, identity, ABI version and build are checked: since the last time somebody may have
+        programmed the board with something else."""
         self._clean = False
+        self._check_identity()
         self.write("CONTROL", registers.RESET)
         self._await_idle()
         wanted = self._bundle.program_hash

@@ -39,8 +39,9 @@ _VANISHED = 0.2
 _WITH_ADDRESS = (abi.Error.READ_SLAVE, abi.Error.READ_DECODE, abi.Error.WRITE_SLAVE, abi.Error.WRITE_DECODE)
 _LONGEST_WATCH = (1 << 32) - 1
 
-_kept: list = []
-"""Buffers that a board may still write to: nothing may free them, the garbage collector included."""
+_kept: dict[object, list] = {}
+"""Transport's own key -> buffers that its board may still write to: nothing may free them, the garbage collector
+included, which takes a transport that somebody drops without closing it, in mid-job or while the memory bus hangs."""
 
 
 class Buffer(Protocol):
@@ -99,6 +100,7 @@ class JobTransport:
         self._targets: list[Buffer | None] = [None, None]
         self._written: dict[str, int] = {}
         self._active = True  # until a stop has shown otherwise
+        self._key = object()
         self._tag = random.getrandbits(32)
         caps = self._read("CAPS")
         self._reach = 1 << registers.fields(abi.CAPS_FIELDS, caps)["address_bits"]
@@ -174,8 +176,7 @@ class JobTransport:
         try:
             self.stop()
         except QblifError as error:
-            buffers = [buffer for buffer in (*self._sources, *self._targets) if buffer is not None]
-            _kept.extend(buffers)
+            buffers = self._keep()
             if buffers:
                 warnings.warn(f"{len(buffers)} buffer(s) stay allocated, since the board may still write to them: "
                               f"{error.message}", RuntimeWarning, stacklevel=2)
@@ -200,7 +201,7 @@ class JobTransport:
                                    "it off and on",
                               snapshot=registers.snapshot(self.read))
             time.sleep(0.001)
-        self._active = False
+        self._idle()
 
     def memory_test(self) -> int:
         """Write patterns to the shared buffers, read them back through memory, and return the number of bytes.
@@ -260,6 +261,16 @@ class JobTransport:
         if buffer is not None:
             buffer.free()
 
+    def _keep(self) -> list[Buffer]:
+        """Hold on to the buffers until no transfer can be under way, and return them."""
+        _kept[self._key] = [buffer for buffer in (*self._sources, *self._targets) if buffer is not None]
+        return _kept[self._key]
+
+    def _idle(self) -> None:
+        """Note that the board was seen without a transfer under way."""
+        self._active = False
+        _kept.pop(self._key, None)
+
     def _watch(self, timeout: float) -> None:
         """Set WATCHDOG to half of a time-out, where the clock is known, so that the board's verdict comes before ours.
 
@@ -292,6 +303,7 @@ class JobTransport:
                 self._write(name, value)
                 self._written[name] = value
         self._active = True
+        self._keep()
         self._write("JOB_CONTROL", START)
 
     def _wait(self, frames: int, timeout: float, report: Callable[[int], None] | None) -> None:
@@ -319,7 +331,7 @@ class JobTransport:
                 raise TransportError("the job is gone: the board neither works on it nor says that it ended",
                                      hint="the board was reset or programmed by another program: close that one")
             time.sleep(min(_LONGEST_PAUSE, (now - began) / 8))
-        self._active = False
+        self._idle()
         if frames:
             self.jobs.wait_seconds += time.monotonic() - began
         self._account(frames)

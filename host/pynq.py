@@ -28,6 +28,7 @@ from .errors import (
     BuildMismatch,
     ClockError,
     OutOfBoardMemory,
+    OverlayError,
     QblifError,
     Timeout,
     ToolMissing,
@@ -92,13 +93,9 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, overlay: str 
             _set_deadlines(device, rpc_timeout)
         board = board_of(device)
         chosen = _overlay(bundle, board, overlay)
-        if clock_mhz is not None and not (isinstance(clock_mhz, (int, float))
-                                          and 0 < clock_mhz <= chosen.clock_mhz * (1 + CLOCK_TOLERANCE)):
-            raise ClockError(f"a clock of {clock_mhz} MHz was asked for; {chosen.bit} was built for up to "
-                             f"{chosen.clock_mhz:g} MHz", hint="give a number above 0 and up to that as clock_mhz, or "
-                             "leave it out for the fastest")
+        _check_clock(chosen, clock_mhz)
         description = _program(chosen, device, download)
-        clock = set_clock_up_to(device, chosen.clock_mhz) if clock_mhz is None else set_clock(device, clock_mhz)
+        clock = _set_clock(device, chosen, clock_mhz)
         with _explained("reach the accelerator's registers"):
             mmio = pynq.MMIO(description["phys_addr"], description["addr_range"], device=device)
         bus = PynqBus(mmio, device)
@@ -186,6 +183,21 @@ def board_of(device: Any) -> str | None:
             names.insert(0, Path(_BOARD_NAME).read_text().strip("\0\n "))
         names.append(os.environ.get("BOARD", ""))
     return next(filter(None, map(overlays.board_named, names)), None)
+
+
+def _check_clock(chosen: overlays.Overlay, clock_mhz: float | None) -> None:
+    """Raise ClockError unless a clock that was asked for, None: the fastest, is one that an overlay was built for."""
+    if clock_mhz is not None and not (isinstance(clock_mhz, (int, float))
+                                      and 0 < clock_mhz <= chosen.clock_mhz * (1 + CLOCK_TOLERANCE)):
+        raise ClockError(f"a clock of {clock_mhz} MHz was asked for; {chosen.bit} was built for up to "
+                         f"{chosen.clock_mhz:g} MHz", hint="give a number above 0 and up to that as clock_mhz, or "
+                         "leave it out for the fastest")
+
+
+def _set_clock(device: Any, chosen: overlays.Overlay, clock_mhz: float | None) -> Clock:
+    """Set clock 0 to what was asked for, None: the fastest that board and overlay can do; return what is read back."""
+    _check_clock(chosen, clock_mhz)
+    return set_clock_up_to(device, chosen.clock_mhz) if clock_mhz is None else set_clock(device, clock_mhz)
 
 
 def set_clock(device: Any, mhz: float) -> Clock:
@@ -295,16 +307,33 @@ def _set_deadlines(device: Any, seconds: float) -> None:
 
 def _overlay(bundle: Bundle, board: str | None, given: str | os.PathLike | None) -> overlays.Overlay:
     """Return the overlay to load, once its files, part and build are known to be right."""
-    where = overlays.folders(bundle.path)
     if given is None:
-        chosen = overlays.find(board, bundle.build_hash, where)
+        chosen = overlays.find(board, bundle.build_hash, overlays.folders(bundle.path))
     else:
         chosen = overlays.Overlay.load(given)
-        if chosen.build_hash != bundle.build_hash:
-            raise BuildMismatch(f"the overlay {chosen} is not the hardware of {bundle.path}, which is build "
-                                f"{bundle.build_hash:016x}", hint=fitting(board, bundle.build_hash, where))
-    chosen.verify(board)
+    _check_overlay(chosen, bundle, board)
     return chosen
+
+
+def _check_overlay(chosen: overlays.Overlay, bundle: Bundle, board: str | None) -> None:
+    """Raise BuildMismatch, OverlayError or PartMismatch unless an overlay is right for a bundle and a board."""
+    if chosen.build_hash != bundle.build_hash:
+        raise BuildMismatch(f"the overlay {chosen} is not the hardware of {bundle.path}, which is build "
+                            f"{bundle.build_hash:016x}",
+                            hint=fitting(board, bundle.build_hash, overlays.folders(bundle.path)))
+    chosen.verify(board)
+
+
+def _in_place(device: Any) -> overlays.Overlay | None:
+    """Return the overlay that pynq loaded; None, with a warning, where nothing describes it."""
+    bit = str(getattr(device, "bitfile_name", None) or "the overlay in place")
+    try:
+        return overlays.Overlay.load(bit)
+    except OverlayError as error:
+        warnings.warn(f"whether clock and part are right for {bit} is not known, and the "
+                      f"clock is not limited: {error.message}; copy the overlay's whole folder", RuntimeWarning,
+                      stacklevel=3)
+        return None
 
 
 def fitting(board: str | None, build_hash: int, where: list[Path]) -> str:
@@ -465,18 +494,23 @@ class QblifDriver(DefaultIP):
 
     def open(self, bundle: str | os.PathLike | Bundle, *, timeout: float = 60.0, clock_mhz: float | None = None,
              rpc_timeout: float = 5.0) -> Accelerator:
-        """Return an accelerator that runs `bundle` on this overlay. clock_mhz: None leaves the clock as it is.
-
-        Raises what `qblif.open` raises; part and clock limits are not known here and not checked."""
+        """Return an accelerator that runs `bundle` on this overlay, which is checked, and its clock set, as by
+        `qblif.open`, going by the manifest beside its .bit. Where there is none, a warning says so, and the clock is
+        left as it is unless `clock_mhz` gives one. Raises what `qblif.open` raises."""
         if not isinstance(bundle, Bundle):
             bundle = Bundle.load(bundle)
         device, mmio = self.device, self.mmio
         _set_deadlines(device, rpc_timeout)
+        board, chosen = board_of(device), _in_place(device)
+        if chosen is not None:
+            _check_overlay(chosen, bundle, board)
+            clock = _set_clock(device, chosen, clock_mhz)
+        else:
+            clock = read_clock(device) if clock_mhz is None else set_clock(device, clock_mhz)
         with _explained("reach the accelerator's registers"):
             bus = PynqBus(pynq.MMIO(mmio.base_addr, mmio.length, device=device), device)
-        clock = read_clock(device) if clock_mhz is None else set_clock(device, clock_mhz)
         resident.note(device, resident.Resident(str(getattr(device, "bitfile_name", "")), mmio.base_addr, mmio.length,
                                                 f"{_build(bus):016x}"))
-        about = {"board": board_of(device) or "unknown", "pynq": pynq.__version__,
-                 "memory ports": _widen_ports(device)}
+        about = {"board": board or "unknown", "pynq": pynq.__version__, "memory ports": _widen_ports(device),
+                 "overlay": str(chosen or "without a manifest: part and limit of the clock are not known")}
         return Accelerator(bundle, JobTransport(bus, clock, about), timeout)

@@ -1,7 +1,9 @@
 """Jobs: what is computed, in which order registers and memory are touched, and how a board comes back."""
 
+import gc
 import itertools
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -33,7 +35,7 @@ def clock(monkeypatch):
     clock = FakeTime()
     for module in (jobs, device):
         monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(jobs, "_kept", [])
+    monkeypatch.setattr(jobs, "_kept", {})
     return clock
 
 
@@ -255,7 +257,43 @@ def test_while_the_memory_bus_hangs_no_buffer_is_freed_and_no_reset_sent(fakes, 
     alive = list(board.alive)
     with pytest.warns(RuntimeWarning, match="buffer.s. stay allocated"):
         acc.close()
-    assert board.alive == alive == jobs._kept and board.closed == 1
+    (kept,) = jobs._kept.values()
+    assert board.alive == alive == kept and board.closed == 1
+
+
+def weakly(board):
+    """Return weak references to the buffers that are in use, the board's own references to them gone."""
+    refs = [weakref.ref(buffer) for buffer in board.alive]
+    board.buffers.clear()
+    return refs
+
+
+@pytest.mark.parametrize("dropped", ["after the time-out", "in mid-job"])
+def test_buffers_outlive_an_accelerator_that_is_dropped_while_the_board_may_write_to_them(fakes, opened, dropped):
+    acc, board = opened("stuck")
+    if dropped == "in mid-job":  # whatever ends it there, nothing else was done yet
+        acc._transport._wait = acc._transport.stop = lambda *_: None
+        acc._transport.infer(fakes.bundle.input_layout.pack(images(4)), fakes.bundle.classes, 1)
+        del acc._transport._wait, acc._transport.stop
+    else:
+        with pytest.raises(Timeout):
+            acc.run_batch(images(4))
+    refs = weakly(board)
+    del acc
+    gc.collect()
+    assert board.busy and len(refs) >= 2 and None not in [ref() for ref in refs]
+
+
+def test_buffers_of_a_board_that_is_idle_go_with_their_accelerator(fakes, opened):
+    acc, board = opened("stuck")
+    with pytest.raises(Timeout):
+        acc.run_batch(images(4))
+    board.fault = None  # the bus moves again
+    acc.run_batch(images(4))
+    refs = weakly(board)
+    del acc
+    gc.collect()
+    assert jobs._kept == {} and [ref() for ref in refs] == [None] * len(refs)
 
 
 def test_a_memory_bus_that_comes_back_makes_the_board_usable_again(fakes, opened):

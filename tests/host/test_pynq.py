@@ -161,7 +161,7 @@ def made(fakes, monkeypatch, tmp_path):
     class Overlay:
         def __init__(self, path, download=True, device=made.device):
             assert device is made.device
-            self.bitfile_name = path
+            self.bitfile_name = device.bitfile_name = path
             self.qblif_0 = target.QblifDriver()
             self.qblif_0.device, self.qblif_0.mmio = device, MMIO(BASE, 0x10000, device)
             self.qblif_0.register_map = "RegisterMap"
@@ -331,9 +331,7 @@ def test_the_job_of_a_killed_process_is_stopped_before_the_board_is_programmed(m
 
 def test_a_job_on_an_overlay_that_pynq_loaded_is_stopped_too(made, fakes):
     overlay = made.overlay("z2")
-    driver = target.QblifDriver()
-    driver.device, driver.mmio = made.device, made.pynq.MMIO(BASE, 0x10000, made.device)
-    driver.open(fakes.bundle)
+    made.pynq.Overlay(str(overlay.bit)).qblif_0.open(fakes.bundle)
     made.board._start()
     made.board.fault = "hang"
     made.open(overlay=overlay.folder)
@@ -513,14 +511,52 @@ def test_mistakes_of_programming_are_not_hidden(made):
 # --- pynq's own way -------------------------------------------------------------------------------------------
 
 def test_the_driver_opens_a_network_on_the_overlay_that_is_loaded(made, fakes):
-    driver = target.QblifDriver()
+    overlay = made.overlay("z2")
+    driver = made.pynq.Overlay(str(overlay.bit)).qblif_0
     assert driver.bindto == [hwh.VLNV]
-    driver.device, driver.mmio = made.device, made.pynq.MMIO(BASE, 0x10000, made.device)
     with driver.open(fakes.bundle.path, timeout=30) as acc:
-        assert acc.self_test() == 4 and str(acc.stats().clock) == "50 MHz (read back)"
-    with driver.open(fakes.bundle, clock_mhz=100) as acc:
-        assert str(acc.stats().clock) == "100 MHz (set and read back)"
+        assert acc.self_test() == 4 and str(acc.stats().clock) == "100 MHz (set and read back)"
+        assert acc._transport.about["overlay"] == str(overlay)
+    with driver.open(fakes.bundle, clock_mhz=50) as acc:
+        assert str(acc.stats().clock) == "50 MHz (set and read back)"
     assert made.board.alive == []
+
+
+def test_the_driver_makes_a_clock_slower_that_somebody_left_too_fast_and_refuses_one(made, fakes):
+    driver = made.pynq.Overlay(str(made.overlay("z2").bit)).qblif_0
+    made.pynq.Clocks.divisor = 4  # 250 MHz
+    with driver.open(fakes.bundle) as acc:
+        assert acc.stats().clock.hz == 100e6
+    with pytest.raises(ClockError, match="a clock of 250 MHz was asked for; .* was built for up to 100 MHz"):
+        driver.open(fakes.bundle, clock_mhz=250)
+    assert made.pynq.Clocks.fclk0_mhz == 100
+
+
+def test_the_driver_refuses_an_overlay_of_another_build_part_or_content(made, fakes, monkeypatch):
+    right, other = made.overlay("right"), made.overlay("other", build=7)
+    monkeypatch.setenv(overlays.VARIABLE, str(right.folder.parent))
+    with pytest.raises(BuildMismatch) as caught:
+        made.pynq.Overlay(str(other.bit)).qblif_0.open(fakes.bundle)
+    assert f"the overlay that fits is {right}" in str(caught.value)
+    with pytest.raises(PartMismatch, match="this board, pynq-z2, has xc7z020"):
+        made.pynq.Overlay(str(made.overlay("zu", "zcu104").bit)).qblif_0.open(fakes.bundle)
+    driver = made.pynq.Overlay(str(right.bit)).qblif_0
+    right.hwh.write_text("<EDKSYSTEM/>")
+    with pytest.raises(OverlayError, match="qblif.hwh was altered"):
+        driver.open(fakes.bundle)
+    assert "read" not in made.events and not any(event.startswith("clock") for event in made.events)
+
+
+@pytest.mark.parametrize("mhz, shown", [(None, "50 MHz (read back)"), (100, "100 MHz (set and read back)")])
+def test_the_driver_warns_where_no_manifest_tells_the_limit_of_the_clock(made, fakes, mhz, shown):
+    overlay = made.overlay("z2")
+    (overlay.folder / overlays.MANIFEST).unlink()
+    driver = made.pynq.Overlay(str(overlay.bit)).qblif_0
+    with pytest.warns(RuntimeWarning, match="part are right for .*qblif.bit is not known, .* manifest.json cannot"):
+        acc = driver.open(fakes.bundle, clock_mhz=mhz)
+    with acc:
+        assert acc.self_test() == 4 and str(acc.stats().clock) == shown
+        assert acc._transport.about["overlay"].startswith("without a manifest")
 
 
 # --- the notebook ---------------------------------------------------------------------------------------------

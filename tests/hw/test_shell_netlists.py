@@ -165,8 +165,9 @@ LUTS = [f"LUT{inputs}" for inputs in range(1, 7)]
 
 @pytest.mark.long
 @pytest.mark.parametrize(("family", "sources", "design", "core"), [
-    ("xc7", ps7_sources, REAL, None), ("xc7", block_sources, SMALL, StandIn), ("xcup", block_sources, SMALL, StandIn),
-], ids=["xc7-ps7-16-lanes", "xc7-block-stand-in", "xcup-block-stand-in"])
+    ("xc7", ps7_sources, REAL, None), ("xc7", block_sources, REAL, None), ("xcup", block_sources, REAL, None),
+    ("xc7", block_sources, SMALL, StandIn), ("xcup", block_sources, SMALL, StandIn),
+], ids=["xc7-ps7-16-lanes", "xc7-block-16-lanes", "xcup-block-16-lanes", "xc7-block-stand-in", "xcup-block-stand-in"])
 def test_a_shell_synthesises_for_its_family_without_a_multiplier(tmp_path, capsys, family, sources, design, core):
     top = sources(tmp_path, design, core)
     direct = "-noiopad -noclkbuf" if top == "qblif_block" else "-noiopad"

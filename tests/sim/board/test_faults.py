@@ -180,6 +180,39 @@ def test_a_reset_by_another_program_in_mid_job(board):
            QUICK, DeviceError, abi.Error.ABORTED)
 
 
+def test_another_bitstream_that_is_programmed_in_mid_job(board):
+    class Programming(BoardBus):
+        """Programs something else behind the host's back, 5 accesses after a job began."""
+
+        left = 0
+
+        def read(self, offset):
+            Programming.left -= 1
+            if Programming.left == 0:
+                board.program(b"something else")
+            return super().read(offset)
+
+        def write(self, offset, value):
+            if board.logic is None:
+                written.append(offset)
+            super().write(offset, value)
+
+    written = []
+    with Accelerator(tiny.bundle(), JobTransport(Programming(board)), TIMEOUT) as accelerator:
+        assert right(accelerator)
+        board.inject(Fault(first=1, data_wait=20_000, **READS))  # the job is still running by then
+        Programming.left = 5
+        with attempt(board.seconds) as made:
+            right(accelerator)
+        with pytest.raises(BuildMismatch, match="there is no qblif accelerator here"):
+            right(accelerator)
+        assert board.cut_off and set(written) == {OFFSETS["JOB_CONTROL"]}  # aborted, but not reset nor loaded
+        board.program(tiny.PAYLOAD)
+        assert right(accelerator)
+    record("another bitstream is programmed in mid-job", "an unknown one, behind the host's back", made, QUICK,
+           BuildMismatch, after="right, after the right bitstream was programmed")
+
+
 class Killed(BaseException):
     """Stands for the end of the process: nothing cleans up after it."""
 
