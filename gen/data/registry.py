@@ -40,7 +40,7 @@ class About:
 
 DATASETS = {about.name: about for about in (
     About("digits", "handwritten digits of scikit-learn, 1437 and 360, values 0 to 16", 10, (1, 8, 8),
-          "It comes with scikit-learn: pip install 'qblif[sim]'", "part of the package scikit-learn", (),
+          "It comes with scikit-learn, which the extra `sim` brings", "part of the package scikit-learn", (),
           digits.digits),
     About("mnist", "handwritten digits, 60,000 and 10,000", 10, (1, 28, 28),
           "People get MNIST's four files *-ubyte.gz from http://yann.lecun.com/exdb/mnist or its mirrors "

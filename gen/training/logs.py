@@ -6,6 +6,8 @@ import json
 import sys
 from pathlib import Path
 
+from qblif.host.errors import install
+
 from . import checkpoint
 
 
@@ -22,7 +24,7 @@ class Log:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            self.say("TensorBoard's files are not written: pip install 'qblif[tensorboard]'; log.jsonl has the same")
+            self.say(f"TensorBoard's files are not written: {install('tensorboard')}; log.jsonl has the same")
         else:
             self.board = SummaryWriter(folder / "tensorboard", purge_step=len(history), flush_secs=60)
             # purge_step hides what lay behind the checkpoint of an interrupted run
