@@ -377,7 +377,7 @@ def _stop_jobs(device: Any, state: str | None) -> None:
 
     Where it does not stop the board is programmed all the same: that is what mends a bus that hangs. Where nothing
     answers, or hardware without jobs, there is nothing to stop."""
-    known = resident.find(device) if state in (None, "operating") else None
+    known = resident.find(device, _last_programmed(device)) if state in (None, "operating") else None
     if known is None:
         return
     try:
@@ -391,6 +391,18 @@ def _stop_jobs(device: Any, state: str | None) -> None:
         warnings.warn(f"before programming, the job of an earlier process could not be stopped: {error.message}; "
                       "if the memory bus still hangs afterwards, switch the board off and on", RuntimeWarning,
                       stacklevel=2)
+
+
+def _last_programmed(device: Any) -> str | None:
+    """Return the path of the .bit that pynq programmed last on this board; None where it does not say."""
+    if not _is_local(device):
+        return None  # it forgets that for boards from afar
+    with contextlib.suppress(Exception):  # the module is pynq's own affair
+        from pynq.pl_server import global_state
+
+        if global_state.global_state_file_exists():
+            return str(global_state.load_global_state().bitfile_name)
+    return None
 
 
 def _upload(device: Any, loaded: Any) -> str:

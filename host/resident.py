@@ -29,15 +29,14 @@ class Resident:
     build: str
 
 
-def find(device: Any) -> Resident | None:
+def find(device: Any, last: str | None = None) -> Resident | None:
     """Return what the note of a device (a `pynq.Device`) tells; None where there is none, or it is about what has been
-    replaced since, as far as pynq knows."""
+    replaced since. last: path of the .bit that pynq programmed last, None where that is not known."""
     try:
         values = json.loads(_read(device))
         noted = Resident(str(values["bit"]), int(values["address"]), int(values["size"]), str(values["build"]))
     except Exception:  # no note, or none of ours: nothing is known
         return None
-    last = _pynq_knows(device)
     return noted if last is None or os.path.realpath(last) == os.path.realpath(noted.bit) else None
 
 
@@ -55,18 +54,6 @@ def _read(device: Any) -> str:
     if not _is_remote(device):
         return Path(NOTE).read_text(encoding="utf-8")
     return bytes(device.read_file(NOTE)).decode() if device.exists_file(NOTE).exists else ""
-
-
-def _pynq_knows(device: Any) -> str | None:
-    """Return the path of the .bit that pynq programmed last on this board; None where it does not say."""
-    if _is_remote(device):
-        return None  # it forgets that for boards from afar
-    with contextlib.suppress(Exception):  # the module is pynq's own affair
-        from pynq.pl_server import global_state
-
-        if global_state.global_state_file_exists():
-            return str(global_state.load_global_state().bitfile_name)
-    return None
 
 
 def _is_remote(device: Any) -> bool:

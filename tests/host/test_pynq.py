@@ -358,7 +358,7 @@ def test_no_register_is_read_of_logic_that_is_not_known_to_be_ours(made, monkeyp
         state.write_text("unknown\n")
         monkeypatch.setattr(target, "_FPGA_STATE", str(state))
     elif why == "another bitstream":
-        monkeypatch.setattr(resident, "_pynq_knows", lambda device: "/home/xilinx/base.bit")
+        monkeypatch.setattr(target, "_last_programmed", lambda device: "/home/xilinx/base.bit")
     elif why == "no note":
         note.unlink()
     elif why == "half a note":
