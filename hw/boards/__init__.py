@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from qblif.host import abi, program
+from qblif import host
 from qblif.host.errors import QblifError
 
 if TYPE_CHECKING:
@@ -103,10 +103,10 @@ DEFAULT = "ulx3s"
 
 
 def sources() -> list[bytes]:
-    """Return the texts that the hardware is made from."""
+    """Return names and texts of the files that the hardware is made from."""
     folder = Path(__file__).parent.parent
     files = [*sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts),
-             Path(abi.__file__), Path(program.__file__)]
+             *sorted(Path(host.__file__).parent.rglob("*.py"))]  # registers, framing, .hwh: hardware imports it
     return [part for path in files for part in (path.name.encode(), path.read_bytes())]
 
 
