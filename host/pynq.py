@@ -29,6 +29,7 @@ from .errors import (
     ClockError,
     OutOfBoardMemory,
     OverlayError,
+    PartMismatch,
     QblifError,
     Timeout,
     ToolMissing,
@@ -309,17 +310,24 @@ def _overlay(bundle: Bundle, board: str | None, given: str | os.PathLike | None)
         chosen = overlays.find(board, bundle.build_hash, overlays.folders(bundle.path))
     else:
         chosen = overlays.Overlay.load(given)
-    _check_overlay(chosen, bundle, board)
+    _check_overlay(chosen, bundle, board, "nothing was programmed; ")
     return chosen
 
 
-def _check_overlay(chosen: overlays.Overlay, bundle: Bundle, board: str | None) -> None:
-    """Raise BuildMismatch, OverlayError or PartMismatch unless an overlay is right for a bundle and a board."""
+def _check_overlay(chosen: overlays.Overlay, bundle: Bundle, board: str | None, done: str = "") -> None:
+    """Raise BuildMismatch, OverlayError or PartMismatch unless an overlay is right for a bundle and a board.
+
+    done: what a hint begins with where the part is another one."""
+    where = overlays.folders(bundle.path)
     if chosen.build_hash != bundle.build_hash:
         raise BuildMismatch(f"the overlay {chosen} is not the hardware of {bundle.path}, which is build "
-                            f"{bundle.build_hash:016x}",
-                            hint=fitting(board, bundle.build_hash, overlays.folders(bundle.path)))
-    chosen.verify(board)
+                            f"{bundle.build_hash:016x}", hint=fitting(board, bundle.build_hash, where))
+    try:
+        chosen.verify(board)
+    except PartMismatch as error:
+        if board is not None and not chosen.fits(board):
+            error.hint = done + fitting(board, bundle.build_hash, where)
+        raise
 
 
 def _in_place(device: Any) -> overlays.Overlay | None:

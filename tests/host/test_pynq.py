@@ -247,6 +247,20 @@ def test_a_damaged_overlay_and_one_for_another_chip_are_refused_before_programmi
     assert made.events == []
 
 
+def test_an_overlay_for_another_chip_is_refused_with_the_one_that_fits(made, monkeypatch):
+    other = made.overlay("zu", "zcu104")
+    with pytest.raises(PartMismatch, match="hint: nothing was programmed; no overlay for pynq-z2 "):
+        made.open(overlay=other.folder)
+    right = made.overlay("right")
+    monkeypatch.setenv(overlays.VARIABLE, str(right.folder.parent))
+    with pytest.raises(PartMismatch) as caught:
+        made.open(overlay=other.folder)
+    assert f"hint: nothing was programmed; the overlay that fits is {right}" in str(caught.value)
+    with pytest.raises(PartMismatch) as caught:
+        made.pynq.Overlay(str(other.bit)).qblif_0.open(made.bundle)
+    assert f"hint: the overlay that fits is {right}" in str(caught.value)
+
+
 def test_a_board_that_kept_another_bitstream_is_noticed(made):
     overlay = made.overlay("z2")
     made.board.accelerator.overrides["BUILD_LO"] = 5
