@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import re
 import warnings
@@ -29,6 +30,7 @@ from .errors import (
     ClockError,
     OutOfBoardMemory,
     OverlayError,
+    PartMismatch,
     QblifError,
     Timeout,
     ToolMissing,
@@ -50,6 +52,10 @@ PORT = 7967
 """Where PYNQ.remote's server listens."""
 
 CLOCK_TOLERANCE = 0.01
+"""How far a clock may be from what was asked for, as a part of it."""
+
+CLOCK_EXCESS = 0.001
+"""How far it may be beyond what the overlay was built for: as much as clock generators are off by rounding."""
 
 _AFI = tuple(0xF800_8000 + 0x1000 * port + channel for port in range(4) for channel in (0x00, 0x14))
 """Zynq-7000: control registers of the HP ports' read and write channels [UG585, AXI_HP interface]; bit 0: 32-bit."""
@@ -188,7 +194,7 @@ def board_of(device: Any) -> str | None:
 def _check_clock(chosen: overlays.Overlay, clock_mhz: float | None) -> None:
     """Raise ClockError unless a clock that was asked for, None: the fastest, is one that an overlay was built for."""
     if clock_mhz is not None and not (isinstance(clock_mhz, (int, float))
-                                      and 0 < clock_mhz <= chosen.clock_mhz * (1 + CLOCK_TOLERANCE)):
+                                      and 0 < clock_mhz <= chosen.clock_mhz * (1 + CLOCK_EXCESS)):
         raise ClockError(f"a clock of {clock_mhz} MHz was asked for; {chosen.bit} was built for up to "
                          f"{chosen.clock_mhz:g} MHz", hint="give a number above 0 and up to that as clock_mhz, or "
                          "leave it out for the fastest")
@@ -197,17 +203,20 @@ def _check_clock(chosen: overlays.Overlay, clock_mhz: float | None) -> None:
 def _set_clock(device: Any, chosen: overlays.Overlay, clock_mhz: float | None) -> Clock:
     """Set clock 0 to what was asked for, None: the fastest that board and overlay can do; return what is read back."""
     _check_clock(chosen, clock_mhz)
-    return set_clock_up_to(device, chosen.clock_mhz) if clock_mhz is None else set_clock(device, clock_mhz)
+    if clock_mhz is None:
+        return set_clock_up_to(device, chosen.clock_mhz)
+    return set_clock(device, clock_mhz, chosen.clock_mhz)
 
 
-def set_clock(device: Any, mhz: float) -> Clock:
+def set_clock(device: Any, mhz: float, limit_mhz: float = math.inf) -> Clock:
     """Set clock 0 of the programmable logic and return what is read back.
 
-    Raises ClockError where that differs by more than 1 %: the board makes its clocks by dividing others."""
+    Raises ClockError where that differs by more than CLOCK_TOLERANCE, since the board makes its clocks by dividing
+    others, or is beyond `limit_mhz` by more than CLOCK_EXCESS."""
     with _clocks(device) as clocks:
         clocks.fclk0_mhz = mhz
         found = float(clocks.fclk0_mhz)
-    if abs(found - mhz) > CLOCK_TOLERANCE * mhz:
+    if abs(found - mhz) > CLOCK_TOLERANCE * mhz or found > limit_mhz * (1 + CLOCK_EXCESS):
         raise ClockError(f"a clock of {mhz:g} MHz was asked for, the board makes {found:g} MHz of it",
                          hint="it divides a faster clock by whole numbers: ask for another clock_mhz, or for none")
     return Clock(found * 1e6, "set and read back")
@@ -220,7 +229,7 @@ def set_clock_up_to(device: Any, mhz: float) -> Clock:
         for _ in range(8):  # pynq sets what is closest, faster or slower
             clocks.fclk0_mhz = asked
             found = float(clocks.fclk0_mhz)
-            if mhz / 2 < found <= mhz * (1 + CLOCK_TOLERANCE):
+            if mhz / 2 < found <= mhz * (1 + CLOCK_EXCESS):
                 return Clock(found * 1e6, "set and read back")
             asked -= abs(found - asked) + mhz / 1000
     raise ClockError(f"the overlay was built for up to {mhz:g} MHz, and the board makes {found:g} MHz of it",
@@ -311,17 +320,24 @@ def _overlay(bundle: Bundle, board: str | None, given: str | os.PathLike | None)
         chosen = overlays.find(board, bundle.build_hash, overlays.folders(bundle.path))
     else:
         chosen = overlays.Overlay.load(given)
-    _check_overlay(chosen, bundle, board)
+    _check_overlay(chosen, bundle, board, "nothing was programmed; ")
     return chosen
 
 
-def _check_overlay(chosen: overlays.Overlay, bundle: Bundle, board: str | None) -> None:
-    """Raise BuildMismatch, OverlayError or PartMismatch unless an overlay is right for a bundle and a board."""
+def _check_overlay(chosen: overlays.Overlay, bundle: Bundle, board: str | None, done: str = "") -> None:
+    """Raise BuildMismatch, OverlayError or PartMismatch unless an overlay is right for a bundle and a board.
+
+    done: what a hint begins with where the part is another one."""
+    where = overlays.folders(bundle.path)
     if chosen.build_hash != bundle.build_hash:
         raise BuildMismatch(f"the overlay {chosen} is not the hardware of {bundle.path}, which is build "
-                            f"{bundle.build_hash:016x}",
-                            hint=fitting(board, bundle.build_hash, overlays.folders(bundle.path)))
-    chosen.verify(board)
+                            f"{bundle.build_hash:016x}", hint=fitting(board, bundle.build_hash, where))
+    try:
+        chosen.verify(board)
+    except PartMismatch as error:
+        if board is not None and not chosen.fits(board):
+            error.hint = done + fitting(board, bundle.build_hash, where)
+        raise
 
 
 def _in_place(device: Any) -> overlays.Overlay | None:

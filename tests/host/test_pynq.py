@@ -247,6 +247,20 @@ def test_a_damaged_overlay_and_one_for_another_chip_are_refused_before_programmi
     assert made.events == []
 
 
+def test_an_overlay_for_another_chip_is_refused_with_the_one_that_fits(made, monkeypatch):
+    other = made.overlay("zu", "zcu104")
+    with pytest.raises(PartMismatch, match="hint: nothing was programmed; no overlay for pynq-z2 "):
+        made.open(overlay=other.folder)
+    right = made.overlay("right")
+    monkeypatch.setenv(overlays.VARIABLE, str(right.folder.parent))
+    with pytest.raises(PartMismatch) as caught:
+        made.open(overlay=other.folder)
+    assert f"hint: nothing was programmed; the overlay that fits is {right}" in str(caught.value)
+    with pytest.raises(PartMismatch) as caught:
+        made.pynq.Overlay(str(other.bit)).qblif_0.open(made.bundle)
+    assert f"hint: the overlay that fits is {right}" in str(caught.value)
+
+
 def test_a_board_that_kept_another_bitstream_is_noticed(made):
     overlay = made.overlay("z2")
     made.board.accelerator.overrides["BUILD_LO"] = 5
@@ -397,7 +411,7 @@ def test_while_the_board_is_programmed_there_is_no_note(made):
 
 def test_a_clock_beyond_the_overlays_is_refused_before_programming(made):
     overlay = made.overlay("z2")
-    for mhz in (102, 0, -5, float("nan"), "fast"):
+    for mhz in (101, 100.2, 0, -5, float("nan"), "fast"):
         with pytest.raises(ClockError, match="was built for up to 100 MHz"):
             made.open(overlay=overlay.folder, clock_mhz=mhz)
     assert made.events == []
@@ -411,13 +425,19 @@ def test_a_clock_that_the_board_cannot_make_is_an_error_with_what_it_makes(made)
         assert acc.stats().clock.hz == pytest.approx(83.33e6, rel=1e-3)
 
 
-@pytest.mark.parametrize("pll", [1000.0, 1600.0, 999.99, 533.33, 866.67])
+def test_a_clock_that_the_board_makes_faster_than_the_overlay_was_built_for_is_an_error(made):
+    made.pynq.Clocks.pll = 1005.0
+    with pytest.raises(ClockError, match="a clock of 100 MHz was asked for, the board makes 100.5 MHz of it"):
+        made.open(overlay=made.overlay("z2").folder, clock_mhz=100)
+
+
+@pytest.mark.parametrize("pll", [1000.0, 1000.9, 1005.0, 1600.0, 999.99, 533.33, 866.67])
 def test_without_a_wish_it_is_the_fastest_clock_that_board_and_overlay_can_do(made, pll):
     overlay = made.overlay("z2")
     made.pynq.Clocks.pll = pll
     with made.open(overlay=overlay.folder) as acc:
         hz = acc.stats().clock.hz
-    divisor = next(n for n in range(1, 100) if pll / n <= 101)
+    divisor = next(n for n in range(1, 100) if pll / n <= 100.1)
     assert hz == pytest.approx(1e6 * pll / divisor, rel=1e-5)
 
 

@@ -146,7 +146,8 @@ def test_a_killed_processs_job_is_stopped_before_the_board_is_programmed_again(b
 
 def test_overlays_of_another_build_or_part_are_refused_before_programming(zynq, bundle):
     device = install(zynq)
-    for folder, kind, names in (("other.pynq-z2", BuildMismatch, "digits.pynq-z2"), ("digits.kv260", PartMismatch, "")):
+    for folder, kind, names in (("other.pynq-z2", BuildMismatch, "digits.pynq-z2"), ("digits.kv260", PartMismatch,
+                                                                                         "digits.pynq-z2")):
         with pytest.raises(kind, match=names):
             open_accelerator(bundle, "pynq", device=device, overlay=CASE / folder)
     assert not zynq.programmed

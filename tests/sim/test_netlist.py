@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from qblif import hw
 from qblif.hw.emit import emit
 from qblif.sim.model import SimulationError
-from qblif.sim.netlist import CELLS, models, netlist
+from qblif.sim.netlist import CELLS, check_block_rams, models, netlist
 from qblif.sim.simulation import Simulation
 
 from .memories import PINS, WIDTHS, BlockRams, Memories, Shape, commands, integers, run
@@ -95,6 +95,29 @@ def test_a_pin_that_is_not_in_use_stops_the_simulation(pin):
     ordered[10] |= 1 << PINS[pin]
     with pytest.raises(SimulationError, match=rf"assertion.*DP16KD: .*({pin}|CS)"):
         run(block_rams(), ordered, data)
+
+
+def ram(width=18, clkb="clk", reader=""):
+    """Return a netlist with one block RAM, as Yosys writes it."""
+    return (f"module top(clk);\n  wire _1_;\n  wire _2_;\n{reader}  DP16KD #(\n    .DATA_WIDTH_A(32'd{width}),\n"
+            f"    .DATA_WIDTH_B(32'd{width})\n  ) \\a.ram  (\n    .CLKA(clk),\n    .CLKB({clkb}),\n    .DOA0(_1_),\n"
+            "    .DOB0(_2_)\n  );\nendmodule\n")
+
+
+@pytest.mark.parametrize("clock", ["1'h1", "_2_"])
+def test_a_block_ram_with_two_clocks_is_refused_by_name(clock):
+    check_block_rams(ram())
+    with pytest.raises(SimulationError, match=r"block RAM \\a.ram has the clocks clk and .*model for one clock"):
+        check_block_rams(ram(clkb=clock))
+
+
+def test_a_block_ram_that_is_read_through_port_a_is_refused_but_where_a_row_needs_both():
+    reader = "  assign q = _1_;\n"
+    check_block_rams(ram(36, reader=reader))
+    with pytest.raises(SimulationError, match=r"block RAM \\a.ram is read through port A \(DOA0\)"):
+        check_block_rams(ram(reader=reader))
+    with pytest.raises(SimulationError, match=r"read through port A \(DOA0\)"):
+        check_block_rams(ram(reader="  assign q = \\bus ;\n").replace("_1_", "\\bus [0]"))
 
 
 def test_a_cell_without_a_model_is_named():
