@@ -26,16 +26,18 @@ REGISTER_WINDOW = 0x1_0000
 @dataclasses.dataclass(frozen=True)
 class Kind:
     """A board that can be virtual. pynq_name: as PYNQ images call it; part: of the programmable logic; arch: as Linux
-    calls its processor; registers: address of the accelerator's registers where an overlay says nothing else."""
+    calls its processor; registers: address of the accelerator's registers where an overlay says nothing else;
+    address_bits: of the memory addresses that the programmable logic gives."""
 
     pynq_name: str
     part: str
     arch: str
     registers: int
+    address_bits: int
 
 
-KINDS = {name: Kind(known.pynq_name, known.part, *(("armv7l", hwh.BASE_ADDRESS["zynq"]) if "7z" in known.part else
-                                                   ("aarch64", hwh.BASE_ADDRESS["zynqmp"])))
+KINDS = {name: Kind(known.pynq_name, known.part, *(("armv7l", hwh.BASE_ADDRESS["zynq"], 32) if "7z" in known.part else
+                                                   ("aarch64", hwh.BASE_ADDRESS["zynqmp"], 40)))
          for name, known in overlays.BOARDS.items()}
 """Name of a board, as everywhere in this package, -> what a virtual one needs to know."""
 

@@ -10,16 +10,15 @@ from qblif.sim import emission, verilator
 
 from .rtl import HARNESS, TOP
 
-ADDRESS_BITS = 32
-"""Of the AXI master: what a Zynq-7000 has."""
 
+def emitted(design: DesignParams, address_bits: int) -> str:
+    """Return the SystemVerilog of `design` as module qblif_dma, from the cache where nothing has changed.
 
-def emitted(design: DesignParams, address_bits: int = ADDRESS_BITS) -> str:
-    """Return the SystemVerilog of `design` as module qblif_dma, from the cache where nothing has changed."""
+    address_bits: of its AXI master: `Kind.address_bits` of the board (sim/board/board.py)."""
     return emission.emitted(f"{TOP} {address_bits}", design, lambda: emit.emit_dma_top(design, address_bits))
 
 
-def library(design: DesignParams, address_bits: int = ADDRESS_BITS, *, waves: bool = False) -> Path:
+def library(design: DesignParams, address_bits: int, *, waves: bool = False) -> Path:
     """Return the shared library that simulates `design`, building it where needed (5 to 60 s).
 
     Raises ToolMissing, CacheError."""

@@ -88,7 +88,8 @@ def open_transport(bundle: Bundle, target: str, timeout: float, *, board: Board 
         from . import build
 
         payload = b"design of the bundle"
-        design = Design(build.library(DesignParams.from_dict(bundle.design)), KINDS[kind].registers)
+        library = build.library(DesignParams.from_dict(bundle.design), KINDS[kind].address_bits)
+        design = Design(library, KINDS[kind].registers)
         board = Board(kind, {hashlib.sha256(payload).hexdigest(): design}, cycles)
         board.program(payload)
     clock = Clock(board.clocks.frequency() * 1e6, "the virtual board's registers")

@@ -42,7 +42,7 @@ def prepare(path: Path, kind: str | None, overlay: Path | None) -> tuple[overlay
                             f"{bundle.build_hash:016x}", hint="give the bundle that the overlay was built from")
     digest = hashlib.sha256(bitfile.read(found.bit).data).hexdigest()
     family = "zynq" if KINDS[kind].arch == "armv7l" else "zynqmp"
-    library = build.library(DesignParams.from_dict(bundle.design))
+    library = build.library(DesignParams.from_dict(bundle.design), KINDS[kind].address_bits)
     return found, Board(kind, {digest: Design(library, hwh.BASE_ADDRESS[family])}, CYCLES)
 
 

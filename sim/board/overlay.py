@@ -25,10 +25,11 @@ def make_overlay(bundle: Bundle, folder: Path, kind: str = "pynq-z2", *, clock_m
     a few lines of text, different for every design and .hwh; on a real board they configure nothing. Raises
     ToolMissing, CacheError, OSError."""
     design = DesignParams.from_dict(bundle.design)
-    library = build.library(design)
+    bits = KINDS[kind].address_bits
+    library = build.library(design, bits)
     family = "zynq" if KINDS[kind].arch == "armv7l" else "zynqmp"
     text = hwh.hwh(family, clock_mhz, bundle.build_hash, name=name)
-    data = "\n".join(["qblif virtual bitstream", hashlib.sha256(build.emitted(design).encode()).hexdigest(),
+    data = "\n".join(["qblif virtual bitstream", hashlib.sha256(build.emitted(design, bits).encode()).hexdigest(),
                       hashlib.sha256(text.encode()).hexdigest(), KINDS[kind].part, ""]).encode()
     data += b"\0" * (-len(data) % 4)
     designs = {hashlib.sha256(data).hexdigest(): Design(library, hwh.BASE_ADDRESS[family])}

