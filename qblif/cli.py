@@ -44,7 +44,6 @@ def train(args: argparse.Namespace) -> int:
         raise Mistake("--device cuda: torch finds no such device here; --device cpu is always there")
     chosen = recipe.load(args.recipe, tuple(args.set))
     folder = args.out or Path("runs") / chosen.name
-    command = _train_command(args, folder)
     with distributed.team(args.device) as team:
         run = training.Run(chosen, folder, resume=args.resume, start=args.start, limit=args.limit, device=args.device,
                            data_root=args.data, team=team)
@@ -52,8 +51,8 @@ def train(args: argparse.Namespace) -> int:
             done = run.train()
         except KeyboardInterrupt:
             if team.first:
-                print(f"\ninterrupted; what the last whole epoch left is in {folder}. To go on:\n  {command} --resume",
-                      file=sys.stderr)
+                print(f"\ninterrupted; what the last whole epoch left is in {folder}. To go on:\n  "
+                      f"{_train_command(args, folder)} --resume", file=sys.stderr)
             return INTERRUPTED
         if not team.first:
             return DONE
@@ -61,20 +60,21 @@ def train(args: argparse.Namespace) -> int:
             print(f"float accuracy on {len(done.dataset.test):,} test samples: {100 * done.float_accuracy:.2f} %")
             return DONE
         with Progress("golden", unit="images") as bar:
-            found = trained.finish(run, done, command, bar)
+            found = trained.finish(run, done, _train_command(args), bar)
     print(f"{trained.table([folder])}\n\nAll {found.images:,} predictions of the golden model are those of quantised "
           f"PyTorch.\nsaved {folder / chosen.name}.network; next: qblif build {folder / chosen.name}.network")
     return DONE
 
 
-def _train_command(args: argparse.Namespace, folder: Path) -> str:
-    """Return the command line that does the same again."""
+def _train_command(args: argparse.Namespace, folder: Path | None = None) -> str:
+    """Return the command line that does the same again; without `folder` as anybody would type it anywhere."""
     import shlex
 
     words = ["qblif", "train", args.recipe]
     for setting in args.set:
         words += ["--set", setting]
-    for option, value in (("--from", args.start), ("--limit", args.limit), ("--out", folder)):
+    start = args.start if folder or args.start is None else Path("runs") / args.start.name
+    for option, value in (("--from", start), ("--limit", args.limit), ("--out", folder)):
         if value is not None:
             words += [option, str(value)]
     if args.device != "cpu":
