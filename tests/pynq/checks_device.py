@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 import pynq
 import pytest
+from pynq.pl_server import global_state
 
 from qblif.host import abi, jobs, resident
 from qblif.host import open as open_accelerator
@@ -35,8 +36,10 @@ def designs():
 
 
 @pytest.fixture(autouse=True)
-def note_of_this_test(tmp_path, monkeypatch):
+def a_board_that_was_just_switched_on(tmp_path, monkeypatch):
+    """No note of ours, and none of pynq's, whose file other checks of the same environment write, too."""
     monkeypatch.setattr(resident, "NOTE", str(tmp_path / "note.json"))
+    monkeypatch.setattr(global_state, "STATE_DIR", str(tmp_path))
 
 
 @pytest.fixture(scope="module")
