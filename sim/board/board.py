@@ -118,6 +118,12 @@ class Board:
         """The accelerator in the programmable logic, if there is one."""
         return self._logic if isinstance(self._logic, Rtl) else None
 
+    @property
+    def transferring(self) -> bool:
+        """Whether transfers of the programmable logic are under way. To look lets no time pass."""
+        with self._lock:
+            return self.logic is not None and self.logic.transferring
+
     def program(self, payload: bytes) -> None:
         """Program the programmable logic with a bitstream's payload, in the order of bytes of .bit or of .bin files.
 
@@ -135,7 +141,7 @@ class Board:
         with self._lock:
             self.seconds()
             if self.logic:
-                self.cut_off += self.logic.transferring
+                self.cut_off += self.transferring
                 self.logic.close()
             self._logic, self._counted = None, 0
 

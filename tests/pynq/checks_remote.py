@@ -20,15 +20,18 @@ import pytest
 from pynq.pl_server.embedded_device import bit2bin
 from pynq.pl_server.remote_device import RemoteDevice
 
-from qblif.host import abi
+from qblif.host import abi, jobs
 from qblif.host import open as open_accelerator
 from qblif.host.bundle import Bundle
-from qblif.host.errors import BuildMismatch, DeviceError, Timeout, TransportError
+from qblif.host.errors import BuildMismatch, DeviceError, PartMismatch, Timeout, TransportError
 
 CASE = pathlib.Path(os.environ["QBLIF_PYNQ_CASE"])
 OVERLAY = CASE / "digits.pynq-z2"
 RPC = 2.0
 """Seconds that a call may take in these tests."""
+
+PATIENCE = 60.0
+"""Seconds to wait for a moment in mid-job."""
 
 # By its path: pynq installs a package `tests`, which is not ours
 _spec = importlib.util.spec_from_file_location(
@@ -54,6 +57,18 @@ class Served:
         self.process.stdin.write(text + "\n")
         self.process.stdin.flush()
         return self.process.stdout.readline().strip()
+
+    def transferring(self) -> bool:
+        """Whether transfers are under way. The board's time passes with accesses only: without a host it stays so."""
+        return self.order("transferring") == "true"
+
+    def wait_for_transfers(self):
+        """Return once transfers of a host's jobs were under way; slows the memory down so that they mostly are."""
+        assert self.order('fault {"writes": false, "count": 1000000, "data_wait": 50000}') == "done"
+        deadline = time.monotonic() + PATIENCE
+        while not self.transferring():
+            assert time.monotonic() < deadline, "no transfer was ever under way"
+            time.sleep(0.02)
 
     def kill(self):
         self.process.kill()
@@ -143,30 +158,36 @@ def test_errors_of_the_bus_end_in_their_code_and_the_next_job_is_right(served, b
 
 
 def test_a_killed_server(served, bundle):
-    with contextlib.ExitStack() as stack:
-        accelerator = opened(bundle, served)
-        assert right(accelerator)
-        stack.callback(accelerator.close)
-        timer = threading.Timer(0.5, served.kill)
-        with faults_table.attempt() as made:
-            timer.start()
-            for _ in range(40):
-                right(accelerator, 120)
-        stack.pop_all()
-        with contextlib.suppress(Exception):
-            accelerator.close()
+    killed = []
+
+    def kill():
+        served.wait_for_transfers()
+        killed.append(time.monotonic())
+        served.kill()
+
+    accelerator = opened(bundle, served)
+    assert right(accelerator)
+    killer = threading.Thread(target=kill)
+    began = time.monotonic()
+    with faults_table.attempt() as made:
+        killer.start()
+        while time.monotonic() < began + PATIENCE:
+            right(accelerator, 120)
+    killer.join()
+    with contextlib.suppress(Exception):
+        accelerator.close()
     again = Served()
     with opened(bundle, again) as accelerator:
         assert right(accelerator)
     again.close()
-    made.seconds -= 0.5
+    made.seconds -= killed[0] - began
     assert "UNAVAILABLE" in made.error.message
     made.error.message = "could not …: UNAVAILABLE …"  # what it was doing then differs from run to run
-    record("PYNQ.remote's server is killed in mid-job", "the process gets SIGKILL", made, "R + 3 S", RPC + 6.5,
-           TransportError, "right, on a new server")
+    record("PYNQ.remote's server is killed in mid-job", "the process gets SIGKILL", made, "R + 3 S",
+           RPC + 3 * jobs.STOP_SECONDS, TransportError, "right, on a new server")
 
 
-def test_a_slow_server(served, bundle):
+def test_a_server_that_does_not_answer(served, bundle):
     with opened(bundle, served) as accelerator:
         assert right(accelerator)
         served.order("delay 30")
@@ -178,7 +199,19 @@ def test_a_slow_server(served, bundle):
            "right, once it answers")
 
 
-def test_a_host_that_is_killed_in_mid_job(served, bundle):
+def test_a_slow_server(served, bundle):
+    with opened(bundle, served) as accelerator:
+        served.order(f"delay {RPC / 5}")
+        with faults_table.attempt() as made:
+            assert right(accelerator)
+        served.order("delay 0")
+        assert made.seconds > RPC  # no call took that long, together they did
+        assert right(accelerator)
+    record("PYNQ.remote's server is slow", "every answer is R / 5 late", made, "T", 60.0)
+
+
+def killed_host(served) -> bool:
+    """Run a host's jobs, kill it, and return whether it left transfers under way."""
     code = f"""
 from qblif.host import open
 with open({str(CASE / "digits.qblif")!r}, {served.target!r}, overlay={str(OVERLAY)!r}) as accelerator:
@@ -188,15 +221,37 @@ with open({str(CASE / "digits.qblif")!r}, {served.target!r}, overlay={str(OVERLA
 """
     client = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, text=True)
     assert client.stdout.readline().strip() == "running"
-    time.sleep(0.7)
+    served.wait_for_transfers()
     client.send_signal(signal.SIGKILL)
     client.wait()
     client.stdout.close()
+    time.sleep(0.3)  # its last call may still be under way
+    return served.transferring()
+
+
+def test_a_host_that_is_killed_in_mid_job(served, bundle):
+    deadline = time.monotonic() + PATIENCE
+    while not killed_host(served):
+        assert time.monotonic() < deadline, "no host was killed in mid-job"
+    before = len(json.loads(served.order("programmed")))
     with faults_table.attempt() as made, opened(bundle, served) as accelerator:
         assert right(accelerator)
-    assert (len(json.loads(served.order("programmed"))), served.order("cut_off")) == (2, "0")
+    assert (len(json.loads(served.order("programmed"))), served.order("cut_off")) == (before + 1, "0")
     record("host is killed in mid-job, another one opens the board from afar", "the process gets SIGKILL", made,
            "T", 60.0)
+
+
+def test_an_overlay_for_another_part(served, bundle):
+    with opened(bundle, served) as accelerator:
+        assert right(accelerator)
+    with faults_table.attempt() as made:
+        open_accelerator(bundle, served.target, overlay=CASE / "digits.kv260", rpc_timeout=RPC)
+    assert "nothing was programmed" in str(made.error)
+    assert len(json.loads(served.order("programmed"))) == 1
+    with open_accelerator(bundle, served.target, overlay=OVERLAY, download=False, rpc_timeout=RPC) as accelerator:
+        assert right(accelerator)  # the board is as it was
+    record("bitstream for another part", "an overlay for the KV260 is given for a PYNQ-Z2", made, "T", 60.0,
+           PartMismatch, "right: nothing was programmed")
 
 
 def old_bitstream(tmp_path) -> pathlib.Path:

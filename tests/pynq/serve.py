@@ -2,7 +2,8 @@
 
 Prints the address to use, then answers each line of its input with a line: ``delay SECONDS``, ``fault JSON`` (arguments
 of Fault), ``clear``, ``put PATH FILE`` (a file into the board's store), ``programmed`` (payload hashes), ``cut_off``
-(how often that was amid transfers). Ends with its input, or by being killed.
+(how often that was amid transfers), ``transferring`` (whether transfers are under way). Ends with its input, or by
+being killed.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def main(case: str, address: str) -> None:
                 answer = json.dumps(board.programmed)
             elif order == "cut_off":
                 answer = json.dumps(board.cut_off)
+            elif order == "transferring":
+                answer = json.dumps(board.transferring)
             else:
                 answer = f"unknown order {order!r}"
             print(answer, flush=True)

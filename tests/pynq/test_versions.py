@@ -50,4 +50,4 @@ def test_pynq_drives_a_board_in_its_process(version):
 @pytest.mark.pynq
 @pytest.mark.parametrize("version", [pytest.param("3.1.2", marks=pytest.mark.long), "4.0.0"])
 def test_pynq_drives_a_board_over_grpc(version):
-    run_checks(version, "checks_remote.py", 9)
+    run_checks(version, "checks_remote.py", 11)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import time
 import types
 
 import numpy as np
 import pytest
 
-from qblif.host import abi, device, jobs, overlays
+from qblif.host import abi, device, jobs
 from qblif.host import open as open_accelerator
 from qblif.host.accelerator import Accelerator
-from qblif.host.errors import BuildMismatch, DeviceError, PartMismatch, Timeout, TransportError
+from qblif.host.errors import BuildMismatch, DeviceError, Timeout, TransportError
 from qblif.host.jobs import JobTransport
 from qblif.host.registers import OFFSETS
 from qblif.hw.params import DesignParams
-from qblif.sim.board import overlay
 from qblif.sim.board.bus import BoardBus
 from qblif.sim.board.faults import DECODE_ERROR, NEVER, SLAVE_ERROR, Fault
 from qblif.sim.simulation import Simulation
@@ -273,15 +271,6 @@ def test_a_stale_bitstream_of_another_build(board):
         assert right(accelerator)
     record("stale bitstream of another build", "the bundle of one build is opened on the bitstream of another", made,
            QUICK, BuildMismatch)
-
-
-def test_an_overlay_for_another_part(tmp_path):
-    found, designs = overlay.make_overlay(tiny.bundle(), tmp_path / "overlay", "kv260")
-    with attempt(time.process_time) as made:  # no board has a part in it
-        overlays.Overlay.load(found.folder).verify("pynq-z2")
-    assert "nothing was programmed" in str(made.error)
-    record("bitstream for another part", "an overlay for the KV260 is given for a PYNQ-Z2", made, QUICK, PartMismatch,
-           after="right: nothing was programmed")
 
 
 # The stream variant -------------------------------------------------------------------------------------------
