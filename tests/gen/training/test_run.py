@@ -67,10 +67,16 @@ def test_a_run_with_sgd_mixing_and_a_penalty_goes_on_as_well(tmp_path, monkeypat
     assert all(torch.equal(mine[k], theirs[k]) for k in mine)
 
 
-def test_a_finished_run_comes_back_without_training_again(whole, monkeypatch):
+def test_a_finished_run_comes_back_without_training_again(tmp_path, monkeypatch):
+    """With the weights of its last epoch, though the checkpoint's integers are of the last evaluation."""
+    chosen = tiny(train={"evaluate_every": 100})
+    first = make(tmp_path, chosen).train()
+    weights = load_file(tmp_path / run.WEIGHTS)
     monkeypatch.setattr(phase.Phase, "epoch", None)
-    done = make(whole[0], resume=True).train()
-    assert done.quantised_accuracy == whole[1].quantised_accuracy
+    done = make(tmp_path, chosen, resume=True).train()
+    again = load_file(tmp_path / run.WEIGHTS)
+    assert all(torch.equal(again[k], weights[k]) for k in weights)
+    assert done.quantised_accuracy == first.quantised_accuracy
 
 
 def test_a_folder_with_a_training_is_not_overwritten(whole):
