@@ -17,7 +17,9 @@ from qblif.gen.training.run import FLOAT, WEIGHTS
 from qblif.gen.weights import load_weights
 from qblif.host.errors import QblifError
 
-CARD, LOG = "card.json", "log.jsonl"
+from .trained import CARD
+
+LOG = "log.jsonl"
 
 
 class RunError(QblifError):

@@ -6,7 +6,6 @@ error, and then there is no card. evaluation.json beside it has everything that 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import platform
@@ -70,14 +69,6 @@ def finish(run: training.Run, done: training.Finished, command: str, progress=No
     return found
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One run's card, for a table of several: its folder and the card's fields."""
-
-    folder: Path
-    card: dict
-
-
 def table(folders: list[Path]) -> str:
     """Return a markdown table of finished runs: what was trained, accuracies before and after quantisation, work.
 
@@ -85,17 +76,16 @@ def table(folders: list[Path]) -> str:
     rows = []
     for folder in folders:
         for path in sorted({*folder.glob(CARD), *folder.glob(f"*/{CARD}")}):
-            rows.append(Row(path.parent, json.loads(path.read_text(encoding="utf-8"))))
+            rows.append((path.parent.name, json.loads(path.read_text(encoding="utf-8"))))
     if not rows:
         raise checkpoint.CheckpointError(f"no finished run in {', '.join(map(str, folders))}: none has a {CARD}")
     lines = ["| run | data | T | N | weights | float | quantised | golden | float to golden | SOPs | additions |",
              "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
-    for row in rows:
-        card = row.card
+    for name, card in rows:
         lost = "" if card["float_accuracy"] is None else (
             f"{100 * (card['golden_accuracy'] - card['float_accuracy']):+.2f}")
         lines.append(
-            f"| {row.folder.name} | {card['data']} | {card['steps']} | {'/'.join(map(str, card['levels']))} | "
+            f"| {name} | {card['data']} | {card['steps']} | {'/'.join(map(str, card['levels']))} | "
             f"{card['weight_bits']} bits | {_percent(card['float_accuracy'])} | "
             f"{_percent(card['quantised_accuracy'])} | {_percent(card['golden_accuracy'])} | {lost} | "
             f"{card['sops'] / 1e6:.2f} M | {card['additions']['double'] / 1e6:.2f} M |")
