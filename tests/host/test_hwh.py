@@ -135,6 +135,7 @@ def vivado(base="0x43C00000", module="xilinx.com:module_ref:qblif_block:1.0", di
   VLNV="xilinx.com:ip:processing_system7:5.5">
   <PARAMETERS><PARAMETER NAME="PCW_FCLK0_PERIPHERAL_DIVISOR0" VALUE="{divisor}"/>
    <PARAMETER NAME="PCW_OTHER" VALUE="x"/></PARAMETERS>
+  <BUSINTERFACES><BUSINTERFACE NAME="M_AXI_GP0" TYPE="MASTER" VLNV="xilinx.com:interface:aximm:1.0"/></BUSINTERFACES>
   <MEMORYMAP><MEMRANGE BASEVALUE="{base}" HIGHVALUE="0x43C0FFFF" INSTANCE="core"
    MASTERBUSINTERFACE="M_AXI_GP0"/></MEMORYMAP>
  </MODULE>

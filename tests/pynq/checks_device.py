@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import xml.etree.ElementTree as ET
 
 import numpy as np
 import pynq
+import pynqmetadata
 import pytest
 from pynq.pl_server import global_state
 
-from qblif.host import abi, jobs, resident
+from qblif.host import abi, hwh, jobs, overlays, resident
 from qblif.host import open as open_accelerator
 from qblif.host.bundle import Bundle
 from qblif.host.errors import (
@@ -145,6 +147,32 @@ def test_a_killed_processs_job_is_stopped_before_the_board_is_programmed_again(b
     with open_accelerator(bundle, "pynq", device=device, overlay=board.folder) as accelerator:
         assert len(board.programmed) == 2 and board.cut_off == 0
         assert np.array_equal(accelerator.run_batch(bundle.golden_inputs[:8]), bundle.golden_logits[:8])
+
+
+def vivados_hwh():
+    """A file of Vivado that pynq's parser brings along, with its one accelerator made ours, as Vivado describes it."""
+    root = ET.parse(pathlib.Path(pynqmetadata.__file__).parent / "tests" / "hwhs" / "resizer.hwh").getroot()
+    ours = root.find("./MODULES/MODULE[@INSTANCE='resize_accel_0']")
+    ours.set("VLNV", f"xilinx.com:module_ref:{hwh.MODULE}:1.0")
+    ours.set("MODTYPE", hwh.MODULE)
+    ours.find("BUSINTERFACES/BUSINTERFACE[@NAME='s_axi_AXILiteS']").set("NAME", "s_axi")
+    ours.find("ADDRESSBLOCKS/ADDRESSBLOCK").attrib.update(INTERFACE="s_axi", NAME="reg0")
+    for place in root.findall("./MODULES/MODULE/MEMORYMAP/MEMRANGE[@INSTANCE='resize_accel_0']"):
+        place.attrib.update(SLAVEBUSINTERFACE="s_axi", ADDRESSBLOCK="reg0")
+    return ET.tostring(root, encoding="unicode")
+
+
+def test_the_file_that_vivado_writes_is_completed_and_loads(zynq, bundle, tmp_path):
+    device = install(zynq)
+    (tmp_path / "qblif.bit").write_bytes((CASE / "digits.pynq-z2" / "qblif.bit").read_bytes())
+    (tmp_path / "qblif.hwh").write_text(hwh.patch_hwh(vivados_hwh(), 100, bundle.build_hash))
+    overlays.write_manifest(tmp_path / "qblif.bit", "pynq-z2", bundle.build_hash, 100.0, {})
+    with open_accelerator(bundle, "pynq", device=device, overlay=tmp_path) as accelerator:
+        assert np.array_equal(accelerator.run_batch(bundle.golden_inputs[:3]), bundle.golden_logits[:3])
+    overlay = pynq.Overlay(str(tmp_path / "qblif.bit"))
+    assert {"axi_dma_0", "resize_accel_0"} <= set(overlay.ip_dict)  # what else Vivado described is still there
+    assert type(overlay.resize_accel_0).__name__ == "QblifDriver"
+    assert int(overlay.resize_accel_0.register_map.ID) == abi.MAGIC
 
 
 def test_overlays_of_another_build_or_part_are_refused_before_programming(zynq, bundle):

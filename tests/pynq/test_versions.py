@@ -44,7 +44,7 @@ def run_checks(version: str, checks: str, least: int) -> None:
 @pytest.mark.parametrize("version", [
     pytest.param("3.0.1", marks=pytest.mark.long), pytest.param("3.1.2", marks=pytest.mark.long), "4.0.0"])
 def test_pynq_drives_a_board_in_its_process(version):
-    run_checks(version, "checks_device.py", 18)
+    run_checks(version, "checks_device.py", 19)
 
 
 @pytest.mark.pynq
