@@ -21,11 +21,12 @@ from qblif.gen.plan import Plan
 from qblif.host import abi
 from qblif.host.abi import LayerKind, MemoryId
 from qblif.hw.baked import decode
+from qblif.hw.neuron import LATENCY
 from qblif.hw.params import CoreParams
 
 from . import golden
 from .reads import Reads, entries, reads
-from .simulation import BLOCK, spans
+from .simulation import BLOCK, Result, spans
 from .timing import IDLE, LOGIT, NEVER, NEXT, SUM, Neurons, Scan, WriteBack
 
 
@@ -146,14 +147,57 @@ class CycleModel:
             parts = spans(np.array(starts[at:at + BLOCK], np.int64), np.array(ends[at:at + BLOCK], np.int64))
             cycles.append(parts[0])
             latency.append(parts[1])
-        empty = np.zeros(0, np.int64)
-        return Prediction(np.concatenate([empty, *cycles]), np.concatenate([empty, *latency]), tuple(layers))
+        return Prediction(np.concatenate(cycles), np.concatenate(latency), tuple(layers))
 
     def _contents(self, image: torch.Tensor) -> list[np.ndarray]:
         """Return the maps of an image as they lie in memory, uint8 (words, word_bits / 8), but the logits."""
         network = self.plan.network
         maps = [golden.pad_input(network, image), *(step.levels for step in golden.walk(network, image))]
         return [stored(maps[index][:, 0].numpy(), layout) for index, layout in self._layouts.items()]
+
+
+def layer_ends(plan: Plan, prediction: Prediction) -> np.ndarray:
+    """Return int64 (B, layers): cycle in which the last lane group of a layer is issued in the neuron unit."""
+    ends = [[max(int(updates[-1]) for updates in layer.updates if len(updates)) for layer in image]
+            for image in prediction.layers]
+    return np.array(ends, np.int64).reshape(len(prediction.layers), len(plan.network.layers))
+
+
+def measured_ends(plan: Plan, result: Result) -> np.ndarray:
+    """Return what `layer_ends` predicts, from the records of a traced simulation."""
+    ends = np.full((len(result.cycles), len(plan.network.layers)), NEVER)
+    for (core, cluster), cycles in result.trace_cycles.items():
+        records, chunks = result.traces[core, cluster], plan.design.cores[core].chunks
+        segment = plan.segments[core]
+        for layer in range(segment.last - segment.first + 1):
+            firsts = (records["layer"][0] == layer) & (records["chunk"][0] % chunks == 0)
+            if firsts.any():
+                at = segment.first + layer
+                ends[:, at] = np.maximum(ends[:, at], cycles[:, np.flatnonzero(firsts)[-1]] - LATENCY)
+    return ends
+
+
+def difference(plan: Plan, prediction: Prediction, result: Result) -> str | None:
+    """Return in words where prediction and simulation differ first, or None where every image agrees in its cycles.
+
+    With the records of a traced simulation it names the layer."""
+    wrong = np.flatnonzero((prediction.cycles != result.cycles) | (prediction.latency != result.latency))
+    if not len(wrong):
+        return None
+    image = int(wrong[0])
+    said = (f"image {image}: {prediction.cycles[image]:,} cycles predicted, {result.cycles[image]:,} measured (latency "
+            f"{prediction.latency[image]:,} and {result.latency[image]:,})")
+    if result.traces is None:
+        return said
+    predicted, measured = layer_ends(plan, prediction), measured_ends(plan, result)
+    images, layers = np.nonzero(predicted != measured)
+    if not len(images):
+        return f"{said}; all layers end as predicted, the input or the output does not"
+    image, layer = int(images[0]), int(layers[0])
+    before = (predicted[image, layer - 1], measured[image, layer - 1]) if layer else (0, 0)
+    return (f"{said}; first in image {image}, layer {plan.network.layers[layer].name!r}: "
+            f"{predicted[image, layer] - before[0]:,} cycles predicted from the end of the layer before to its own, "
+            f"{measured[image, layer] - before[1]:,} measured")
 
 
 def stored(levels: np.ndarray, layout: MapLayout) -> np.ndarray:
