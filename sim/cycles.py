@@ -177,11 +177,12 @@ def measured_ends(plan: Plan, result: Result) -> np.ndarray:
     return ends
 
 
-def difference(plan: Plan, prediction: Prediction, result: Result) -> str | None:
-    """Return in words where prediction and simulation differ first, or None where every image agrees in its cycles.
+def difference(plan: Plan, prediction: Prediction, result: Result, within: float = 0) -> str | None:
+    """Return in words where prediction and simulation differ first, or None where all images agree in their cycles.
 
-    With the records of a traced simulation it names the layer."""
-    wrong = np.flatnonzero((prediction.cycles != result.cycles) | (prediction.latency != result.latency))
+    within: relative error that counts as agreement. With the records of a traced simulation the layer is named."""
+    wrong = np.flatnonzero((np.abs(prediction.cycles - result.cycles) > within * result.cycles)
+                           | (np.abs(prediction.latency - result.latency) > within * result.latency))
     if not len(wrong):
         return None
     image = int(wrong[0])
