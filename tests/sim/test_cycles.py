@@ -117,7 +117,8 @@ def test_a_difference_names_the_layer(simulation):
     other[1] = 0
     said = difference(plan, CycleModel(plan).predict(other), result)
     assert re.fullmatch(r"image 1: [\d,]+ cycles predicted, [\d,]+ measured \(latency .*\); first in image 1, layer "
-                        r"'dense3': [\d,]+ cycles predicted from the end of the layer before to its own, [\d,]+ measured",
+                        r"'dense3': [\d,]+ cycles predicted from the end of the layer before to its own, [\d,]+ "
+                        "measured",
                         said)
 
 
