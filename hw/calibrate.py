@@ -1,6 +1,8 @@
 """What synthesis makes of designs for the ECP5, module by module: the data that the resource model rests on.
 
-    python -m qblif.hw.calibrate             # all of DESIGNS; half an hour to two hours, kept design by design
+    python -m qblif.hw.calibrate             # all of DESIGNS anew; half an hour or more
+    python -m qblif.hw.calibrate --keep      # only what the file does not have, as after an interruption
+    python -m qblif.hw.calibrate --add build/bitstream/ulx3s     # and what place and route made of a design
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from pathlib import Path
 
 from . import emit, flow, memory_files
 from .ecp5 import SYNTHESIS, TIMEOUTS
-from .ecp5_report import KINDS, by_module
+from .ecp5_report import KINDS, Report, by_module
 from .params import CoreParams, DesignParams
 from .tools import YOSYS
 
@@ -63,25 +65,44 @@ def measure(design: DesignParams) -> dict[str, dict[str, int]]:
 
 
 def load() -> dict:
-    """Return the data: "tool", and "designs": name -> {"design", "modules"}."""
+    """Return the data: "tool"; "designs": name -> {"design", "modules", and "comb", "mhz" where it was routed}."""
     return json.loads(FILE.read_text(encoding="utf-8"))
 
 
-def main() -> int:
-    """Measure what is not in the file as it is now, and write it."""
-    old = load() if FILE.exists() else {"designs": {}}
-    tool, kept = YOSYS.version(), old["designs"] if "--keep" in sys.argv[1:] else {}
-    designs = {}
+def _save(data: dict) -> None:
+    FILE.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def add(folder: Path) -> str:
+    """Take in what `make bitstream` left in a folder, report.json and manifest.json; return the name given to it."""
+    report = Report.from_json((folder / "report.json").read_text(encoding="utf-8"))
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    if report.build_hash != manifest["build_hash"]:
+        raise SystemExit(f"{folder}: report.json and manifest.json are of different builds")
+    design = DesignParams.from_dict(manifest["design"])
+    name = f"{report.board}, {len(design.cores)} x {design.cores[0].clusters} x {design.cores[0].lanes} lanes, routed"
+    data = load()
+    data["designs"][name] = {"design": design.to_dict(), "modules": report.modules,
+                             "comb": report.used["TRELLIS_COMB"][0], "mhz": round(report.reached, 2)}
+    _save(data)
+    return name
+
+
+def main(arguments: list[str]) -> int:
+    """Measure what the file does not have, or all, and write it."""
+    if arguments[:1] == ["--add"]:
+        for folder in arguments[1:]:
+            print(add(Path(folder)))
+        return 0
+    kept = load()["designs"] if arguments == ["--keep"] and FILE.exists() else {}
+    data = {"tool": YOSYS.version(), "designs": kept}
     for name, design in DESIGNS.items():
-        found = kept.get(name)
-        if found is None or found["design"] != design.to_dict():
+        if kept.get(name, {}).get("design") != design.to_dict():
             print(f"{name}: synthesising", flush=True)
-            found = {"design": design.to_dict(), "modules": measure(design)}
-        designs[name] = found
-        missing = {name: kept[name] for name in DESIGNS if name in kept and name not in designs}
-        FILE.write_text(json.dumps({"tool": tool, "designs": designs | missing}, indent=1) + "\n", encoding="utf-8")
+            kept[name] = {"design": design.to_dict(), "modules": measure(design)}
+            _save(data)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

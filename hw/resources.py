@@ -1,7 +1,8 @@
 """The resource model: what a design takes of an ECP5, in a second instead of minutes of synthesis.
 
-Block RAM and LUT RAM follow the rules by which Yosys maps memories, and are exact. For logic and flip-flops the
-elaborated design is counted (hw/structure.py: bits of registers, and of operators by class), module by module:
+Block RAM follows the rule by which Yosys maps memories, and is exact; so does LUT RAM, but for bits of a row that
+nobody reads, which Yosys leaves out. For logic and flip-flops the elaborated design is counted (hw/structure.py: bits
+of registers, and of operators by class), module by module:
 
     flip-flops(module) = share(module) * register bits
     carry(module)      = share(module) * bits of sums and comparisons, two to a CCU2C
@@ -80,6 +81,12 @@ class Resources:
         return Resources(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
 
 
+    @property
+    def slots(self) -> int:
+        """LUT4, with those of carry and LUT RAM: what a device has to have at least."""
+        return self.logic + LUT_RAM_LUTS * self.lut_ram
+
+
 @dataclasses.dataclass(frozen=True)
 class Fit:
     """Weights of the classes, for LUT4, and shares: figure -> kind of module -> share; "" is for a kind not seen."""
@@ -145,6 +152,20 @@ def _non_negative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         if (x >= 0).all():
             return x
         used &= x > 0
+
+
+def placed(used: Resources, measured: dict[str, dict] | None = None) -> int | None:
+    """Return the TRELLIS_COMB (LUT4 of the device) after place and route, which adds some to carry chains.
+
+    measured: as for `fit`, default: the calibration's. None where no design in it was routed."""
+    routed = [(one["comb"], total(one).slots) for one in (measured or load()["designs"]).values() if "comb" in one]
+    return round(used.slots * sum(comb for comb, _ in routed) / sum(slots for _, slots in routed)) if routed else None
+
+
+def total(one: dict) -> Resources:
+    """Return what a measured design takes."""
+    return Resources(*(sum(module.get(cell, 0) for module in one["modules"].values())
+                       for cell in ("LUT4", "CCU2C", "TRELLIS_FF", "TRELLIS_DPR16X4", "DP16KD")))
 
 
 @functools.lru_cache(maxsize=1)

@@ -52,9 +52,8 @@ def routed(path: Path) -> Routed:
     """Read report.json of `make bitstream`; raises InputError for anything else."""
     try:
         found = Report.from_json(path.read_text(encoding="utf-8"))
-        cells = [sum(module.get(cell, 0) for module in found.modules.values())
-                 for cell in ("LUT4", "CCU2C", "TRELLIS_FF", "TRELLIS_DPR16X4", "DP16KD")]
-        return Routed(found.reached, resources.Resources(*cells), found.build_hash, f"{found.board}, made {found.made}")
+        return Routed(found.reached, resources.total({"modules": found.modules}), found.build_hash,
+                      f"{found.board}, made {found.made}")
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path} is no report of place and route: {error}",
                          hint="it is the file report.json in the folder that `make bitstream` made") from error
