@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qblif.gen import network_file
+from qblif.gen.packing import Packing
 from qblif.gen.plan import make_plan
 from qblif.gen.training import digits_data
 from qblif.host.stats import CoreStats
@@ -46,7 +47,7 @@ def _name(variant: dict) -> str:
 def _row(network, x, variant: dict) -> tuple[str, ...]:
     plan = make_plan(network, **variant)
     lanes = plan.design.cores[0].lanes
-    expected = golden.run(network, x, count=True, lanes=(lanes,))
+    expected = golden.run(network, x, count=True, lanes=(plan.packing,))
     with Simulation(plan.design) as sim:
         sim.program(plan.program)
         result = sim.infer(plan.input_layout.pack(x), network.classes)
@@ -55,7 +56,7 @@ def _row(network, x, variant: dict) -> tuple[str, ...]:
         raise RuntimeError(f"wrong logits on {_name(variant)}")
     cycles = result.cycles.mean()
     rows = sum(core.counters["adds"] for core in cores) / len(x)
-    needed, useful = _needed(expected.counts, lanes)
+    needed, useful = _needed(expected.counts, plan.packing)
     available = sum(core.counters["cycles"] * core.clusters for core in cores) / len(x)
     if len(cores) > 1:      # cores wait for each other: their own cycles do not add up to anything of use
         return _name(variant), f"{cycles:,.0f}", f"{rows:,.0f}", "", ""
@@ -63,6 +64,6 @@ def _row(network, x, variant: dict) -> tuple[str, ...]:
             f"{useful / len(x) / (lanes * available):.3f}")
 
 
-def _needed(counts: tuple[LayerCounts, ...], lanes: int) -> tuple[int, int]:
+def _needed(counts: tuple[LayerCounts, ...], packing: Packing) -> tuple[int, int]:
     """Return the weight rows that any strategy needs and the lane additions that are of use, over all images."""
-    return (sum(int(c.row_adds[lanes].sum()) for c in counts), sum(int(c.additions["double"].sum()) for c in counts))
+    return (sum(int(c.row_adds[packing].sum()) for c in counts), sum(int(c.additions["double"].sum()) for c in counts))

@@ -155,7 +155,7 @@ def test_the_counters_count_the_row_additions_that_the_golden_model_predicts(sim
     sim.program(plan.program)
     sim.infer(plan.input_layout.pack(x), network.classes)
     counters = sim.counters()
-    adds = golden.row_adds(network, x, CORE.lanes).sum()
+    adds = golden.row_adds(network, x, plan.packing).sum()
     assert counters["set_bits"] + counters["masks"] == counters["adds"] == adds
     assert counters["cycles"] == sum(counters[name] for name in ("adds", "doublings", "starved", "neuron_stalls",
                                                                  "turnaround"))
