@@ -122,7 +122,7 @@ def test_packed_convolutions_add_no_more_rows_than_not_packed(seed):
 
 
 def test_what_does_not_fit_is_packed_less():
-    """A densely stored input takes 36 weight rows, 48 for two positions or 72 for four; a pooled read-out 16, 8 or 4."""
+    """A dense input takes 36 weight rows, 48 for two positions and 72 for four; a pooled read-out 16, 8 and 4."""
     net = one(conv(0, 4, 4, 3, padding=(1, 1)))
     head = Readout("head", (conv(1, 3, 4, pool=(9, 9)),), frozen([0, 0, 0], np.int32))
     net = dataclasses.replace(net, layers=(net.layers[0], head))
