@@ -6,9 +6,9 @@ import numpy as np
 
 from qblif.gen.network import Network
 from qblif.gen.packing import Packing, unpacked
-from qblif.gen.plan import make_plan
+from qblif.gen.plan import Plan, make_plan
 from qblif.host.stats import CoreStats
-from qblif.hw.params import CoreParams
+from qblif.hw.params import CoreParams, DesignParams
 
 from . import golden, subjects
 from .console import Progress, table
@@ -17,7 +17,8 @@ from .simulation import Simulation
 
 LANES = (
     {"lanes": 16}, {"lanes": 32, "packed": False}, {"lanes": 32}, {"lanes": 64, "packed": False}, {"lanes": 64})
-"""Arguments of make_plan; packed: False plans every position by itself (gen/packing.py)."""
+"""Arguments of make_plan; packed: False plans every position by itself (gen/packing.py). The other one of such a pair
+runs on the same hardware, so that only the plan differs."""
 
 OTHERS = (
     {"lanes": 16, "fanout": "unary"}, {"lanes": 8}, {"lanes": 16, "clusters": 2}, {"lanes": 32, "clusters": 2},
@@ -30,11 +31,12 @@ def run(network: str | None, images: int) -> str:
     network: a name of the zoo or a file, on numbers of lanes; None: the one of `make sim`, on all variants
     images: how many of the test images"""
     given = subjects.subject(subjects.Options(network=network, images=images))
-    chosen, rows = (LANES if network else LANES + OTHERS), []
+    chosen, rows, designs = (LANES if network else LANES + OTHERS), [], {}
     with Progress("variants") as bar:
         for index, variant in enumerate(chosen):
             bar(index, len(chosen), _name(variant))
-            rows.append(_row(given.network, given.images, given.count, variant))
+            plan = _plan(given.network, variant, designs)
+            rows.append(_row(plan, given.images, given.count, _name(variant)))
         bar(len(chosen), len(chosen), "done")
     head = ("core", "cycles per image", "weight rows added", "scan efficiency", "lane utilisation")
     return f"{given.network.name}, {given.about}\n\n{table(rows, head)}"
@@ -46,26 +48,32 @@ def _name(variant: dict) -> str:
     return ", ".join(parts + ["" if variant.get("packed", True) else "not packed"]).removesuffix(", ")
 
 
-def _row(network: Network, x: np.ndarray, count: int, variant: dict) -> tuple[str, ...]:
-    options = {name: value for name, value in variant.items() if name != "packed"}
-    if not variant.get("packed", True):
-        options["packing"] = unpacked(network, variant["lanes"])
-    plan = make_plan(network, **options)
-    lanes = plan.packing.lanes
+def _plan(network: Network, variant: dict, designs: dict[str, DesignParams]) -> Plan:
+    """Return the plan of a variant, on the hardware in `designs` that an equal one with packed: False left there."""
+    if variant.get("packed", True):
+        design = designs.get(_name(variant))
+        return make_plan(network, **(variant if design is None else {"design": design}))
+    plan = make_plan(network, lanes=variant["lanes"], packing=unpacked(network, variant["lanes"]))
+    designs[_name({"lanes": variant["lanes"]})] = plan.design
+    return plan
+
+
+def _row(plan: Plan, x: np.ndarray, count: int, name: str) -> tuple[str, ...]:
+    network, lanes = plan.network, plan.packing.lanes
     expected = golden.run(network, x, count=True, lanes=(plan.packing,))
     with Simulation(plan.design) as sim:
         sim.program(plan.program)
         result = sim.infer(plan.input_layout.pack(x), network.classes)
         cores = [CoreStats(core.clusters, sim.counters(index)) for index, core in enumerate(plan.design.cores)]
     if (result.logits != expected.logits).any():
-        raise RuntimeError(f"wrong logits on {_name(variant)}")
+        raise RuntimeError(f"wrong logits on {name}")
     cycles = result.cycles.mean()
     rows = sum(core.counters["adds"] for core in cores) / count
     needed, useful = _needed(expected.counts, plan.packing)
     available = sum(core.counters["cycles"] * core.clusters for core in cores) / count
     if len(cores) > 1:      # cores wait for each other: their own cycles do not add up to anything of use
-        return _name(variant), f"{cycles:,.0f}", f"{rows:,.0f}", "", ""
-    return (_name(variant), f"{cycles:,.0f}", f"{rows:,.0f}", f"{needed / count / available:.3f}",
+        return name, f"{cycles:,.0f}", f"{rows:,.0f}", "", ""
+    return (name, f"{cycles:,.0f}", f"{rows:,.0f}", f"{needed / count / available:.3f}",
             f"{useful / count / (lanes * available):.3f}")
 
 
