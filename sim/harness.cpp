@@ -83,9 +83,10 @@ struct Simulator : Clocked {
     Random bus_random;
     Inputs inputs;
     std::vector<std::vector<uint32_t>> traces;
+    std::vector<std::vector<uint64_t>> trace_cycles;  // cycle of each record
     bool tracing = false;
 
-    Simulator() : traces(TRACE_COUNT) {}
+    Simulator() : traces(TRACE_COUNT), trace_cycles(TRACE_COUNT) {}
 
     // One clock cycle.
     Status cycle() {
@@ -153,7 +154,10 @@ struct Simulator : Clocked {
 
     void capture() {
 #define CAPTURE(index, core, cluster, bits) \
-        if (model.trace_##core##_##cluster##_valid) append(traces[index], model.trace_##core##_##cluster##_data, bits);
+        if (model.trace_##core##_##cluster##_valid) { \
+            append(traces[index], model.trace_##core##_##cluster##_data, bits); \
+            trace_cycles[index].push_back(now); \
+        }
         TRACES(CAPTURE)
     }
 
@@ -242,6 +246,7 @@ uint64_t sim_unsent(Simulator *sim, int which) {
 // Forget what is queued and what was collected, traces too. A beat that is offered at this moment is withdrawn.
 void sim_clear(Simulator *sim) {
     for (auto &trace : sim->traces) trace.clear();
+    for (auto &cycles : sim->trace_cycles) cycles.clear();
     sim->program.clear();
     sim->input.clear();
     sim->output.clear();
@@ -274,11 +279,14 @@ void sim_starts(Simulator *sim, uint64_t *cycles) {
 void sim_tracing(Simulator *sim, int on) { sim->tracing = on; }
 uint64_t sim_trace_size(Simulator *sim, int index) { return sim->traces[index].size(); }
 
-// Hand over the 32-bit words of a trace port's records and forget them.
-void sim_trace(Simulator *sim, int index, uint32_t *words) {
+// Hand over the 32-bit words of a trace port's records and the cycle of each, and forget them.
+void sim_trace(Simulator *sim, int index, uint32_t *words, uint64_t *cycles) {
     std::vector<uint32_t> &trace = sim->traces[index];
+    std::vector<uint64_t> &times = sim->trace_cycles[index];
     std::copy(trace.begin(), trace.end(), words);
+    std::copy(times.begin(), times.end(), cycles);
     std::vector<uint32_t>().swap(trace);
+    std::vector<uint64_t>().swap(times);
 }
 
 int sim_waves(Simulator *sim, const char *path) { return sim->open_waves(path); }

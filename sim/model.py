@@ -67,7 +67,8 @@ SIGNATURES = {
     "sim_output": (None, c_void_p, POINTER(c_uint32), POINTER(c_uint8), POINTER(c_uint64)),
     "sim_starts_size": (c_uint64, c_void_p), "sim_starts": (None, c_void_p, POINTER(c_uint64)),
     "sim_tracing": (None, c_void_p, c_int), "sim_trace_size": (c_uint64, c_void_p, c_int),
-    "sim_trace": (None, c_void_p, c_int, POINTER(c_uint32)), "sim_waves": (c_int, c_void_p, c_char_p),
+    "sim_trace": (None, c_void_p, c_int, POINTER(c_uint32), POINTER(c_uint64)),
+    "sim_waves": (c_int, c_void_p, c_char_p),
 }
 
 
@@ -193,8 +194,9 @@ class Model:
         """Capture records of the trace ports from now on, or no more."""
         self._library.sim_tracing(self._handle, on)
 
-    def trace(self, port: int, words: int) -> np.ndarray:
-        """Take the captured records of trace port number `port`: uint32 [records, words]."""
+    def trace(self, port: int, words: int) -> tuple[np.ndarray, np.ndarray]:
+        """Take the captured records of trace port number `port`: uint32 [records, words], and their cycles (int64)."""
         records = np.empty((self._library.sim_trace_size(self._handle, port) // words, words), np.uint32)
-        self._library.sim_trace(self._handle, port, _pointer(records, c_uint32))
-        return records
+        cycles = np.empty(len(records), np.uint64)
+        self._library.sim_trace(self._handle, port, _pointer(records, c_uint32), _pointer(cycles, c_uint64))
+        return records, cycles.astype(np.int64)

@@ -62,6 +62,8 @@ class Result:
     simulated: clock cycles simulated in all; seconds: wall time they took
     traces: (core, cluster) -> structured array (B, records per image) with the fields of hw.layouts.trace, in the
         order in which the hardware emits them; None where tracing is off. sim.trace.decode makes maps of it
+    trace_cycles: (core, cluster) -> int64 (B, records per image), the clock cycle of each record, counted from the
+        first beat taken of the first image of its block; None where tracing is off
     """
 
     logits: np.ndarray
@@ -70,6 +72,7 @@ class Result:
     simulated: int
     seconds: float
     traces: dict[tuple[int, int], np.ndarray] | None = None
+    trace_cycles: dict[tuple[int, int], np.ndarray] | None = None
 
 
 class Simulation:
@@ -255,7 +258,7 @@ class Simulation:
                                                    timeout_cycles, timeout)
                 logits[block.start:block.stop] = values
                 cycles[block.start:block.stop], latency[block.start:block.stop] = spans(starts, ends)
-                traces[index] = [self._take_trace(model, port, len(block)) for port in range(len(self._ports))]
+                traces[index] = [self._take_trace(model, port, starts) for port in range(len(self._ports))]
             finally:
                 with lock:
                     idle.append(model)
@@ -267,11 +270,13 @@ class Simulation:
                 progress(done)
 
         self._each(work, range(len(blocks)), report)
+        times = None
         if self._tracing and blocks:
-            self._traces = {(port.core, port.cluster): np.concatenate([trace[i] for trace in traces])
-                            for i, port in enumerate(self._ports)}
+            self._traces, times = ({(port.core, port.cluster): np.concatenate([trace[i][part] for trace in traces])
+                                    for i, port in enumerate(self._ports)} for part in (0, 1))
         simulated = sum(model.now for model in self._models) - before
-        return Result(logits, cycles, latency, simulated, time.perf_counter() - started, self._traces)
+        return Result(logits, cycles, latency, simulated, time.perf_counter() - started, self._traces,
+                      times)
 
     @property
     def traces(self) -> dict[tuple[int, int], np.ndarray]:
@@ -340,14 +345,16 @@ class Simulation:
         if image is not None:
             self.program(image)
 
-    def _take_trace(self, model: Model, port: int, images: int) -> np.ndarray | None:
+    def _take_trace(self, model: Model, port: int, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         if not self._tracing:
             return None
-        words = model.trace(port, self._ports[port].words)
+        images = len(starts)
+        words, cycles = model.trace(port, self._ports[port].words)
         if len(words) % images:
             raise SimulationError(f"{len(words)} trace records for {images} images")
         core = self._ports[port].core
-        return unpack_records(words, self.design.cores[core]).reshape(images, -1)
+        return (unpack_records(words, self.design.cores[core]).reshape(images, -1),
+                (cycles - starts[0]).reshape(images, -1))
 
 
 def spans(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

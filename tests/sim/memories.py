@@ -56,7 +56,7 @@ def run(verilog: str, commands: np.ndarray, data: np.ndarray) -> list[np.ndarray
         for stream, beats in (("program", commands), ("input", data)):
             model.send(stream, beats, np.zeros(len(beats), np.uint8))
         model.run(len(commands))
-        return [model.trace(index, port.words) for index, port in enumerate(trace_ports(verilog))]
+        return [model.trace(index, port.words)[0] for index, port in enumerate(trace_ports(verilog))]
 
 
 def integers(words: np.ndarray) -> list[int]:

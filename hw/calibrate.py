@@ -1,0 +1,108 @@
+"""What synthesis makes of designs for the ECP5, module by module: the data that the resource model rests on.
+
+    python -m qblif.hw.calibrate             # all of DESIGNS anew; half an hour or more
+    python -m qblif.hw.calibrate --keep      # only what the file does not have, as after an interruption
+    python -m qblif.hw.calibrate --add build/bitstream/ulx3s     # and what place and route made of a design
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from . import emit, flow, memory_files
+from .ecp5 import SYNTHESIS, TIMEOUTS
+from .ecp5_report import KINDS, Report, by_module
+from .params import CoreParams, DesignParams
+from .tools import YOSYS
+
+FILE = Path(__file__).with_name("calibration.json")
+
+CLOCK_HZ = 80_000_000
+"""Of the serial line's divider, the only thing that it changes."""
+
+
+def _design(cores: int = 1, **given) -> DesignParams:
+    small = {"map_depth": 512, "weight_depth": 512, "source_depth": 128, "channel_depth": 128}
+    return DesignParams((CoreParams(**small | given),) * cores)
+
+
+DESIGNS = {
+    "4 lanes": _design(lanes=4, word_bits=32, neuron_lanes=2, acc_bits=20),
+    "16 lanes": _design(),
+    "64 lanes, 16 neurons": _design(lanes=64, word_bits=128, neuron_lanes=16, acc_bits=28),
+    "128 lanes": _design(lanes=128, word_bits=128, neuron_lanes=8),
+    "8 lanes, 4-bit weights": _design(lanes=8, word_bits=32, neuron_lanes=8, weight_bits=4, level_bits=3),
+    "16 lanes, 2 clusters": _design(clusters=2),
+    "16 lanes, 2 cores": _design(cores=2),
+    "32 lanes, 256-bit words": _design(lanes=32, word_bits=256, neuron_lanes=4),
+    "64 lanes": _design(lanes=64, map_depth=8192, weight_depth=4096, source_depth=256, channel_depth=512),
+}
+"""What is synthesised: every parameter that logic depends on, at two values or more."""
+
+
+def measure(design: DesignParams) -> dict[str, dict[str, int]]:
+    """Synthesise a design on a serial line as boards are, and return module -> device cell -> count.
+
+    Raises ToolMissing, BuildError."""
+    verilog = emit.emit_uart_top(design, CLOCK_HZ)
+    top = "qblif_uart"
+    counted = [cell for cells in KINDS.values() for cell in cells]
+    text, memories = memory_files.split(verilog)
+    script = SYNTHESIS.format(top=top) + "".join(f"tee -q -o {cell}.txt select -list t:{cell}\n" for cell in counted)
+    paths = [name.removeprefix(top).lstrip(".") for name in re.findall(r"^module \\?(\S+?) ?\(", verilog, re.M)]
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        for name, contents in {"top.sv": text, **memories, "run.ys": script}.items():
+            (work / name).write_text(contents)
+        flow.run("synthesis", [*YOSYS.command(), "run.ys"], work, 2 * TIMEOUTS["synthesis"], expected=["netlist.json"])
+        cells = {cell: [line.partition("/")[2] for line in (work / f"{cell}.txt").read_text().splitlines()]
+                 for cell in counted}
+    return by_module(cells, paths)
+
+
+def load() -> dict:
+    """Return the data: "tool"; "designs": name -> {"design", "modules", and "comb", "mhz" where it was routed}."""
+    return json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def _save(data: dict) -> None:
+    FILE.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def add(folder: Path) -> str:
+    """Take in what `make bitstream` left in a folder, report.json and manifest.json; return the name given to it."""
+    report = Report.from_json((folder / "report.json").read_text(encoding="utf-8"))
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    if report.build_hash != manifest["build_hash"]:
+        raise SystemExit(f"{folder}: report.json and manifest.json are of different builds")
+    design = DesignParams.from_dict(manifest["design"])
+    name = f"{report.board}, {len(design.cores)} x {design.cores[0].clusters} x {design.cores[0].lanes} lanes, routed"
+    data = load()
+    data["designs"][name] = {"design": design.to_dict(), "modules": report.modules,
+                             "comb": report.used["TRELLIS_COMB"][0], "mhz": round(report.reached, 2)}
+    _save(data)
+    return name
+
+
+def main(arguments: list[str]) -> int:
+    """Measure what the file does not have, or all, and write it."""
+    if arguments[:1] == ["--add"]:
+        for folder in arguments[1:]:
+            print(add(Path(folder)))
+        return 0
+    kept = load()["designs"] if arguments == ["--keep"] and FILE.exists() else {}
+    data = {"tool": YOSYS.version(), "designs": kept}
+    for name, design in DESIGNS.items():
+        if kept.get(name, {}).get("design") != design.to_dict():
+            print(f"{name}: synthesising", flush=True)
+            kept[name] = {"design": design.to_dict(), "modules": measure(design)}
+            _save(data)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,248 @@
+"""When a cluster does what: the pipeline of hw/, as recurrences over the cycles in which things happen.
+
+Each part of the pipeline takes the next item as soon as it has come, the item before has left and there is room behind;
+so each cycle is a maximum of sums of earlier ones. Every constant that the recurrences add is named here, and nowhere
+else; where `hw` exports one it is imported.
+
+The classes mirror the hardware: `Scan` is sequencer, run generator, word reader, bit scanner and accumulators,
+`Neurons` the neuron unit, `WriteBack` the write-back. Cycles are integers on one clock, the core's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from qblif.host.abi import LayerKind
+from qblif.hw.neuron import LATENCY, PIPELINE_CYCLES
+from qblif.hw.params import CoreParams
+from qblif.hw.scan import RELEASE_LEAD
+from qblif.hw.words import FIFO_DEPTH
+
+from .reads import Entries, Reads
+
+FIRST_VISIT = 4
+"""From a layer's `begin` to the visit of its first source: loop counters, table read, two registers."""
+
+MASKED = 5
+"""From a word's address to the knowledge whether it has bits: memory, two registers, mask, any."""
+
+QUEUE = 2
+"""From writing to a buffered queue to reading from it."""
+
+RETURNED = 2
+"""From a word's leaving the queue, or being dropped, to the use of its place by another."""
+
+SUM = 6
+"""From the cycle in which the scanner emits a sum's last event until the sum is offered: two registers of the scanner,
+three of the accumulators, the accumulator."""
+
+DRAINED = 11
+"""From a chunk's issue until the neuron unit is empty again and knows it (`quiet`), where no logits leave."""
+
+IDLE = 2
+"""From a layer's last map write, or from `begin` without a share in the layer, to the idle cluster."""
+
+NEXT = 3
+"""From all clusters' being idle to the `begin` of the next layer: fetch, latch, begin."""
+
+LOGIT = 12
+"""From a chunk's issue until its first logit is on the output: neuron unit, serialiser, buffer, output stage."""
+
+NEVER = -(1 << 40)
+
+
+class Scan:
+    """Fields to sums. One instance per layer; `next` is called once per sum."""
+
+    def __init__(self, reads: Reads, entries: Entries, begin: int):
+        self._sum_words = reads.sum_words.tolist()
+        self._taps = zip(reads.visits.tolist(), reads.words.tolist(), strict=True)
+        self._some = iter(entries.some.tolist())
+        self._entries = zip(entries.cycles.tolist(), entries.groups.tolist(), entries.last.tolist(),
+                            entries.before_last.tolist(), strict=True)
+        self._number, self._count = 0, 0
+        self._visit = begin + FIRST_VISIT - 1
+        self._taken = self._tap = self._clipped = self._run = NEVER       # field, tap, tap behind the clip, run
+        self._out = self._out_before = self._word = NEVER                 # last words of two runs; the last word
+        self._leaves, self._drops = deque(), deque()                      # when places in the queue are free again
+        self._read = self._accepted = self._accepted_before = NEVER       # entries: out of the queue, into the scan
+        self._left = self._loaded = self._end = NEVER                     # last group of an entry, and its last event
+        self.waited = 0
+        self.first = None
+
+    def next(self, may: int) -> int:
+        """Scan the next sum. may: first cycle in which it may begin. Returns the cycle of its last event."""
+        words_end = self._sum_words[self._number]
+        self._number += 1
+        some, word, count = self._some, self._word, self._count
+        leaves, drops = self._leaves, self._drops
+        held, begins = False, True
+        while count < words_end:
+            visits, words = next(self._taps)
+
+            # Sequencer: a visit a cycle; a field is offered when its predecessor has been taken.
+            if visits:
+                self._visit = max(self._visit + visits, self._taken)
+                self._taken = max(self._visit + 1, self._tap)
+                self._tap = max(self._taken + 1, self._clipped)
+            else:
+                self._tap = max(self._tap + 1, self._clipped)
+            # Run generator: the tap is clipped; then it is a run, or dropped.
+            self._clipped = max(self._tap + 1, self._run)
+            if not words:
+                continue
+            self._run = max(self._clipped + 1, self._out_before + 1)
+            at = max(self._run, self._out) + 1
+
+            # Word reader: a word a cycle, as long as there is a place for it in the queue.
+            for _ in range(words):
+                if at <= word:
+                    at = word + 1
+                if count >= FIFO_DEPTH:
+                    place = (drops if not leaves or drops and drops[0] <= leaves[0] else leaves).popleft()
+                    if place > at:
+                        at = place
+                word = at
+                count += 1
+                if next(some):
+                    if held:        # the entry before now knows that it is not the sum's last
+                        self._entry(word + MASKED, begins, may)
+                        begins = False
+                    held = True
+                else:
+                    drops.append(word + MASKED + RETURNED)
+            self._out_before, self._out = self._out, word
+        if not held:                # a sum without bits is an entry all the same
+            drops.pop()
+        self._entry(word + MASKED + 1, begins, may)
+        self._word, self._count = word, count
+        return self._end
+
+    def _entry(self, pushed: int, begins: bool, may: int) -> None:
+        """Take an entry through queue and scan."""
+        cycles, groups, last, before_last = next(self._entries)
+        self._read = max(pushed + QUEUE, self._read + 1, self._accepted_before + 1)
+        self._leaves.append(self._read + RETURNED)
+        self._accepted_before, self._accepted = self._accepted, max(self._read + 1, self._accepted + 1, self._left)
+        left = max(self._accepted + 1, self._loaded)            # its first group leaves for the bit search
+        loaded = max(left + 1, self._end)                       # and is there
+        first = loaded + 1
+        if begins:
+            if first < may:
+                self.waited += may - first
+                first = may
+            if self.first is None:
+                self.first = first
+        self._end = first + cycles - 1
+        self._left = left if groups == 1 else loaded if groups == 2 else self._end - last - before_last
+        self._loaded = loaded if groups == 1 else self._end - last
+
+
+class WriteBack:
+    """Chunks of levels to map writes.
+
+    accept: returns, for a cycle in which a write is offered, the one in which it is taken; calls are in order.
+    """
+
+    def __init__(self, layer: dict, params: CoreParams, accept: Callable[[int], int] | None = None):
+        self._chunks, self._planes, self._accept = params.chunks, layer["out_planes"], accept
+        self._depth = max(16, 4 * params.chunks)
+        self._taken, self._moved, self.end = [], NEVER, NEVER      # first chunk of each lane group; written
+        self._issued = NEVER                                       # first chunk of the lane group before
+        self.writes: list[tuple[int, int]] = []
+
+    def credit(self, at: int) -> int:
+        """Return the first cycle from `at` on in which a lane group may be issued."""
+        issued = len(self._taken) * self._chunks
+        while True:
+            # Two cycles are not counted yet: what was issued in them, and what was taken.
+            uncounted = max(0, min(self._chunks, self._issued + self._chunks - (at - 2)))
+            needed = self._chunks + 2 - self._depth + issued - uncounted
+            if needed <= 0:
+                return at
+            group, chunk = divmod(needed - 1, self._chunks)
+            counted = self._taken[group] + chunk + 2
+            if counted <= at:
+                return at
+            at = counted
+
+    def take(self, issued: int) -> None:
+        """Take a lane group whose first chunk is issued in this cycle."""
+        self._issued = issued
+        previous = self._taken[-1] + self._chunks if self._taken else NEVER
+        taken = max(issued + LATENCY + QUEUE, previous, self._moved)
+        self._taken.append(taken)
+        self._moved = max(taken + self._chunks, self.end)
+        if self._accept is None:
+            self.end = self._moved + self._planes
+        else:
+            self.end = self._moved
+            for _ in range(self._planes):
+                self.end = self._accept(self.end + 1)
+        self.writes.append((self._moved + 1, self.end))
+
+
+class Neurons:
+    """Sums to chunks of levels, or logits."""
+
+    def __init__(self, layer: dict, params: CoreParams, writeback: WriteBack):
+        self._chunks, self._lanes = params.chunks, params.neuron_lanes
+        self._kind, self._static, self._steps = layer["kind"], layer["static"], layer["steps"]
+        self._taps = layer["sources"] if self._kind == LayerKind.MAX else 1
+        self._writeback = writeback
+        self._early = max(params.chunks - RELEASE_LEAD - 1, min(1, params.chunks - 1))
+        self._step = self._tap = 0
+        self._ready = NEVER         # another sum can be loaded
+        self._issued = NEVER        # first chunk of the update before
+        self._quiet = NEVER
+        self.updates: list[int] = []
+        self.logits: list[int] = []     # first chunks of the lane groups' last steps, in a read-out
+        self.idle = NEVER
+
+    def take(self, offered: int) -> int:
+        """Take the sum that is offered from this cycle on. Returns the first cycle of the sum after the next one."""
+        at = max(offered, self._ready) + 1
+        if self._kind == LayerKind.READOUT:
+            return self._read_out(at)
+        for _ in range(self._steps if self._static else 1):
+            first = self._tap == 0 if self._kind == LayerKind.MAX else self._step == 0
+            if not first:
+                at = max(at, self._issued + PIPELINE_CYCLES)
+            at = self._writeback.credit(at)
+            self._issued = at
+            self._tap += 1
+            if self._tap == self._taps:
+                self._tap = 0
+                self._step = (self._step + 1) % self._steps
+                self._writeback.take(at)
+                self.updates.append(at)
+            at += self._chunks
+        # With more than two chunks the last one's issue is known a cycle ahead.
+        self._ready = at - 1 if self._chunks > 2 else at
+        return self._issued + self._early + 2
+
+    def _read_out(self, at: int) -> int:
+        """Logits leave one by one, those of a chunk before the next one is issued."""
+        for _ in range(self._steps if self._static else 1):
+            self._step += 1
+            at = max(at, self._quiet)
+            self.updates.append(at)
+            if self._step == self._steps:
+                self._step = 0
+                self.logits.append(at)
+                last = at + (self._chunks - 1) * (DRAINED + self._lanes)
+                self._quiet = last + DRAINED + self._lanes
+            else:
+                last = at + self._chunks - 1
+                self._quiet = last + DRAINED
+            released = last if self._step == 0 else at + self._early
+            at = last + 1
+        self._ready = at
+        self.idle = self._quiet
+        return released + 2
+
+    def logit(self, lane: int) -> int:
+        """Return the cycles from the first chunk of a read-out's last step to the logit of a lane, LOGIT apart."""
+        chunk, place = divmod(lane, self._lanes)
+        return chunk * (DRAINED + self._lanes) + place

@@ -1,0 +1,139 @@
+"""The cycle model against the simulated RTL: the same cycles for every image, whatever the network.
+
+One exception: where several clusters of a core send to the next core while it is not ready, whose write goes first is
+predicted by their numbers alone; then a cycle here and there may differ, and less than one in a hundred does.
+
+A failure names image and layer. ``QBLIF_SEED=<seed> pytest -m "long or not long" tests/sim/test_cycles.py`` runs that
+random network alone."""
+
+import os
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from qblif.gen import zoo
+from qblif.gen.errors import DataMissing
+from qblif.gen.plan import allowed_cuts, make_plan
+from qblif.sim import golden, named
+from qblif.sim.cycles import CycleModel, difference, layer_ends, measured_ends
+from qblif.sim.random_networks import random_input, random_network
+from qblif.sim.simulation import Simulation
+
+from .designs import ONE_CORE
+from .test_random_networks_rtl import BUILDS
+
+IMAGES = 3
+LARGE = {"mnist"}
+"""Networks of the zoo whose simulation takes longer than a quick test may."""
+
+QUICK = {"traced": range(12)}
+LONG = {"traced": range(50), "chain": range(1000, 1050), "unlike cores": range(1000, 1050),
+        "three clusters": range(1000, 1025), "four lanes": range(1000, 1025), "wide words": range(1000, 1025),
+        "unary": range(1000, 1025)}
+
+
+@pytest.fixture(scope="module")
+def simulation():
+    """Return a function from a design to a traced simulation of it, started once."""
+    running = {}
+
+    def start(design):
+        if design not in running:
+            running[design] = Simulation(design, trace=True, threads=1)
+        return running[design]
+
+    yield start
+    for sim in running.values():
+        sim.close()
+
+
+def images_of(one):
+    """Return a few test images of a network of the zoo; random ones where its data is not at hand."""
+    try:
+        x = one.test_set().test.x.numpy()
+    except DataMissing:
+        return random_input(one.network, 0, IMAGES, density=0.2)
+    return x[:IMAGES] if one.network.input.static else x[:, :IMAGES]
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.long] * (name in LARGE))
+                                  for name in zoo.names()])
+def test_cycles_of_zoo_networks_are_predicted(simulation, name):
+    one = named.find(name)
+    plan, x, sim = make_plan(one.network, design=ONE_CORE), images_of(one), simulation(ONE_CORE)
+    sim.program(plan.program)
+    result = sim.infer(plan.input_layout.pack(x), one.network.classes)
+    assert difference(plan, CycleModel(plan).predict(x), result) is None
+
+
+def cases():
+    if "QBLIF_SEED" in os.environ:
+        return [(name, [int(os.environ["QBLIF_SEED"])]) for name in LONG]
+    return [*QUICK.items(), *(pytest.param(*case, marks=pytest.mark.long) for case in LONG.items())]
+
+
+@pytest.mark.parametrize("name, seeds", cases())
+def test_cycles_of_random_networks_are_predicted(simulation, name, seeds):
+    build, sim = BUILDS[name], simulation(BUILDS[name].design)
+    compared, failures = 0, []
+    for seed in seeds:
+        network = random_network(seed, build.limits)
+        if len(allowed_cuts(network)) + 1 < len(build.cores):
+            continue                            # a chain needs as many segments as it has cores
+        plan, x = make_plan(network, design=build.design), random_input(network, seed, batch=IMAGES)
+        sim.program(plan.program)
+        result = sim.infer(plan.input_layout.pack(x), network.classes)
+        within = 0.01 if any(core.clusters > 1 for core in build.cores[:-1]) else 0
+        found = difference(plan, CycleModel(plan).predict(x), result, within)
+        compared += 1
+        if found is not None:
+            failures.append(f"seed {seed}: {found}")
+    assert not failures, f"{len(failures)} of {compared} predictions on build {name!r}:\n" + "\n".join(failures)
+    assert compared >= len(seeds) // 3
+
+
+def test_every_neuron_update_is_predicted_and_counters_agree(simulation):
+    network, sim = random_network(1), simulation(ONE_CORE)
+    plan, x = make_plan(network, design=ONE_CORE), random_input(network, 1, batch=IMAGES)
+    sim.reset()
+    sim.program(plan.program)
+    result = sim.infer(plan.input_layout.pack(x), network.classes)
+    prediction = CycleModel(plan).predict(x)
+    np.testing.assert_array_equal(layer_ends(plan, prediction), measured_ends(plan, result))
+    layers = [layer for image in prediction.layers for layer in image]
+    counters = sim.counters()
+    assert counters["adds"] == sum(layer.adds for layer in layers) == golden.row_adds(network, x, 16).sum()
+    assert counters["doublings"] == sum(layer.doublings for layer in layers)
+
+
+def test_a_difference_names_the_layer(simulation):
+    network, sim = random_network(1), simulation(ONE_CORE)
+    plan, x = make_plan(network, design=ONE_CORE), random_input(network, 1, batch=2, density=0.5)
+    sim.program(plan.program)
+    result = sim.infer(plan.input_layout.pack(x), network.classes)
+    other = x.copy()
+    other[1] = 0
+    said = difference(plan, CycleModel(plan).predict(other), result)
+    assert re.fullmatch(r"image 1: [\d,]+ cycles predicted, [\d,]+ measured \(latency .*\); first in image 1, layer "
+                        r"'dense3': [\d,]+ cycles predicted from the end of the layer before to its own, [\d,]+ "
+                        "measured",
+                        said)
+
+
+def test_predictions_are_made_in_blocks_as_the_simulation_is():
+    network = random_network(5)
+    plan = make_plan(network, design=ONE_CORE)
+    x = np.concatenate([random_input(network, 5, batch=1)] * 14)
+    cycles = CycleModel(plan).predict(x).cycles
+    assert cycles[12] == cycles[0] and cycles[13] == cycles[1] and len(set(cycles[2:12].tolist())) == 1
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Predictions are timed by people on busy machines; torch's threads would only get in each other's way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
