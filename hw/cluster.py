@@ -118,8 +118,7 @@ class Cluster(wiring.Component):
             m.d.comb += [part.layer.eq(layer), part.begin.eq(self.begin)]
 
         scanning = Signal()         # fields, words or events of the layer are still to come or under way
-        drained = sequencer.idle & runs.idle & words.idle & scanner.idle
-        ended = drained & accumulators.idle
+        ended = sequencer.idle & runs.idle & words.idle & scanner.idle & accumulators.idle
         m.d.sync += self.idle.eq(ended & neurons.idle & writeback.idle & ~self.begin)
 
         retired, events = scanner.o, self.events
@@ -128,8 +127,7 @@ class Cluster(wiring.Component):
         with m.Elif(ended | self.begin):
             m.d.sync += scanning.eq(0)
         add = retired.valid & retired.add
-        # The last sum of a layer has nothing behind it in the scan that could wait.
-        stalled = scanner.stalled | (drained & accumulators.o.valid & ~accumulators.o.ready)
+        stalled = scanner.stalled
         m.d.comb += [
             events.adds.eq(add), events.masks.eq(add & retired.diagonal),
             events.set_bits.eq(add & ~retired.diagonal & ~retired.again),

@@ -13,7 +13,6 @@ from .accumulate import sums
 from .baked import EMPTY, Contents
 from .layouts import LoadBus, abi_row, logit, row_for, trace
 from .params import CoreParams
-from .scan import RELEASE_LEAD
 
 PIPELINE_CYCLES = 7
 """From a chunk's issue until the next step of the same neurons may be issued."""
@@ -43,9 +42,11 @@ class NeuronUnit(wiring.Component):
     -------
     load: In, program rows; fills the channel table (bias, shift).
     layer: In, the layer row in work. begin: In, one cycle: a layer starts.
-    i: In, stream of finished sums, one per lane group, position and step (or tap).
+    i: In, stream of chunks of finished sums, which cannot be refused: one sum per lane group, position and step (or
+    tap), lane 0 first, its chunks in as many cycles without a pause. It takes `params.sums_kept` of them, and another
+    one from the third cycle after `released`.
     o: Out, stream of chunks of levels, lane 0 first; lanes / neuron_lanes chunks per lane group.
-    released: Out, another sum can be taken, RELEASE_LEAD cycles from now at the latest; one pulse for each sum taken.
+    released: Out, a sum has served, or its chunks are now read for the last time; one pulse for each sum taken.
     credit: In, o has room for the chunks of a lane group; issued: Out, a chunk is under way to it.
     logits: Out, stream of logits of a READOUT.
     idle: Out. trace: Out, present when params.trace.
@@ -62,7 +63,7 @@ class NeuronUnit(wiring.Component):
             "layer": In(abi_row(abi.LAYER_FIELDS)),
             "layer_index": In(8),
             "begin": In(1),
-            "i": In(stream.Signature(sums(params))),
+            "i": In(stream.Signature(sums(params), always_ready=True)),
             "o": Out(stream.Signature(levels(params), always_ready=True)),
             "released": Out(1),
             "credit": In(1),
@@ -100,10 +101,14 @@ class NeuronUnit(wiring.Component):
         m.submodules.states = states = Memory(shape=state, depth=max(2, p.chunks), init=[])
         state_write, state_read = states.write_port(), states.read_port(domain="comb")
 
-        # The held sums, rotating by one chunk per issue, so that a static layer finds them in place again. The chunks
-        # of a sum follow each other without pause, except where logits leave. So it is known ahead when the sums have
-        # served, and neither the scan nor the many bits of `held` wait for a decision of this very cycle.
-        held, holding, ready = Signal(sums(p), reset_less=True), Signal(), Signal()
+        # The sums wait in memory, chunk by chunk, until they have served. A chunk is there a cycle after it came, and
+        # they come as fast as they are read, so that the first one stands for all.
+        rows = p.sums_kept * p.chunks
+        m.submodules.sums = kept = Memory(shape=sums(p), depth=rows, init=[], attrs={"no_rw_check": 1})
+        put, get = kept.write_port(), kept.read_port()
+        within = (p.chunks - 1).bit_length()                        # bits of a chunk's index
+        filled, sum_row = Signal(range(rows)), Signal(range(rows))  # row written next; first row of the sum in work
+        waiting, waiting_now, holding = Signal(range(p.sums_kept + 2)), Signal(range(p.sums_kept + 2)), Signal()
         chunk = Signal(range(max(2, p.chunks)))
         step, tap = Signal(8), Signal(8)
         row, group, col = Signal(12), Signal(12), Signal(12)
@@ -122,25 +127,29 @@ class NeuronUnit(wiring.Component):
         ]
         pipeline_busy, serial_busy, quiet = Signal(), Signal(), Signal()
         issue, amid, waited = Signal(), Signal(), Signal(init=1)     # amid: chunk is not 0; waited: gap is 0
-        load = Signal()
         serves = Signal()        # this is the step that the sums are held for
-        finish = Signal()        # the held sums have served
+        finish = Signal()        # the sum in work has served
         waits = is_readout & (last_step | ~amid)
+        known = Signal(init=1)   # the ends of the loops are, also where a sum's first chunk is its last
+        m.d.sync += known.eq(~issue | (p.chunks > 1))
         m.d.comb += [
             # A chunk of a window or of a later step needs the state that its predecessor is still computing.
-            issue.eq(holding & (amid | ((first | waited) & self.credit)) & (~waits | quiet)),
+            issue.eq(holding & known & (amid | ((first | waited) & self.credit)) & (~waits | quiet)),
             serves.eq(last_step | ~layer.static),
             finish.eq(issue & last_chunk & serves),
-            load.eq(ready & self.i.valid),
-            self.i.ready.eq(ready),
+            put.addr.eq(filled), put.data.eq(self.i.p), put.en.eq(self.i.valid),
+            get.addr.eq(sum_row | chunk), get.en.eq(1),
+            waiting_now.eq(waiting + (self.i.valid & (filled[:within] == 0)) - finish),
             self.issued.eq(issue & last_tap & ~is_readout),
         ]
-        m.d.sync += [quiet.eq(~(issue | pipeline_busy | serial_busy)), ready.eq(~load & (~holding | finish))]
-        if p.chunks > 2:
-            with m.If(issue & (chunk == p.chunks - 2) & serves & ~is_readout):
-                m.d.sync += ready.eq(1)
-        early = max(p.chunks - RELEASE_LEAD - 1, min(1, p.chunks - 1))
-        m.d.sync += self.released.eq(issue & serves & Mux(waits, last_chunk, chunk == early))
+        m.d.sync += [
+            quiet.eq(~(issue | pipeline_busy | serial_busy)), waiting.eq(waiting_now), holding.eq(waiting_now != 0),
+            self.released.eq(issue & serves & Mux(is_readout, last_chunk, chunk == min(1, p.chunks - 1))),
+        ]
+        with m.If(self.i.valid):
+            m.d.sync += filled.eq(filled + 1)
+        with m.If(finish):
+            m.d.sync += sum_row.eq(sum_row + p.chunks)
 
         m.d.comb += channel_row_now.eq(channel_row)
         with m.If(~waited):
@@ -163,12 +172,6 @@ class NeuronUnit(wiring.Component):
                             m.d.comb += channel_row_now.eq(next_channel)
                             with m.If(last_group):
                                 m.d.sync += [group.eq(0), row.eq(row + 1)]
-        with m.If(finish):
-            m.d.sync += holding.eq(0)
-        with m.If(load):
-            m.d.sync += [holding.eq(1), held.eq(self.i.p)]
-        with m.Elif(issue):
-            m.d.sync += held.as_value().eq(held.as_value().rotate_right(n * bits))
         with m.If(self.begin):
             m.d.sync += [row.eq(0), channel.eq(layer.channel_first), first.eq(1),
                          last_tap.eq(~is_max | (layer.sources == 1))]
@@ -208,7 +211,7 @@ class NeuronUnit(wiring.Component):
 
         flags = data.ArrayLayout(1, n)
         constants = data.ArrayLayout(abi_row(abi.CHANNEL_FIELDS), n)
-        sum_h, sum_i, sum_a = pipe(currents, "sum_h"), pipe(currents, "sum_i"), pipe(currents, "sum_a")
+        sum_i, sum_a = pipe(currents, "sum_i"), pipe(currents, "sum_a")
         constants_i, constants_a = pipe(constants, "constants_i"), pipe(constants, "constants_a")
         v_b, c_b, back_b = pipe(currents, "v_b"), pipe(currents, "c_b"), pipe(currents, "back_b")
         f_b, f_c, f_d, f_e, f_f = (pipe(shifts, f"f_{x}") for x in "bcdef")
@@ -228,7 +231,7 @@ class NeuronUnit(wiring.Component):
         m.d.comb += state_read.addr.eq(ta.chunk)
         m.d.sync += [constants_i.eq(read.data), constants_a.eq(constants_i), no_back.eq(tags[1].first | ~subtracts)]
         for j in range(n):
-            m.d.sync += [sum_h[j].eq(held[j]), sum_i[j].eq(sum_h[j]), sum_a[j].eq(sum_i[j])]
+            m.d.sync += [sum_i[j].eq(get.data[j]), sum_a[j].eq(sum_i[j])]
             # A
             v_old, s_old = state_read.data.v[j], state_read.data.s[j]
             back = Signal(5, name=f"back_{j}")          # f - a: how far a level is shifted up to be subtracted
