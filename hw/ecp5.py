@@ -11,13 +11,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import flow, memory_files
+from . import ecp5_adders, flow, memory_files
 from .ecp5_report import KINDS, MULTIPLIERS, Clocks, Report, by_module, read_nextpnr
 from .flow import BuildError, Progress
 from .tools import ECPPACK, NEXTPNR_ECP5, YOSYS
 
 SYNTHESIS = """read_verilog -sv top.sv
-synth_ecp5 -top {top} -run begin:map_luts
+{adders}synth_ecp5 -top {top} -run begin:map_luts
 abc -lut 4:7 -dress
 clean
 synth_ecp5 -top {top} -run map_cells: -json netlist.json
@@ -86,7 +86,7 @@ def versions() -> dict[str, str]:
 
 def key(design: Design, seeds: Sequence[int]) -> str:
     """Return the hash of all that a build depends on: text, constraints, options, tools. Raises ToolMissing."""
-    return _hash(design, list(seeds), SYNTHESIS, PLACEMENT, PACKING, versions())
+    return _hash(design, list(seeds), SYNTHESIS, ecp5_adders.map_file(design.verilog), PLACEMENT, PACKING, versions())
 
 
 def build(design: Design, keep: Keep, *, seeds: Sequence[int] = (1,), build_hash: int = 0, program_hash: int = 0,
@@ -113,17 +113,19 @@ def build(design: Design, keep: Keep, *, seeds: Sequence[int] = (1,), build_hash
             progress(name, 0.0, "done before")
         return _Stage(folder, found, float((folder / "seconds").read_text()), not made)
 
-    script = SYNTHESIS.format(top=design.top) + "".join(
+    script = SYNTHESIS.format(top=design.top, adders=ecp5_adders.commands(design.verilog)) + "".join(
         f"tee -q -o {cell}.txt select -list t:{cell}\n" for cell in _counted())
 
     def synthesise(folder: Path) -> float:
         text, memories = memory_files.split(design.verilog)
-        for name, contents in {"top.sv": text, **memories, "run.ys": script}.items():
+        adders = {ecp5_adders.FILE: ecp5_adders.map_file(design.verilog)}
+        for name, contents in {"top.sv": text, **memories, **adders, "run.ys": script}.items():
             (folder / name).write_text(contents)
         return flow.run("synthesis", [*YOSYS.command(), "run.ys"], folder, limit["synthesis"], progress,
                         ["netlist.json"])
 
-    netlist = stage("synthesis", (design.verilog, script, tools[YOSYS.name]), synthesise)
+    netlist = stage("synthesis", (design.verilog, script, ecp5_adders.map_file(design.verilog), tools[YOSYS.name]),
+                    synthesise)
     cells = {cell: [line.partition("/")[2] for line in (netlist.folder / f"{cell}.txt").read_text().splitlines()]
              for cell in _counted()}
 

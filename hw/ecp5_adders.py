@@ -38,13 +38,11 @@ def map_file(verilog: str) -> str:
 
 def commands(verilog: str) -> str:
     """Return script lines that replace the adders of a design, with its hierarchy, by carry chains; FILE holds them."""
-    lines = []
-    for shape in shapes(verilog):
-        name = _name(*shape)
-        lines.append(f"chtype -set {name} t:*.adders_{'x'.join(map(str, shape))}")
-    if lines:
-        lines += [f"techmap -map {FILE}", "opt_clean -purge", ""]
-    return "\n".join(lines)
+    found = shapes(verilog)
+    if not found:
+        return ""
+    changes = [f"chtype -set {_name(*shape)} t:*.adders_{'x'.join(map(str, shape))}" for shape in found]
+    return "\n".join(["proc", *changes, f"techmap -map {FILE}", ""])
 
 
 def _name(lanes: int, bits: int, weight_bits: int) -> str:

@@ -11,10 +11,11 @@ from qblif.host import abi
 
 from .accumulate import sums
 from .baked import EMPTY, Contents
+from .compare import at_most, equals
 from .layouts import LoadBus, abi_row, logit, row_for, trace
 from .params import CoreParams
 
-PIPELINE_CYCLES = 7
+PIPELINE_CYCLES = 6
 """From a chunk's issue until the next step of the same neurons may be issued."""
 
 LATENCY = PIPELINE_CYCLES + 2
@@ -97,7 +98,9 @@ class NeuronUnit(wiring.Component):
             read.addr.eq(channel_row), read.en.eq(1),
         ]
         m.d.sync += channel_row.eq(channel_row_now)
-        state = data.StructLayout({"v": data.ArrayLayout(signed(bits), n), "s": levels(p)})
+        # v is kept as it was before GATE_SUM's reset, with the flag that says whether it is still to be reset: floor
+        # shifts add up, so the reset is part of the next step's decay and of the shift that makes the level of v.
+        state = data.StructLayout({"v": data.ArrayLayout(signed(bits), n), "s": levels(p), "gated": n})
         m.submodules.states = states = Memory(shape=state, depth=max(2, p.chunks), init=[])
         state_write, state_read = states.write_port(), states.read_port(domain="comb")
 
@@ -177,12 +180,11 @@ class NeuronUnit(wiring.Component):
                          last_tap.eq(~is_max | (layer.sources == 1))]
             m.d.comb += channel_row_now.eq(layer.channel_first)
 
-        # The pipeline: issue, two cycles for the constants, A (current), B (subtract), C (decay and add), D (reset),
-        # E (round), F (shift), G (clip). A reads the state that G wrote, so the constants' cycles do not count between
-        # time steps.
+        # The pipeline: issue, two cycles for the constants, A (current), B (subtract), C (decay and add), E (round),
+        # F (shift), G (clip). A reads the state that G wrote, so the constants' cycles do not count between time steps.
         tag = data.StructLayout({"valid": 1, "chunk": len(chunk), "first": 1, "emit": 1, "logit": 1})
         currents = data.ArrayLayout(signed(bits), n)
-        shifts = data.ArrayLayout(5, n)
+        shifts = data.ArrayLayout(6, n)
         tags = [Signal(tag, name=f"tag_{stage}") for stage in range(LATENCY)]
         ta, tg = tags[2], tags[-1]
         m.d.sync += [
@@ -214,13 +216,14 @@ class NeuronUnit(wiring.Component):
         sum_i, sum_a = pipe(currents, "sum_i"), pipe(currents, "sum_a")
         constants_i, constants_a = pipe(constants, "constants_i"), pipe(constants, "constants_a")
         v_b, c_b, back_b = pipe(currents, "v_b"), pipe(currents, "c_b"), pipe(currents, "back_b")
-        f_b, f_c, f_d, f_e, f_f = (pipe(shifts, f"f_{x}") for x in "bcdef")
+        f_b = pipe(data.ArrayLayout(5, n), "f_b")
+        f_c, f_e, f_f = (pipe(shifts, f"f_{x}") for x in "cef")     # of the level: f, and the reset that is due
         fired_b = pipe(flags, "fired_b")
+        gated_b, gated_c, gated_e, gated_f, gated_g = (pipe(flags, f"gated_{x}") for x in "bcefg")
         v_c, c_c = pipe(currents, "v_c"), pipe(currents, "c_c")
         fine_c = pipe(data.ArrayLayout(3, n), "fine_c")
-        gated_c = pipe(flags, "gated_c")
-        clear_d, reset_d = pipe(flags, "clear_d"), pipe(data.ArrayLayout(4, n), "reset_d")
-        a_d, v_e, v_f, v_g = pipe(currents, "a_d"), pipe(currents, "v_e"), pipe(currents, "v_f"), pipe(currents, "v_g")
+        clear_c = pipe(flags, "clear_c")
+        v_e, v_f, v_g = pipe(currents, "v_e"), pipe(currents, "v_f"), pipe(currents, "v_g")
         half_e = pipe(currents, "half_e")
         r_f = pipe(data.ArrayLayout(signed(bits + 1), n), "r_f")
         above_f = pipe(data.ArrayLayout(bits, n), "above_f")    # bits that are too high for a level
@@ -239,46 +242,44 @@ class NeuronUnit(wiring.Component):
             m.d.sync += [
                 c_b[j].eq(sum_a[j] + constants_a[j].bias), f_b[j].eq(constants_a[j].shift),
                 v_b[j].eq(Mux(ta.first, 0, v_old)), fired_b[j].eq(~ta.first & s_old.any()),
+                gated_b[j].eq(~ta.first & state_read.data.gated[j]),
                 back_b[j].eq(Mux(no_back, 0, (s_old << back)[:bits])),
             ]
             # B: subtract, and decay by whole octets
             before, shift, clear = Signal(signed(bits), name=f"before_{j}"), Signal(5, name=f"shift_{j}"), Signal()
-            gated = fired_b[j] & gates_membrane
+            gated = gated_b[j] | (fired_b[j] & gates_membrane)
             m.d.comb += [
                 before.eq(v_b[j] - back_b[j]), shift.eq(Mux(gated, both, decay)),
                 clear.eq(Mux(gated, fired_clears, clears)),
             ]
             m.d.sync += [
                 v_c[j].eq(Mux(clear, 0, before >> (shift[3:] << 3))), fine_c[j].eq(shift[:3]),
-                c_c[j].eq(Mux(is_max & (v_b[j] > c_b[j]), v_b[j], c_b[j])), f_c[j].eq(f_b[j]),
-                gated_c[j].eq(fired_b[j] & gates_sum),
+                c_c[j].eq(Mux(is_max & (v_b[j] > c_b[j]), v_b[j], c_b[j])),
+                f_c[j].eq(f_b[j] + Mux(fired_b[j] & gates_sum, layer.reset, 0)),
+                gated_c[j].eq(fired_b[j] & gates_sum), clear_c[j].eq(fired_b[j] & gates_sum & reset_clears),
             ]
-            # C
+            # C. A level of v >> r is one of v, shifted by r more; so is the half that rounds it.
             m.d.sync += [
-                a_d[j].eq((v_c[j] >> fine_c[j]) + c_c[j]), f_d[j].eq(f_c[j]),
-                reset_d[j].eq(Mux(gated_c[j], layer.reset, 0)), clear_d[j].eq(gated_c[j] & reset_clears),
-            ]
-            # D
-            m.d.sync += [
-                v_e[j].eq(Mux(clear_d[j], 0, a_d[j] >> reset_d[j])),
-                half_e[j].eq(Mux(rounds, (1 << f_d[j])[1:21], 0)), f_e[j].eq(f_d[j]),
+                v_e[j].eq(Mux(clear_c[j], 0, (v_c[j] >> fine_c[j]) + c_c[j])), f_e[j].eq(f_c[j]),
+                half_e[j].eq(Mux(rounds, Cat(equals(f_c[j], bit + 1) for bit in range(bits - 1)), 0)),
+                gated_e[j].eq(gated_c[j]),
             ]
             # E
             m.d.sync += [
-                r_f[j].eq(v_e[j] + half_e[j]), v_f[j].eq(v_e[j]), f_f[j].eq(f_e[j]),
-                above_f[j].eq(Cat(f_e[j] + p.level_bits <= bit for bit in range(bits))),
+                r_f[j].eq(v_e[j] + half_e[j]), v_f[j].eq(v_e[j]), f_f[j].eq(f_e[j]), gated_f[j].eq(gated_e[j]),
+                above_f[j].eq(Cat(at_most(f_e[j], bit - p.level_bits) for bit in range(bits))),
             ]
             # F
             m.d.sync += [
                 q_g[j].eq((r_f[j] >> f_f[j])[:p.level_bits]), low_g[j].eq(r_f[j] < 0),
-                high_g[j].eq((r_f[j][:bits] & above_f[j]).any()), v_g[j].eq(v_f[j]),
+                high_g[j].eq((r_f[j][:bits] & above_f[j]).any()), v_g[j].eq(v_f[j]), gated_g[j].eq(gated_f[j]),
             ]
             # G
             m.d.comb += s_out[j].eq(Mux(is_readout | low_g[j], 0,
                                         Mux(high_g[j] | (q_g[j] > layer.levels), layer.levels, q_g[j])))
         m.d.comb += [
             state_write.en.eq(tg.valid), state_write.addr.eq(tg.chunk),
-            state_write.data.v.eq(v_g), state_write.data.s.eq(s_out),
+            state_write.data.v.eq(v_g), state_write.data.s.eq(s_out), state_write.data.gated.eq(gated_g),
             self.o.valid.eq(tg.valid & tg.emit), self.o.payload.eq(s_out),
         ]
 
@@ -309,7 +310,7 @@ class NeuronUnit(wiring.Component):
                 m.d.sync += behind.eq(at)
                 at = behind
             current = c_b
-            for stage in "cdefg":
+            for stage in "cefg":
                 behind = Signal(currents, name=f"current_{stage}")
                 m.d.sync += behind.eq(current)
                 current = behind
@@ -317,6 +318,7 @@ class NeuronUnit(wiring.Component):
             m.d.comb += [
                 self.trace.valid.eq(tg.valid & (tg.emit | is_readout)), record.layer.eq(self.layer_index),
                 record.step.eq(at.step), record.row.eq(at.row), record.col.eq(at.col), record.chunk.eq(at.chunk),
-                record.current.eq(current), record.membrane.eq(v_g), record.level.eq(s_out),
+                record.current.eq(current), record.level.eq(s_out),
+                *(record.membrane[j].eq(Mux(gated_g[j], v_g[j] >> layer.reset, v_g[j])) for j in range(n)),
             ]
         return m

@@ -121,7 +121,8 @@ class BitScanner(wiring.Component):
         m.d.sync += [
             out.valid.eq(have & may), out.last.eq(c.last & done),
             out.double.eq(Mux(c.pre_any, 1, Mux(some, c.ride, ~c.post_none))),
-            out.add.eq(~c.pre_any & some), out.skip.eq(Mux(have & may & ~c.pre_any & some, c.skip, no_event(p)["skip"])),
+            out.add.eq(~c.pre_any & some),
+            out.skip.eq(Mux(have & may & ~c.pre_any & some, c.skip, no_event(p)["skip"])),
             out.diagonal.eq(c.diagonal), out.again.eq(c.again),
             base.eq(c.weight), offset.eq(Mux(c.diagonal, 0, Cat(_index(low_bit), c.index))),
             stalled.eq(have & ~may),

@@ -12,7 +12,7 @@ from qblif.hw.accumulate import RESET_CYCLES, Accumulators, LaneAdders, latency
 from qblif.hw.params import CoreParams
 from qblif.hw.scan import event as event_layout
 
-from .bench import simulate, stability
+from .bench import simulate
 from .core_bench import SETTLE, load_rows, plain
 
 PARAMS = CoreParams(lanes=8, word_bits=32, neuron_lanes=2, weight_bits=5, acc_bits=14, weight_depth=32)
@@ -55,7 +55,7 @@ def model(weights, events):
 
 
 def run(weights, events, params=PARAMS, rng=None):
-    """Return ((cycle of the first chunk, sum) of the sums, cycles of the valid events); checks that chunks do not pause.
+    """Return ((cycle of the first chunk, sum) of the sums, cycles of the events); checks that chunks do not pause.
 
     The end of a sum waits until that of its predecessor is as long ago as a sum has chunks, and, with a generator, at
     times longer."""
