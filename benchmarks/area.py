@@ -63,6 +63,11 @@ class Figures:
         return sum(self.luts.values()) / self.lanes
 
 
+def part_of(path: str) -> str:
+    """Return the part that a module belongs to, by its instance path."""
+    return next(part for pattern, part in PARTS if re.search(pattern, path))
+
+
 def measure(name: str, clock_hz: int, route: bool, seeds: tuple[int, ...], hours: float, say) -> Figures:
     """Return the figures of a shape."""
     core = CoreParams(**COMMON | SHAPES[name])
@@ -75,7 +80,7 @@ def measure(name: str, clock_hz: int, route: bool, seeds: tuple[int, ...], hours
     modules = ecp5.synthesise(request, cache.entry, say, hours * 3600)
     parts, cells = collections.Counter(), collections.Counter()
     for path, counts in modules.items():
-        parts[next(part for pattern, part in PARTS if re.search(pattern, path))] += luts(counts)
+        parts[part_of(path)] += luts(counts)
         cells.update(counts)
     routed = None
     if route:

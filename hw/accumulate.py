@@ -17,7 +17,7 @@ from .layouts import LoadBus, row_for
 from .params import CoreParams
 from .scan import event, no_event
 
-JOINED = 8
+JOINED = 16
 """Groups of lanes whose sums are joined in one cycle."""
 
 RESET_CYCLES = 4

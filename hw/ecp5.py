@@ -18,7 +18,7 @@ from .tools import ECPPACK, NEXTPNR_ECP5, YOSYS
 
 SYNTHESIS = """read_verilog -sv top.sv
 {adders}synth_ecp5 -top {top} -run begin:map_luts
-abc -lut 4:7 -dress
+abc -lut 4 -dress
 clean
 synth_ecp5 -top {top} -run map_cells: -json netlist.json
 """

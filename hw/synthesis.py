@@ -58,7 +58,7 @@ def _cells(*names: str) -> dict[str, int]:
 TARGETS = {
     "ecp5": Target(
         "Lattice ECP5",
-        "synth_ecp5 -top {top} -run begin:map_luts; abc -lut 4:7 -dress; clean; synth_ecp5 -run map_cells:check",
+        "synth_ecp5 -top {top} -run begin:map_luts; abc -lut 4 -dress; clean; synth_ecp5 -run map_cells:check",
         "synth_ecp5 -noflatten -top {top} -run begin:map_luts; abc -lut 4; clean; synth_ecp5 -run map_cells:check",
         {"LUT": _cells("LUT4"), "wide mux": _cells("PFUMX", "L6MUX21"), "carry": _cells("CCU2C"),
          "FF": _cells("TRELLIS_FF"), "LUT RAM": _cells("TRELLIS_DPR16X4"), "block RAM": _cells("DP16KD"),

@@ -43,7 +43,7 @@ class WriteBack(wiring.Component):
         p = self._params
         layer = self.layer
         bank_bits = (p.banks - 1).bit_length()
-        depth = max(16, 4 * p.chunks)
+        depth = max(16, 2 * p.chunks)
         m.submodules.fifo = fifo = SyncFIFOBuffered(width=levels(p).size, depth=depth)
         free = Signal(range(depth + 1), init=depth)
         m.d.comb += [fifo.w_data.eq(self.i.payload), fifo.w_en.eq(self.i.valid)]
