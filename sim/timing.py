@@ -19,6 +19,7 @@ from qblif.hw.layer_table import READ_CYCLES
 from qblif.hw.neuron import LATENCY, PIPELINE_CYCLES
 from qblif.hw.params import CoreParams
 from qblif.hw.words import FIFO_DEPTH
+from qblif.hw.writeback import queue_depth
 
 from .reads import Entries, Reads
 
@@ -151,7 +152,7 @@ class WriteBack:
 
     def __init__(self, layer: dict, params: CoreParams, accept: Callable[[int], int] | None = None):
         self._chunks, self._planes, self._accept = params.chunks, layer["out_planes"], accept
-        self._depth = max(16, 4 * params.chunks)
+        self._depth = queue_depth(params)
         self._taken, self._moved, self.end = [], NEVER, NEVER      # first chunk of each lane group; written
         self._issued = NEVER                                       # first chunk of the lane group before
         self.writes: list[tuple[int, int]] = []
