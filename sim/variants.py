@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from qblif.gen import network_file
+from qblif.gen.data import digits_data
 from qblif.gen.plan import make_plan
-from qblif.gen.training import digits_data
 from qblif.host.stats import CoreStats
 from qblif.hw.params import CoreParams
 
@@ -23,11 +22,8 @@ def run(images: int) -> str:
     """Run the network of `make sim` on every variant and return the table; raises RuntimeError at a wrong logit.
 
     images: how many of the test images"""
-    options = subjects.Options()
-    data = digits_data()
-    folded = subjects.folded(options, data)
-    network = network_file.load(folded.folder / subjects.NETWORK)
-    x = data.test_x.numpy()[:images]
+    network = subjects.digits_network(subjects.Options())
+    x = digits_data().test_x.numpy()[:images]
     rows = []
     with Progress("variants") as bar:
         for index, variant in enumerate(VARIANTS):

@@ -16,4 +16,9 @@ from .dataset import DataSet, Split, TensorSplit
 from .recordings import from_events
 from .registry import DATASETS, About, load
 
-__all__ = ["DATASETS", "About", "DataError", "DataSet", "Split", "TensorSplit", "from_events", "load"]
+__all__ = ["DATASETS", "About", "DataError", "DataSet", "Split", "TensorSplit", "digits_data", "from_events", "load"]
+
+
+def digits_data(seed: int = 0):
+    """Return the digits as `qblif.gen.train` takes them; no folder is looked into. seed: of the split."""
+    return load("digits", seed=seed).to_data()

@@ -1,13 +1,11 @@
 """The digits network for every T and N of the paper's Table 6 (N) and 2 (T), on one and the same elaborated core."""
 
-import dataclasses
-
 import pytest
 
-from qblif.gen.digits import one_thread
+from qblif.gen.data import digits_data
 from qblif.gen.folding import fold
 from qblif.gen.plan import make_plan
-from qblif.gen.training import DIGITS, digits_data, train_digits
+from qblif.gen.training import Run, one_thread, recipe
 from qblif.sim import golden
 from qblif.sim.compare import compare_logits, first_mismatch
 from qblif.sim.simulation import Simulation
@@ -25,10 +23,12 @@ def device():
         yield simulation
 
 
-def check(device, steps, levels):
+def check(device, steps, levels, folder):
     with one_thread():
         # Short: spikes in all layers are wanted, not accuracy.
-        trained = train_digits(steps, levels, recipe=dataclasses.replace(DIGITS, epochs=2, quantised_epochs=1))
+        short = recipe.load("digits", (f"train.T={steps}", f"neuron.levels={levels}", "train.epochs=2",
+                                       "train.quantised_epochs=1"))
+        trained = Run(short, folder).train()
     network = fold(trained.quantised)
     images = digits_data().test_x[:IMAGES]
     expected = golden.run(network, images, record=True)
@@ -48,12 +48,12 @@ def check(device, steps, levels):
     assert first_mismatch(network, expected.records, decode(plan, device.traces)) is None
 
 
-def test_four_steps_of_binary_spikes_run_bit_exactly(device):
-    check(device, 4, 1)
+def test_four_steps_of_binary_spikes_run_bit_exactly(device, tmp_path):
+    check(device, 4, 1, tmp_path)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("levels", LEVELS)
 @pytest.mark.parametrize("steps", STEPS)
-def test_every_t_and_n_of_the_papers_tables_runs_bit_exactly(device, steps, levels):
-    check(device, steps, levels)
+def test_every_t_and_n_of_the_papers_tables_runs_bit_exactly(device, steps, levels, tmp_path):
+    check(device, steps, levels, tmp_path)

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from qblif.gen import ModelError
 from qblif.gen.data import DataError
-from qblif.gen.training import Recipe, RecipeError, Run, phase, run
+from qblif.gen.training import RecipeError, finished, phase, run
 from qblif.gen.training.checkpoint import CheckpointError
 
 from .helpers import make, tiny
@@ -137,13 +137,17 @@ def test_another_seed_gives_another_network(whole, tmp_path):
     assert not torch.equal(mine["readout.weight"], theirs["readout.weight"])
 
 
-def test_the_digits_recipe_trains_the_very_network_of_make_sim(tmp_path):
-    from qblif.gen import train_digits
-    from qblif.gen.training import recipe
+def test_whoever_asks_is_told_each_epoch_and_nothing_is_printed(tmp_path, capsys):
+    entries = []
+    done = make(tmp_path, tiny(), told=entries.append).train()
+    assert entries == done.history and {entry["phase"] for entry in entries} == {"float", "quantised"}
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "tensorboard").exists()
 
-    short = Recipe(epochs=1, quantised_epochs=1)
-    expected = train_digits(2, 20, recipe=short).quantised.state_dict()
-    chosen = recipe.load("digits", ("train.epochs=1", "train.quantised_epochs=1"))
-    Run(chosen, tmp_path).train()
-    mine = load_file(tmp_path / run.WEIGHTS)
-    assert mine.keys() == expected.keys() and all(torch.equal(mine[k], expected[k]) for k in mine)
+
+def test_what_training_left_is_read_back(whole):
+    folder, done = whole
+    found = finished.load(folder)
+    assert (found.float_accuracy, found.quantised_accuracy) == (done.float_accuracy, done.quantised_accuracy)
+    x = done.dataset.test.batch(torch.arange(5))[0]
+    assert torch.equal(found.quantised(found.dataset()).integers(x), done.quantised.integers(x))
