@@ -19,6 +19,7 @@ from pathlib import Path
 from qblif.gen import training
 from qblif.gen.training import checkpoint, recipe
 from qblif.gen.training.recipe import RecipeFile
+from qblif.host.errors import install
 
 from . import trained
 
@@ -27,7 +28,7 @@ NEURONS = {"binary LIF": "lif", "I-LIF": "ilif", "QB-LIF": "qblif"}
 SURROGATES = {"Box-ET": "box_et", "ReLSG-ET": "relsg_et"}
 LEVELS = (1, 2, 4, 8, 15, 20, 31)
 PENALTIES = (0.0, 0.1, 0.3, 1.0)
-STARTS = (None, 20, 8)
+STARTS = (None, 8, 20)
 """N at the start, where it is learned; None: it is fixed."""
 PAPER = {("binary LIF", "Box-ET"): 90.50, ("I-LIF", "Box-ET"): 93.85, ("QB-LIF", "Box-ET"): 95.05,
          ("I-LIF", "ReLSG-ET"): 94.45, ("QB-LIF", "ReLSG-ET"): 95.58}
@@ -85,7 +86,7 @@ def folder_of(out: Path, chosen: RecipeFile) -> Path:
 
 def run(out: Path, seeds: int = 3, only: Callable[[Setting], bool] = lambda setting: True,
         settings: tuple[str, ...] = (), data_root: Path | None = None) -> str:
-    """Train what is missing, write ablation.md and ablation.json into `out`, and return the text of the former.
+    """Train what is missing, write ablation.md, .json and .png into `out`, and return the text of the first.
 
     seeds: 0 to seeds - 1; only: which settings to train; settings: more `--set` of the recipe, for all"""
     cards: dict[Setting, list[dict]] = {}
@@ -103,7 +104,22 @@ def run(out: Path, seeds: int = 3, only: Callable[[Setting], bool] = lambda sett
             checkpoint.replace(out / "ablation.md", text + "\n")
             checkpoint.replace(out / "ablation.json", json.dumps(
                 [dataclasses.asdict(setting) | {"runs": runs} for setting, runs in cards.items()], indent=1) + "\n")
+    _draw(cards, out)
     return text
+
+
+def _draw(cards: dict[Setting, list[dict]], out: Path) -> None:
+    """Draw accuracy against additions under the penalties into ablation.png, where there are several."""
+    try:
+        from .html import pictures
+    except ImportError:
+        print(f"ablation.png is not drawn: {install('report')}")
+        return
+    points = pictures.swept([
+        {"series": f"N = {s.levels}{s.learned}", "penalty": s.penalty, "accuracy": card["golden_accuracy"],
+         "additions": card["additions"]["double"]} for s in FEWER for card in cards.get(s, [])])
+    if points:
+        checkpoint.replace(out / "ablation.png", pictures.png(pictures.penalised(points)))
 
 
 def _read(folder: Path) -> dict:

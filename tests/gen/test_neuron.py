@@ -147,9 +147,9 @@ def test_a_learned_n_is_rounded_and_stays_within_its_bounds():
     assert neuron.levels == 8 and neuron(x).max() == 8
     neuron(x).sum().backward()
     assert neuron.learned_levels.grad.item() == pytest.approx(128 / (64 * 8) ** 0.5)
-    for value, levels, kept in ((7.4, 7, 7.4), (7.6, 8, 7.6), (-3.0, 1, 1.0), (25.0, 20, 20.0)):
+    for value, n, kept in ((7.4, 7, 7.4), (7.6, 8, 7.6), (-3.0, 1, 1.0), (25.0, 20, 20.0)):
         neuron.learned_levels.data.fill_(value)
-        assert neuron.levels == levels and neuron(x).max() == levels
+        assert neuron.levels == n and neuron(x).max() == n
         assert neuron.learned_levels.item() == pytest.approx(kept)  # clamped in training: it is not lost out there
 
 
