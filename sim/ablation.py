@@ -152,8 +152,9 @@ def report(cards: dict[Setting, list[dict]], seeds: int, settings: tuple[str, ..
     lines += [f"| {s.levels} | {_accuracy(cards[s])} | {_sops(cards[s])} | "
               f"{_additions(cards[s])} | {len(cards[s])} | "
               f"{_paper(PAPER_LEVELS.get(s.levels))} |" for s in TABLE_6 if s in cards]
-    lines += ["", "| Fewer additions: penalty | N | accuracy | SOPs an image | additions by bit planes | runs | N of "
-              "each layer, seed by seed |", "|--:|---|--:|--:|--:|--:|---|"]
+    lines += ["",
+              "| Fewer additions: penalty | N | accuracy | SOPs an image | additions by bit planes | runs | N found |",
+              "|--:|---|--:|--:|--:|--:|---|"]
     lines += [f"| {s.penalty:g} | {s.levels}{s.learned} | {_accuracy(cards[s])} | {_sops(cards[s])} | "
               f"{_additions(cards[s])} | {len(cards[s])} | {_levels(cards[s]) if s.start else ''} |"
               for s in FEWER if s in cards]

@@ -139,8 +139,8 @@ def test_ablation_rows_are_told_apart_and_compared(tmp_path):
     assert "| 1 | 20 at most, learned from 20 | 81.50 ± 0.71 % | 1.000 M | 0.400 M | 2 | 20/3, 20/3 |" in text
     assert "| 0.3 | 20 | 82.20 ± 0.71 % | 1.000 M | 0.500 M | 2 |  |" in text
     lines = text.splitlines()
-    assert ("- penalty 1 over none, N = 20 at most, learned from 20: lower (-1.00 points, standard error 0.00, 2 seeds); "
-            "additions -20.0 %") in lines
+    assert ("- penalty 1 over none, N = 20 at most, learned from 20: lower (-1.00 points, standard error 0.00, 2 "
+            "seeds); additions -20.0 %") in lines
     assert any(line.startswith("- N = 20 at most, learned from 8 over N = 20, penalty 0.1: no diff") for line in lines)
 
 
