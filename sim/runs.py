@@ -37,6 +37,16 @@ class TrainedRun(FinishedRun):
         return dict(self.history[-1].get("gammas", {})) if self.history else {}
 
 
+    @property
+    def series(self) -> str:
+        """What runs that differ in the penalty on operations have in common, for people."""
+        neuron, most = self.recipe.neuron, "/".join(map(str, self.card["levels"]))
+        if not neuron.get("learn_levels"):
+            return f"{self.recipe.name}, N = {most}"
+        start = neuron.get("start_levels")
+        return f"{self.recipe.name}, N learned" + ("" if start is None else f" from {start}")
+
+
 def is_run(text: str | Path) -> bool:
     """Return whether this names the folder of a finished training; a name of the zoo comes first."""
     return str(text) not in zoo.names() and finished.is_finished(text)

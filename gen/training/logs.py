@@ -52,8 +52,8 @@ class Log:
         return progress, bar.close
 
     def epoch(self, entry: dict) -> None:
-        """Append an epoch: phase, epoch, of, loss, rate, seconds, gammas (layer -> value), test where it was measured.
-        """
+        """Append an epoch: phase, epoch, of, loss, rate, seconds, gammas and levels (layer -> γ, N), test where it was
+        measured."""
         self.history.append(entry)
         if self.quiet:
             return
@@ -69,8 +69,9 @@ class Log:
             for name in ("loss", "rate", "train", "test", "count"):
                 if entry.get(name) is not None:
                     self.board.add_scalar(name, entry[name], step)
-            for layer, value in entry["gammas"].items():
-                self.board.add_scalar(f"gamma/{layer}", value, step)
+            for name, values in (("gamma", entry["gammas"]), ("levels", entry["levels"])):
+                for layer, value in values.items():
+                    self.board.add_scalar(f"{name}/{layer}", value, step)
 
     def close(self) -> None:
         """Write what is left."""

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from qblif.gen.layers import InputScale
-from qblif.gen.neuron import gammas
+from qblif.gen.neuron import fix_levels, gammas, levels
 from qblif.gen.quantised import QuantisedNetwork, quantise
 from qblif.gen.weights import load_weights
 
@@ -180,6 +180,7 @@ class Run:
                 checkpoint.write(self.folder / FLOAT, module.state_dict(), {"float_accuracy": self.float_accuracy})
         if not folds:
             return Finished(module, None, dataset, self.float_accuracy, None, self.seconds, log.history)
+        fix_levels(module)
         with warnings.catch_warnings():
             if facts.get("phase") == "quantised":  # weights are not here yet, those that come are not clipped
                 warnings.simplefilter("ignore")
@@ -220,7 +221,8 @@ class Run:
                 test = accuracy(trained.eval(), dataset.test) if look else None
                 log.epoch({"phase": name, "epoch": loop.done, "of": epochs, "loss": epoch.loss, "train": epoch.accuracy,
                            "test": test, "rate": epoch.rate, "seconds": time.monotonic() - started,
-                           "count": epoch.penalty or None, "counted": how.sop_count, "gammas": gammas(module)})
+                           "count": epoch.penalty or None, "counted": how.sop_count, "gammas": gammas(module),
+                           "levels": levels(module)})
                 self._save(loop, trained, log)
         finally:
             if cost is not None:

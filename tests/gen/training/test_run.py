@@ -6,8 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from qblif.gen import ModelError
+from qblif.gen import ModelError, fold
 from qblif.gen.data import DataError
+from qblif.gen.neuron import levels
 from qblif.gen.training import RecipeError, finished, phase, run
 from qblif.gen.training.checkpoint import CheckpointError
 
@@ -65,6 +66,26 @@ def test_a_run_with_sgd_mixing_and_a_penalty_goes_on_as_well(tmp_path, monkeypat
     make(tmp_path / "parts", chosen, resume=True).train()
     mine, theirs = (load_file(tmp_path / name / run.WEIGHTS) for name in ("parts", "whole"))
     assert all(torch.equal(mine[k], theirs[k]) for k in mine)
+
+
+@pytest.mark.parametrize("epochs", [2, 4])
+def test_a_run_that_learns_n_goes_on_as_well_and_ends_with_integers(tmp_path, monkeypatch, epochs):
+    chosen = tiny(neuron={"levels": 31, "learn_levels": True, "start_levels": 3}, train={"sop_penalty": 10.0})
+    done = make(tmp_path / "whole", chosen).train()
+    stopped_after(monkeypatch, tmp_path / "parts", epochs, chosen=chosen)
+    make(tmp_path / "parts", chosen, resume=True).train()
+    for file in (run.WEIGHTS, run.FLOAT):
+        mine, theirs = (load_file(tmp_path / name / file) for name in ("parts", "whole"))
+        assert all(torch.equal(mine[k], theirs[k]) for k in mine)
+    logged = [entry["levels"] for entry in done.history]
+    assert set(logged[2].values()) != {3} and logged[2] == logged[3] == logged[4]  # learned, then fixed
+    weights = load_file(tmp_path / "whole" / run.WEIGHTS)
+    kept = {k.removeprefix("module.").removesuffix(".learned_levels"): v for k, v in weights.items() if "learned" in k}
+    assert kept == logged[-1]
+    network = fold(done.quantised)
+    assert [layer.neuron.levels for layer in network.layers[:-1]] == list(logged[-1].values())
+    again = finished.load(tmp_path / "parts")
+    assert levels(again.quantised(again.dataset()).module) == levels(again.module(again.dataset())) == logged[-1]
 
 
 def test_a_finished_run_comes_back_without_training_again(tmp_path, monkeypatch):
