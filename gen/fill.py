@@ -7,7 +7,7 @@ import dataclasses
 from .gather import gathers
 from .network import MaxPool, Network, layer_inputs
 from .packing import Packing, allowed, unpacked
-from .split import Share, busiest, split_layer
+from .split import split_layer
 
 DENSITY = 0.25
 """Estimate: the share of a map's bits that are set. Which of two packings of a convolution adds fewer rows does not
@@ -48,24 +48,25 @@ def choose(network: Network, lanes: int, room: int | None = None, *, neuron_lane
     return packing
 
 
-def _cost(network: Network, index: int, packing: Packing, chunks: int,
-          clusters: int) -> tuple[float, int]:
+def _cost(network: Network, index: int, packing: Packing, chunks: int, clusters: int) -> tuple[float, int]:
     """Return the cycles of a layer's busiest cluster, estimated, and the weight rows of a cluster.
 
     chunks: cycles of the neuron unit for a lane group"""
     layer, found = network.layers[index], gathers(network, index, packing)
-    height, columns, groups = layer.shape[1], packing.columns(network, index), packing.groups(network, index)
     pooling = isinstance(layer, MaxPool)
     static = not pooling and all(network.map_static(source.map) for source in layer.sources)
-    adds = 0.0
-    for gather in found:
-        # A row under a mask serves all lanes; in most planes of a chunk some bit is set.
-        each = 1 if gather.mask else DENSITY * gather.weight.shape[1]
-        adds += sum(each * network.map_bits(field.map) * field.reads(0, height).sum() * field.reads(1, columns).sum()
-                    for field in gather.fields)
-    share = busiest(network, index, packing, clusters)
-    rows = adds * share / (height * columns) * (1 if static else network.steps)
-    sums = share * network.steps * (len(found[0].fields) if pooling else 1)
-    own = Share.count(split_layer(network, index, packing, clusters)[0].group, groups)
-    weights = own * sum(gather.rows(packing.channels(network, gather.fields[0].map)) for gather in found)
-    return max(rows, sums * chunks), weights
+    repeats, taps = 1 if static else network.steps, len(found[0].fields) if pooling else 1
+    cycles, groups = 0.0, 0
+    for share in split_layer(network, index, packing, clusters):
+        rows, columns, own = (range(first, count, step) for (first, step), count in
+                              ((share.row, layer.shape[1]), (share.col, packing.columns(network, index)),
+                               (share.group, packing.groups(network, index))))
+        adds = 0.0
+        for gather in found:
+            # A row under a mask serves all lanes; in most planes of a chunk some bit is set.
+            each = 1 if gather.mask else DENSITY * gather.weight.shape[1]
+            adds += sum(each * network.map_bits(field.map) * field.reads(0, rows).sum() * field.reads(1, columns).sum()
+                        for field in gather.fields)
+        updates = len(rows) * len(columns) * network.steps * taps
+        cycles, groups = max(cycles, len(own) * max(adds * repeats, updates * chunks)), max(groups, len(own))
+    return cycles, groups * sum(gather.rows(packing.channels(network, gather.fields[0].map)) for gather in found)

@@ -37,10 +37,10 @@ class Field:
     tap_weights: Pair
     run: int
 
-    def reads(self, axis: int, outputs: int) -> np.ndarray:
-        """Return int64 (size of the axis,): how often each position of the map is read for all output positions."""
+    def reads(self, axis: int, outputs: range) -> np.ndarray:
+        """Return int64 (size of the axis,): how often each position of the map is read for these output positions."""
         run = self.run if axis else 1
-        at = (self.offset[axis] + self.step[axis] * np.arange(outputs)[:, None, None]
+        at = (self.offset[axis] + self.step[axis] * np.array(outputs, int)[:, None, None]
               + self.tap_step[axis] * np.arange(self.taps[axis])[:, None] + np.arange(run)).reshape(-1)
         return np.bincount(at[(at >= 0) & (at < self.size[axis])], minlength=self.size[axis])
 
