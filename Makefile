@@ -76,7 +76,7 @@ train: $(READY)   ## train a recipe: RECIPE=mnist; go on with RESUME=1; without 
 	@$(RUN) qblif train $(RECIPE) $(foreach change,$(SET),--set $(change)) $(if $(RUNDIR),--out $(RUNDIR)) \
 	  $(if $(DEVICE),--device $(DEVICE)) $(if $(RESUME),--resume)
 
-ablation: $(READY) ## Tables 5 and 6 of the paper in small, 3 seeds; can be stopped and called again
+ablation: $(READY) ## Tables 5 and 6 of the paper in small, and fewer additions; 3 seeds; can be stopped and called again
 	@$(RUN) qblif ablation --seeds $(SEEDS_EACH)
 
 bitstream: $(READY) ## a board's bitstream, with a report; fails if it misses its clock

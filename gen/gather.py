@@ -37,10 +37,10 @@ class Field:
     tap_weights: Pair
     run: int
 
-    def reads(self, axis: int, outputs: int) -> np.ndarray:
-        """Return int64 (size of the axis,): how often each position of the map is read for all output positions."""
+    def reads(self, axis: int, outputs: range) -> np.ndarray:
+        """Return int64 (size of the axis,): how often each position of the map is read for these output positions."""
         run = self.run if axis else 1
-        at = (self.offset[axis] + self.step[axis] * np.arange(outputs)[:, None, None]
+        at = (self.offset[axis] + self.step[axis] * np.array(outputs, int)[:, None, None]
               + self.tap_step[axis] * np.arange(self.taps[axis])[:, None] + np.arange(run)).reshape(-1)
         return np.bincount(at[(at >= 0) & (at < self.size[axis])], minlength=self.size[axis])
 
@@ -135,14 +135,17 @@ def _dense(source: Source, shape, packed: int) -> Gather:
     A kernel axis longer than 1 takes the tap loop of that axis. A pooling axis takes it where the kernel does not;
     where both are longer than 1, each position of the pooling window becomes a field of its own that shares the
     weights. An unpooled horizontal axis needs no loop: its taps are one run, or one for each position packed where
-    their windows do not touch.
+    their windows do not touch. Pooling without a kernel is a kernel of equal weights, which is packed like one.
     """
-    weight = source.weight
+    weight, stride, pool, between = source.weight, source.stride[1], source.pool, source.pool_stride
     if source.diagonal:
         weight = np.diag(weight)[:, :, None, None]
-    (height, width), stride, pool, between = weight.shape[2:], source.stride[1], source.pool, source.pool_stride
+    if packed > 1 and weight.shape[3] == 1:
+        weight, stride = np.repeat(weight, pool[1], axis=3), stride * between[1]
+        pool, between = (pool[0], 1), (between[0], 1)
+    height, width = weight.shape[2:]
     plain = pool[1] == between[1] == 1
-    beside = stride >= width and (plain or width == 1)
+    beside = plain and stride >= width
     gather = Gather((), weight, packed, width if beside else stride)
     columns, spread = gather.columns, [range(1), range(1)]
     taps, tap_step, tap_weights, run = [pool[0], 1], [1, 1], [0, 0], 1
@@ -155,8 +158,7 @@ def _dense(source: Source, shape, packed: int) -> Gather:
     elif columns == 1:
         taps[1] = pool[1]
     else:
-        taps[1], tap_step[1], tap_weights[1] = columns, between[1] * (stride if beside else 1), 1
-        spread[1] = range(pool[1])
+        taps[1], tap_step[1], tap_weights[1], spread[1] = columns, between[1], 1, range(pool[1])
     corner = _field(source, shape, packed, False, taps=tuple(taps), tap_step=tuple(tap_step),
                     tap_weights=tuple(tap_weights), run=run)
     fields = tuple(dataclasses.replace(corner, offset=(corner.offset[0] + jy, corner.offset[1] + jx))

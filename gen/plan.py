@@ -116,10 +116,10 @@ def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | 
         given = _Given(len(design.cores), design.cores[0], design, frozenset(LARGEST), buffers)
     if packing is not None:
         return _plan(network, given, checked(packing, network, given.shape.lanes))
-    # Packing takes more weights of some layers and fewer of others: what does not fit may with less of it.
+    # The room of all cores is known before the layers have cores: what does not fit one may with less packing.
     most, refused, tried = given.shape.lanes, None, None
     while most:
-        packing = choose(network, given.shape.lanes, neuron_lanes=given.shape.neuron_lanes,
+        packing = choose(network, given.shape.lanes, given.room(network), neuron_lanes=given.shape.neuron_lanes,
                          clusters=given.shape.clusters, most=most)
         try:
             if packing != tried:
@@ -141,6 +141,12 @@ class _Given:
     design: DesignParams | None
     fixed: frozenset[str]
     buffers: int
+
+    def room(self, network: Network) -> int:
+        """Return the weight rows of all cores, the only memory of which packing may take more."""
+        count = self.cores if isinstance(self.cores, int) else len(network.layers)
+        cores = self.design.cores if self.design else (self.shape,) * count
+        return sum(core.weight_depth if "weight_depth" in self.fixed else LARGEST["weight_depth"] for core in cores)
 
 
 def _plan(network: Network, given: _Given, packing: Packing) -> Plan:

@@ -104,27 +104,15 @@ def cut(network: Network, cores: int | str, packing: Packing) -> list[tuple[int,
     return segments
 
 
-def _parts(network: Network, layer: int, packing: Packing, clusters: int) -> dict[str, int]:
-    """Return the lane groups of all positions that the busiest cluster would compute, by axis of the split."""
-    height = network.layers[layer].shape[1]
-    columns, groups = packing.columns(network, layer), packing.groups(network, layer)
-    return {"col": ceil(columns, clusters) * height * groups, "row": ceil(height, clusters) * columns * groups,
-            "group": ceil(groups, clusters) * height * columns}
-
-
-def busiest(network: Network, layer: int, packing: Packing, clusters: int) -> int:
-    """Return the lane groups of all positions that the busiest cluster computes of a layer."""
-    if isinstance(network.layers[layer], Readout):
-        return packing.groups(network, layer)
-    return min(_parts(network, layer, packing, clusters).values())
-
-
 def split_layer(network: Network, layer: int, packing: Packing, clusters: int) -> tuple[Share, ...]:
     """Split a layer among clusters by columns, rows or lane groups, whichever leaves the least to the busiest."""
+    item, columns, groups = network.layers[layer], packing.columns(network, layer), packing.groups(network, layer)
+    height = item.shape[1]
     if clusters == 1:
         return (Share(),)
-    if isinstance(network.layers[layer], Readout):      # its logits leave in order, from one cluster
+    if isinstance(item, Readout):       # its logits leave in order, from one cluster
         return tuple(Share(row=(index, clusters)) for index in range(clusters))
-    parts = _parts(network, layer, packing, clusters)
-    axis = min(parts, key=parts.get)
+    costs = {"col": ceil(columns, clusters) * height * groups, "row": ceil(height, clusters) * columns * groups,
+             "group": ceil(groups, clusters) * height * columns}
+    axis = min(costs, key=costs.get)
     return tuple(Share(**{axis: (index, clusters)}) for index in range(clusters))

@@ -91,13 +91,13 @@ def count_layer(network: Network, index: int, maps, lanes: tuple[int | Packing, 
 
 def _packed_rows(network: Network, index: int, maps, packing: Packing, static: bool) -> torch.Tensor:
     """Return the weight rows that a cluster adds for each image, int64 (B,), with a packing."""
-    outputs = (network.layers[index].shape[1], packing.columns(network, index))
+    outputs = (range(network.layers[index].shape[1]), range(packing.columns(network, index)))
     groups, rows = packing.groups(network, index), 0
     for gather in gathers(network, index, packing):
         for field in gather.fields:
             levels = maps[field.map]
             repeats = 1 if static else network.steps // len(levels)
-            rows_read, columns_read = (torch.from_numpy(field.reads(axis, n)) for axis, n in enumerate(outputs))
+            rows_read, columns_read = (torch.from_numpy(field.reads(axis, own)) for axis, own in enumerate(outputs))
             if field.mask:      # one row for each plane of a chunk of `lanes` bits, which holds P columns
                 levels = F.pad(levels, (0, -levels.shape[4] % gather.packed)).unflatten(4, (-1, gather.packed))
                 levels = levels.movedim(5, 2).flatten(2, 3)

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from qblif import host
-from qblif.gen import digits
 from qblif.gen.plan import Plan, make_plan
+from qblif.gen.training import one_thread
 from qblif.host.stats import CoreStats
 
 from . import cache, golden
@@ -49,7 +49,7 @@ class Rtl:
 
 def run(options: Options) -> int:
     """Do it all and print the table; return 0 where every integer is equal, else 1 after naming the first mismatch."""
-    with digits.one_thread(), cache.starting_over(options.fresh):
+    with one_thread(), cache.starting_over(options.fresh):
         return _run(options)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from qblif.gen.network import Network
 from qblif.gen.packing import Packing, unpacked
 from qblif.gen.plan import Plan, make_plan
+from qblif.gen.training import one_thread
 from qblif.host.stats import CoreStats
 from qblif.hw.params import CoreParams, DesignParams
 
@@ -30,7 +31,8 @@ def run(network: str | None, images: int) -> str:
 
     network: a name of the zoo or a file, on numbers of lanes; None: the one of `make sim`, on all variants
     images: how many of the test images"""
-    given = subjects.subject(subjects.Options(network=network, images=images))
+    with one_thread():
+        given = subjects.subject(subjects.Options(network=network, images=images))
     chosen, rows, designs = (LANES if network else LANES + OTHERS), [], {}
     with Progress("variants") as bar:
         for index, variant in enumerate(chosen):
