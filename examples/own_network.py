@@ -12,7 +12,7 @@ from torch import nn
 import qblif
 from qblif import gen
 from qblif.gen import table
-from qblif.gen.training import digits_data
+from qblif.gen.data import digits_data
 from qblif.sim import golden
 from qblif.sim.deploy import deploy
 

@@ -7,7 +7,7 @@ neurons: QBLIF, LIF, ILIF; reset_net, set_step_mode, neurons, gammas
 layers, on (N, ...) and (T, N, ...): QConv2d, QConv1d, QLinear, BatchNorm2d, BatchNorm1d, MaxPool2d, MaxPool1d,
     AvgPool2d, AvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool1d, Flatten, Add
 the input and time: InputScale, Repeat, MeanOverTime; SeqToBatch (for torch's own layers)
-training: train, Recipe, Data, Trained, evaluate; quantise, QuantisedNetwork; digits_net, digits_data, train_digits
+training: train, Recipe, Data, Trained, evaluate; quantise, QuantisedNetwork; digits_net, digits_data
 weights from elsewhere: load_weights
 to integers and to a design: fold, Network, save and load (network files), make_plan, Plan
 errors: ModelError, VerifyError, PlanError
@@ -28,7 +28,8 @@ _EXPORTS = {
     "folding": ("fold",),
     "weights": ("load_weights",),
     "models": ("digits_net",),
-    "training": ("train", "train_digits", "evaluate", "Recipe", "Data", "Trained", "digits_data"),
+    "training": ("train", "evaluate", "Recipe", "Data", "Trained"),
+    "data": ("digits_data",),
     "network": ("Network",),
     "network_file": ("save", "load"),
     "plan": ("make_plan", "Plan"),

@@ -20,7 +20,7 @@ CHUNK = 1 << 19
 
 
 class Constants(NamedTuple):
-    """What does not change in training; the names are those of QBLIF. scale: factor on gamma's gradient."""
+    """What does not change in training; the names are those of QBLIF. scale: factor on the gradients of gamma and N."""
 
     levels: int
     beta: float
@@ -39,22 +39,23 @@ class Constants(NamedTuple):
         return self.beta == 0 and (self.alpha == 0 or self.style is not Reset.GATE_SUM)
 
 
-def multistep(x, gamma, constants: Constants, steps: int | None = None):
+def multistep(x, gamma, constants: Constants, steps: int | None = None, learned=None):
     """Return S (T, N, ...) for currents x (T, N, ...), starting at U = 0; gamma is a positive scalar tensor.
 
     steps: T where x is one current for all of them, (N, ...)
+    learned: the scalar tensor that gets N's gradient, None: N is fixed
     """
     x, steps = (x, len(x)) if steps is None else (x.unsqueeze(0), steps)
-    saves = torch.is_grad_enabled() and (x.requires_grad or gamma.requires_grad)
+    saves = torch.is_grad_enabled() and any(y is not None and y.requires_grad for y in (x, gamma, learned))
     if constants.memoryless and len(x) == steps > 1:
         merged = x.flatten(0, 1).unsqueeze(0)
-        return _MultiStep.apply(merged, gamma, constants, 1, saves).squeeze(0).unflatten(0, x.shape[:2])
-    return _MultiStep.apply(x, gamma, constants, steps, saves)
+        return _MultiStep.apply(merged, gamma, learned, constants, 1, saves).squeeze(0).unflatten(0, x.shape[:2])
+    return _MultiStep.apply(x, gamma, learned, constants, steps, saves)
 
 
 class _MultiStep(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, gamma, k: Constants, steps: int, saves: bool):
+    def forward(ctx, x, gamma, learned, k: Constants, steps: int, saves: bool):
         order = order_of(x)
         currents = _rows(x, order)
         spikes = torch.empty(steps, currents.shape[1], dtype=x.dtype, device=x.device)
@@ -81,7 +82,7 @@ class _MultiStep(torch.autograd.Function):
         k, order, (steps, _) = ctx.constants, ctx.order, spikes.shape
         given = _rows(grad, order)
         result = torch.empty_like(currents)
-        scale, sums = _scale(gamma), []
+        scale, sums, reached = _scale(gamma), [], []
         for part in _parts(spikes):
             # U once more: cheaper than to write it down and to read it again
             membranes, fired, u = [], [None], None
@@ -99,6 +100,8 @@ class _MultiStep(torch.autograd.Function):
                 if ctx.needs_input_grad[1]:
                     inner = h if k.gamma_gradient == "surrogate" else sg.inside(u, k.levels * scale)
                     sums.append(torch.dot(g, torch.addcmul(s, inner, u, value=-1)))
+                if ctx.needs_input_grad[2]:
+                    reached.append(torch.dot(g, sg.reaches(s, (k.levels - 0.5) * scale)))
                 out = torch.mul(g, h, out=result[t, part] if len(result) == steps else None)
                 if carry is not None:
                     out += carry
@@ -110,7 +113,8 @@ class _MultiStep(torch.autograd.Function):
             if len(result) < steps:
                 result[0, part] = total
         grad_gamma = (torch.stack(sums).sum() * (k.scale / scale)).reshape(gamma.shape) if sums else None
-        return unrows(result, (len(result), *grad.shape[1:]), order), grad_gamma, None, None, None
+        grad_levels = (torch.stack(reached).sum() * (k.scale * scale)).reshape(gamma.shape) if reached else None
+        return unrows(result, (len(result), *grad.shape[1:]), order), grad_gamma, grad_levels, None, None, None
 
 
 def _membrane(k, u, s, fired, current):

@@ -96,7 +96,7 @@ class QBLIF(SpikingNeuron):
 
     Parameters
     ----------
-    levels: N, 1 to 31; the paper uses 20
+    levels: N, 1 to 31; the paper uses 20. With `learn_levels` the largest N that may be learned
     tau: time constant in steps, 1 to infinity; beta = 1 - 1/tau
     beta: leak factor, instead of `tau`
     alpha: reset factor; default: 1/tau for the gate styles (the paper ties it to tau), 1 for "subtract"
@@ -106,6 +106,9 @@ class QBLIF(SpikingNeuron):
     gamma: initial value of gamma, one positive scalar per layer
     learn_gamma: False: gamma stays as it is
     gamma_gradient: "surrogate": S~ - h(U) U / gamma; "lsq": that of LSQ; both scaled by 1 / sqrt(numel N)
+    learn_levels: True: N is learned as well, one for the layer, until `fix_levels`: a parameter that is clamped to
+        1 .. `levels` and rounded, straight through. Its gradient is gamma wherever S~ = N, scaled as that of gamma
+    start_levels: N at the start, where it is learned; default: `levels`
     rounds: True: levels round half up (I-LIF) instead of being floored
     detach_reset: True: no gradient through the S of "subtract"
     step_mode: "m": input is (T, N, ...) and every call starts at U = 0; "s": input is (N, ...), one step a call,
@@ -117,11 +120,10 @@ class QBLIF(SpikingNeuron):
     def __init__(self, levels: int = 20, tau: float | None = None, *, beta: float | None = None,
                  alpha: float | None = None, decay_input: bool = False, reset: str = "gate_sum",
                  surrogate: str = "relsg_et", gamma: float = 1.0, learn_gamma: bool = True,
-                 gamma_gradient: str = "surrogate", rounds: bool = False, detach_reset: bool = False,
-                 step_mode: str = "m"):
+                 gamma_gradient: str = "surrogate", learn_levels: bool = False, start_levels: int | None = None,
+                 rounds: bool = False, detach_reset: bool = False, step_mode: str = "m"):
         super().__init__(step_mode)
-        if not (isinstance(levels, int) and 1 <= levels <= 31):
-            raise ValueError(f"levels is {levels!r}, allowed is an integer from 1 to 31")
+        _check_levels(levels, learn_levels, start_levels)
         if tau is not None and beta is not None:
             raise ValueError(f"give tau (= {tau!r}) or beta (= {beta!r}), not both: beta is 1 - 1/tau")
         if beta is None:
@@ -143,15 +145,29 @@ class QBLIF(SpikingNeuron):
             raise ValueError(f"gamma_gradient is {gamma_gradient!r}, allowed are {sg.GAMMA_GRADIENTS}")
         if not gamma > 0:
             raise ValueError(f"gamma is {gamma!r}, it has to be positive")
-        self.levels, self.beta, self.alpha = levels, float(beta), float(alpha)
+        self.most_levels, self.beta, self.alpha = levels, float(beta), float(alpha)
         self.input_gain = 1 - self.beta if decay_input else 1.0
         self.reset_style = Reset(reset)
         self.surrogate, self.gamma_gradient = surrogate, gamma_gradient
         self.rounds, self.detach_reset = bool(rounds), bool(detach_reset)
         self.gamma = nn.Parameter(torch.tensor(float(gamma)), requires_grad=learn_gamma)
+        start = torch.tensor(float(start_levels or levels))
+        self.register_parameter("learned_levels", nn.Parameter(start) if learn_levels else None)
+
+    @property
+    def levels(self) -> int:
+        """N: that of now, where it is learned."""
+        if self.learned_levels is None:
+            return self.most_levels
+        return round(min(max(float(self.learned_levels.detach()), 1), self.most_levels))
+
+    def fix_levels(self):
+        """Make a learned N the integer that it is rounded to, and learn it no more."""
+        if self.learned_levels is not None:
+            self.learned_levels.requires_grad_(False).fill_(self.levels)
 
     def gamma_scale(self, numel: int) -> float:
-        """Return the factor on gamma's gradient for `numel` neurons, as in LSQ."""
+        """Return the factor on the gradients of gamma and N for `numel` neurons, as in LSQ."""
         return 1 / math.sqrt(numel * self.levels)
 
     def _membrane(self, current):
@@ -170,7 +186,7 @@ class QBLIF(SpikingNeuron):
         """Return S of one step, (N, ...)."""
         self.v = self._membrane(current)
         scale = self.gamma_scale(current[0].numel())
-        self.s = sg.Burst.apply(self.v, self.gamma, self.levels, self.rounds, self.surrogate,
+        self.s = sg.Burst.apply(self.v, self.gamma, self.learned_levels, self.levels, self.rounds, self.surrogate,
                                 self.gamma_gradient, scale)
         return self.s
 
@@ -178,8 +194,10 @@ class QBLIF(SpikingNeuron):
         """Return S of the shape of x: currents (T, N, ...), or (N, ...) in single-step mode.
 
         Currents of 16 bits are computed in float32."""
-        if self.training:
-            self.gamma.data.clamp_(min=GAMMA_MIN)  # .data: the steps before may still need it for their backward pass
+        if self.training:  # .data: the steps before may still need them for their backward pass
+            self.gamma.data.clamp_(min=GAMMA_MIN)
+            if self.learned_levels is not None:
+                self.learned_levels.data.clamp_(1, self.most_levels)
         narrow = x.dtype in (torch.float16, torch.bfloat16)
         if self.step_mode == "s":
             return self.step(x.float()).to(x.dtype) if narrow else self.step(x)
@@ -188,13 +206,28 @@ class QBLIF(SpikingNeuron):
         constants = Constants(self.levels, self.beta, self.alpha, self.input_gain, self.reset_style, self.rounds,
                               self.surrogate, self.gamma_gradient, self.detach_reset,
                               self.gamma_scale(x[0, 0].numel()))
-        s = multistep(given.float() if narrow else given, self.gamma, constants, steps)
+        s = multistep(given.float() if narrow else given, self.gamma, constants, steps, self.learned_levels)
         return s.to(x.dtype) if narrow else s
 
     def extra_repr(self) -> str:
         """Show the constants."""
-        return (f"levels={self.levels}, beta={self.beta:g}, alpha={self.alpha:g}, reset={self.reset_style.value}, "
-                f"surrogate={self.surrogate}, step_mode={self.step_mode}")
+        learned = "" if self.learned_levels is None else f" (learned, at most {self.most_levels})"
+        return (f"levels={self.levels}{learned}, beta={self.beta:g}, alpha={self.alpha:g}, "
+                f"reset={self.reset_style.value}, surrogate={self.surrogate}, step_mode={self.step_mode}")
+
+
+def _check_levels(levels, learn_levels, start_levels):
+    if not (isinstance(levels, int) and 1 <= levels <= 31):
+        raise ValueError(f"levels is {levels!r}, allowed is an integer from 1 to 31")
+    if not isinstance(learn_levels, bool):
+        raise ValueError(f"learn_levels is {learn_levels!r}, allowed is true or false")
+    if start_levels is None:
+        return
+    if not learn_levels:
+        raise ValueError(f"start_levels is {start_levels!r}, but N is not learned: give learn_levels as well, or "
+                         "levels alone")
+    if not (isinstance(start_levels, int) and 1 <= start_levels <= levels):
+        raise ValueError(f"start_levels is {start_levels!r}, allowed is an integer from 1 to levels = {levels}")
 
 
 class LIF(QBLIF):
@@ -246,3 +279,14 @@ def neurons(module: nn.Module) -> dict[str, QBLIF]:
 def gammas(module: nn.Module) -> dict[str, float]:
     """Return gamma of every neuron layer."""
     return {name: float(m.gamma.detach()) for name, m in neurons(module).items()}
+
+
+def levels(module: nn.Module) -> dict[str, int]:
+    """Return N of every neuron layer."""
+    return {name: m.levels for name, m in neurons(module).items()}
+
+
+def fix_levels(module: nn.Module):
+    """Make every learned N an integer that stays: what the quantised phase begins with."""
+    for m in neurons(module).values():
+        m.fix_levels()

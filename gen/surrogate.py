@@ -83,33 +83,43 @@ def inside(u, top):
     return torch.gt(u, 0, out=above).mul_(torch.lt(u, top, out=below))
 
 
+def reaches(s, top):
+    """Return 1 where s >= top, else 0, in the type of s."""
+    return torch.ge(s, top, out=torch.empty_like(s))
+
+
 class Burst(torch.autograd.Function):
     """S = gamma * clip(floor(U / gamma + h), 0, N), h = 1/2 for a rounding neuron, else 0: equation (9).
 
     Backward: dS/dU = h(U) of the surrogate. dS/dgamma = S~ - h(U) U / gamma, or LSQ's own with
-    `gamma_gradient="lsq"` (S~ - U / gamma between 0 and N gamma; 0 below, N above), times `gamma_scale`.
+    `gamma_gradient="lsq"` (S~ - U / gamma between 0 and N gamma; 0 below, N above), times `scale`.
+    dS/dN = gamma where the neuron saturates (S~ = N): what one level less would take away, times `scale`.
     """
 
     @staticmethod
-    def forward(ctx, u, gamma, levels, rounds, surrogate, gamma_gradient, gamma_scale):
-        """Return S, of the shape of `u`; `gamma` is a positive scalar tensor."""
+    def forward(ctx, u, gamma, learned, levels, rounds, surrogate, gamma_gradient, scale):
+        """Return S, of the shape of `u`; `gamma` is a positive scalar tensor.
+
+        levels: N; learned: the scalar tensor that gets N's gradient, None: N is fixed"""
         level = torch.floor(u / gamma + (0.5 if rounds else 0.0)).clamp(0, levels)
         ctx.save_for_backward(u, gamma, level)
-        ctx.options = levels, rounds, surrogate, gamma_gradient, gamma_scale
+        ctx.options = levels, rounds, surrogate, gamma_gradient, scale
         return gamma * level
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        """Return the gradients of U and of gamma."""
+        """Return the gradients of U, of gamma and of N."""
         u, gamma, level = ctx.saved_tensors
-        levels, rounds, surrogate, gamma_gradient, gamma_scale = ctx.options
+        levels, rounds, surrogate, gamma_gradient, scale = ctx.options
         h = slope(surrogate, u, gamma, levels, rounds)
-        grad_gamma = None
+        grad_gamma = grad_levels = None
         if ctx.needs_input_grad[1]:
             inner = h if gamma_gradient == "surrogate" else inside(u, levels * gamma)
-            grad_gamma = (grad * (level - inner * u / gamma)).sum().reshape(gamma.shape) * gamma_scale
-        return grad * h, grad_gamma, None, None, None, None, None
+            grad_gamma = (grad * (level - inner * u / gamma)).sum().reshape(gamma.shape) * scale
+        if ctx.needs_input_grad[2]:
+            grad_levels = (grad * reaches(level, levels)).sum().reshape(gamma.shape) * (gamma * scale)
+        return grad * h, grad_gamma, grad_levels, None, None, None, None, None
 
 
 class _Fire(torch.autograd.Function):

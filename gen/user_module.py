@@ -18,7 +18,8 @@ def load_module(name: str) -> nn.Module:
     function is missing or fails, or what it returns is no module."""
     path, _, function = name.rpartition(":")
     if not path.endswith(".py") or not function.isidentifier():
-        raise ModelError(f"the module is {name!r}, allowed are digits and file.py:function")
+        raise ModelError(f"the module is {name!r}, allowed is file.py:function; what `qblif train` trains it has "
+                         "folded itself, to NAME.network in the run's folder")
     if not Path(path).is_file():
         raise ModelError(f"there is no file {path!r}")
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)

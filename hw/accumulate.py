@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -12,75 +15,182 @@ from qblif.host import abi
 from .baked import EMPTY, Contents
 from .layouts import LoadBus, row_for
 from .params import CoreParams
-from .scan import event
+from .scan import event, no_event
+
+JOINED = 16
+"""Groups of lanes whose sums are joined in one cycle."""
+
+RESET_CYCLES = 4
+"""Cycles without an event after a reset: what was under way before goes."""
 
 
 def sums(params: CoreParams) -> data.ArrayLayout:
-    """Return the layout of the finished sums of a lane group: `lanes` numbers of acc_bits, two's complement."""
-    return data.ArrayLayout(signed(params.acc_bits), params.lanes)
+    """Return the layout of a chunk of finished sums: neuron_lanes numbers of acc_bits, two's complement."""
+    return data.ArrayLayout(signed(params.acc_bits), params.neuron_lanes)
+
+
+def latency(params: CoreParams) -> int:
+    """Return the cycles from the event that ends a sum to the sum's first chunk."""
+    cycles, groups = 4, params.chunks
+    while groups > 1:
+        cycles, groups = cycles + 1, -(-groups // JOINED)
+    return cycles
+
+
+def adders_name(params: CoreParams) -> str:
+    """Return the name that tells synthesis what an instance of LaneAdders is (hw/ecp5_adders.py)."""
+    return f"adders_{params.neuron_lanes}x{params.acc_bits}x{params.weight_bits}"
+
+
+class LaneAdders(wiring.Component):
+    """Adders of a chunk's lanes: total = (double ? 2*acc : acc) + weight, modulo 2**acc_bits. Combinational.
+
+    A component of its own, so that a family whose carry chain has room for the doubling can take it as a whole.
+
+    Members: acc, In, sums; weight, In, neuron_lanes signed weights; double, In(1); total, Out, sums.
+    """
+
+    def __init__(self, params: CoreParams):
+        self._params = params
+        super().__init__({"acc": In(sums(params)), "double": In(1), "total": Out(sums(params)),
+                          "weight": In(data.ArrayLayout(signed(params.weight_bits), params.neuron_lanes))})
+
+    def elaborate(self, platform):
+        m = Module()
+        for acc, weight, total in zip(self.acc, self.weight, self.total, strict=True):
+            doubled = (acc << 1)[:self._params.acc_bits].as_signed()
+            m.d.comb += total.eq(Mux(self.double, doubled, acc) + weight)
+        return m
+
+
+class LaneGroup(wiring.Component):
+    """Weights and accumulators of neighbouring lanes, as many as a chunk has.
+
+    Parameters: params; lanes_left: lanes from the group's first to the cluster's last; init: rows of the weight memory.
+
+    Members
+    -------
+    write, address, row: In, a weight row is written (the group's part of it).
+    i: In, the operation of this cycle (`operation`).
+    o: Out, the same for the next group, a cycle later.
+    total: Out, the finished sums in the fourth cycle after the operation that ends them, 0 in all others.
+    """
+
+    def __init__(self, params: CoreParams, lanes_left: int, init=()):
+        self._params, self._left, self._init = params, lanes_left, list(init)
+        n = params.neuron_lanes
+        super().__init__({
+            "write": In(1), "address": In(params.weight_address_bits), "row": In(n * params.weight_bits),
+            "i": In(operation(params, lanes_left)),
+            "o": Out(operation(params, lanes_left - n), init={"skip": (1 << lanes_left - n) - 1}),
+            "total": Out(sums(params))})
+
+    def elaborate(self, platform):
+        m = Module()
+        p, n, i = self._params, self._params.neuron_lanes, self.i
+        m.submodules.weights = weights = Memory(shape=n * p.weight_bits, depth=p.weight_depth, init=self._init,
+                                                attrs={"no_rw_check": 1, "ram_style": "block"})
+        write, read = weights.write_port(), weights.read_port()
+        m.d.comb += [write.en.eq(self.write), write.addr.eq(self.address), write.data.eq(self.row),
+                     read.addr.eq(i.weight)]
+
+        # Cycle 1: the memory reads. Cycle 2: its output, on its way from the block RAM to the lanes. Cycle 3: masked.
+        # Cycle 4: the sum. Nothing here waits, is enabled, or begins: what does nothing adds 0, and whatever ends a sum
+        # leaves 0 behind. So does a reset, for as long as what was under way before it may still come.
+        own = operation(p, n)
+        e1, e2 = Signal(own, reset_less=True), Signal(own, reset_less=True)
+        raw = Signal(n * p.weight_bits, reset_less=True)
+        weight = Signal(data.ArrayLayout(signed(p.weight_bits), n), reset_less=True)
+        acc, total = Signal(sums(p), reset_less=True), Signal(sums(p), reset_less=True)
+        last_1, last_2, last, amid, double = Signal(init=1), Signal(init=1), Signal(init=1), Signal(), Signal()
+        m.submodules[adders_name(p)] = adders = LaneAdders(p)
+        m.d.comb += [adders.acc.eq(acc), adders.weight.eq(weight), adders.double.eq(double), self.total.eq(total)]
+        m.d.sync += [
+            e1.double.eq(i.double), e1.skip.eq(i.skip), e2.eq(e1), double.eq(e2.double),
+            last_1.eq(i.last), last_2.eq(last_1), last.eq(last_2), amid.eq(~last_2),
+            raw.eq(read.data),
+            *(weight[lane].eq(Mux(e2.skip[lane], 0, raw.word_select(lane, p.weight_bits))) for lane in range(n)),
+            acc.eq(Mux(last, 0, adders.total)), total.eq(Mux(amid, 0, adders.total)),
+            self.o.last.eq(i.last), self.o.double.eq(i.double), self.o.weight.eq(i.weight), self.o.skip.eq(i.skip[n:]),
+        ]
+        return m
+
+
+def operation(params: CoreParams, lanes: int) -> data.StructLayout:
+    """Return the layout of what a group is told: an event, without what only the scan needs to know.
+
+    last: it ends a sum. double: the accumulators double. weight: row. skip: lanes that do not add it; a bit for each of
+    the group's lanes and of those behind it.
+    """
+    return data.StructLayout({"last": 1, "double": 1, "weight": params.weight_address_bits, "skip": lanes})
 
 
 class Accumulators(wiring.Component):
-    """Weight memory and accumulators of a cluster.
+    """Weight memory and accumulators of a cluster, and how its sums come out: a chunk per cycle.
 
-    Per lane and event: ``acc = (first ? 0 : double ? 2*acc : acc) + (mask ? weight : 0)``. No overflow can occur
-    in a program that the planner accepted (gen/plan.py proves the bounds).
+    Per lane and event: ``acc = (double ? 2*acc : acc) + (skip ? 0 : weight)``, and 0 after the event that ends a sum.
+    No overflow can occur in a program that the planner accepted (gen/plan.py proves the bounds).
+
+    The lanes of a chunk work a cycle behind those of the chunk before. So addresses and operations go from neighbour to
+    neighbour, none of them to all lanes at once, and chunks leave one by one without being kept anywhere.
 
     Members
     -------
     load: In, program rows; fills the weight memory (lane 0 in the lowest weight_bits).
     i: In, the event of this cycle.
-    o: Out, stream of finished sums.
-    idle: Out.
+    o: Out, stream of chunks of finished sums, lane 0 first, which cannot be refused.
+    idle: Out, of no sum the first chunk is still to come.
 
-    One event per cycle, never refused; the sum is offered four cycles after the event that ends it. It has to be
-    taken before the first event of the next sum gets so far.
+    One event per cycle, never refused; the chunks of a sum come in as many cycles without a pause, the first one
+    `latency` cycles after the event that ends it. Sums end at least `params.chunks` cycles apart, and no event comes in
+    the first RESET_CYCLES after a reset.
     """
 
     def __init__(self, params: CoreParams, contents: Contents = EMPTY):
         self._params, self._contents = params, contents
         super().__init__({
             "load": In(LoadBus(params)),
-            "i": In(event(params)),
-            "o": Out(stream.Signature(sums(params))),
+            "i": In(event(params), init=no_event(params)),
+            "o": Out(stream.Signature(sums(params), always_ready=True)),
             "idle": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        p = self._params
+        p, i = self._params, self.i
+        bits = p.neuron_lanes * p.weight_bits
+        rows = self._contents.memory(abi.MemoryId.WEIGHTS)
 
-        m.submodules.weights = weights = Memory(shape=p.lanes * p.weight_bits, depth=p.weight_depth,
-                                                init=self._contents.memory(abi.MemoryId.WEIGHTS),
-                                                attrs={"no_rw_check": 1, "ram_style": "block"})
-        write, read = weights.write_port(), weights.read_port()
-        m.d.comb += [
-            write.en.eq(row_for(m, self.load, abi.MemoryId.WEIGHTS)),
-            write.addr.eq(self.load.address),
-            write.data.eq(self.load.data),
-        ]
+        now = Signal(operation(p, p.lanes))
+        m.d.comb += [now.last.eq(i.valid & i.last), now.double.eq(i.valid & i.double), now.weight.eq(i.weight),
+                     now.skip.eq(i.skip)]
+        write = Signal()
+        m.d.comb += write.eq(row_for(m, self.load, abi.MemoryId.WEIGHTS))
+        totals, ahead = [], now
+        for number in range(p.chunks):
+            group = LaneGroup(p, p.lanes - number * p.neuron_lanes,
+                              [row >> number * bits & (1 << bits) - 1 for row in rows])
+            m.submodules[f"group_{number}"] = group
+            m.d.comb += [group.i.eq(ahead), group.write.eq(write), group.address.eq(self.load.address),
+                         group.row.eq(self.load.data.word_select(number, bits))]
+            totals.append(group.total.as_value())
+            ahead = group.o
 
-        # Cycle 1: the memory reads. Cycle 2: its output, on its way from the block RAMs to the lanes. Cycle 3: masked.
-        # Cycle 4: the sum. Nothing here ever waits: an enable for so many lanes and block RAMs would be the slowest net
-        # of the core.
-        e1, e2, e3 = Signal(event(p)), Signal(event(p)), Signal(event(p))
-        raw = Signal(p.lanes * p.weight_bits, reset_less=True)
-        w3 = Signal(data.ArrayLayout(signed(p.weight_bits), p.lanes), reset_less=True)
-        acc = Signal(sums(p), reset_less=True)
-        done = Signal()
-        m.d.comb += read.addr.eq(self.i.weight)
-        m.d.sync += [e1.eq(self.i), raw.eq(read.data), e2.eq(e1), e3.eq(e2),
-                     done.eq((e3.valid & e3.last) | (done & ~self.o.ready))]
-        for lane in range(p.lanes):
-            weight = raw.word_select(lane, p.weight_bits)
-            m.d.sync += w3[lane].eq(Mux(e2.mask[lane] & e2.add, weight, 0))
-        with m.If(e3.valid):
-            for lane in range(p.lanes):
-                a = acc[lane]
-                m.d.sync += acc[lane].eq(Mux(e3.first, 0, Mux(e3.double, (a << 1)[:p.acc_bits].as_signed(), a))
-                                         + w3[lane])
-        m.d.comb += [
-            self.o.valid.eq(done), self.o.p.eq(acc),
-            self.idle.eq(~e1.valid & ~e2.valid & ~e3.valid & ~done),
-        ]
+        # At most one group says anything but 0 in a cycle, and its successor does in the next.
+        ended = [now.last]
+        for _ in range(latency(p)):
+            ended.append(Signal(name=f"ended_{len(ended)}"))
+            m.d.sync += ended[-1].eq(ended[-2])
+        while len(totals) > 1:
+            joined = [Signal(len(totals[0]), name=f"joined_{len(totals)}_{at}", reset_less=True)
+                      for at in range(0, len(totals), JOINED)]
+            m.d.sync += [total.eq(reduce(or_, totals[JOINED * at:][:JOINED])) for at, total in enumerate(joined)]
+            totals = joined
+        left = Signal(range(max(2, p.chunks)))
+        amid = Signal()
+        with m.If(ended[-1]):
+            m.d.sync += [left.eq(p.chunks - 2), amid.eq(p.chunks > 1)]
+        with m.Elif(amid):
+            m.d.sync += [left.eq(left - 1), amid.eq(left != 0)]
+        m.d.comb += [self.o.valid.eq(ended[-1] | amid), self.o.p.eq(totals[0]), self.idle.eq(~Cat(ended[1:]).any())]
         return m

@@ -8,14 +8,12 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import tempfile
 from pathlib import Path
 
-from . import emit, flow, memory_files
-from .ecp5 import SYNTHESIS, TIMEOUTS
-from .ecp5_report import KINDS, Report, by_module
+from . import ecp5, emit
+from .ecp5_report import Report
 from .params import CoreParams, DesignParams
 from .tools import YOSYS
 
@@ -48,20 +46,16 @@ def measure(design: DesignParams) -> dict[str, dict[str, int]]:
     """Synthesise a design on a serial line as boards are, and return module -> device cell -> count.
 
     Raises ToolMissing, BuildError."""
-    verilog = emit.emit_uart_top(design, CLOCK_HZ)
-    top = "qblif_uart"
-    counted = [cell for cells in KINDS.values() for cell in cells]
-    text, memories = memory_files.split(verilog)
-    script = SYNTHESIS.format(top=top) + "".join(f"tee -q -o {cell}.txt select -list t:{cell}\n" for cell in counted)
-    paths = [name.removeprefix(top).lstrip(".") for name in re.findall(r"^module \\?(\S+?) ?\(", verilog, re.M)]
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        for name, contents in {"top.sv": text, **memories, "run.ys": script}.items():
-            (work / name).write_text(contents)
-        flow.run("synthesis", [*YOSYS.command(), "run.ys"], work, 2 * TIMEOUTS["synthesis"], expected=["netlist.json"])
-        cells = {cell: [line.partition("/")[2] for line in (work / f"{cell}.txt").read_text().splitlines()]
-                 for cell in counted}
-    return by_module(cells, paths)
+    with tempfile.TemporaryDirectory() as work:
+        def keep(kind, name, make):
+            folder = Path(work) / kind
+            folder.mkdir()
+            make(folder)
+            return folder
+
+        text = emit.emit_uart_top(design, CLOCK_HZ)
+        return ecp5.synthesise(ecp5.Design("calibration", text, "qblif_uart", "", "", (), CLOCK_HZ), keep,
+                               timeout=2 * ecp5.TIMEOUTS["synthesis"])
 
 
 def load() -> dict:

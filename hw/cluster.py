@@ -7,11 +7,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from qblif.host import abi
-
 from .accumulate import Accumulators
 from .baked import EMPTY, Contents
-from .layouts import LoadBus, abi_row, logit, map_stream, map_write, row_for, trace
+from .layer_table import LayerTable
+from .layouts import LoadBus, logit, map_stream, map_write, trace
 from .neuron import NeuronUnit
 from .params import CoreParams
 from .runs import RunGenerator
@@ -30,7 +29,9 @@ class Cluster(wiring.Component):
     Members
     -------
     load: In, program rows (already filtered for this cluster).
-    layer_index, fetch: In, the row of the layer table to work on; `fetch` for two cycles, then `begin` for one.
+    layer_index: In, the row of the layer table in work, for the trace; begin: In, one cycle: work on it.
+    next_index, read, take: In, ready: Out, how that row gets there (layer_table.LayerTable); `take` two cycles before
+    `begin`.
     buffer: In, words to add to addresses of input sources.
     write: In, a write to the feature maps, applied in this cycle when `valid` (commit is ignored).
     o: Out, stream of map writes; to_stream: Out, they are meant for the next core.
@@ -44,6 +45,10 @@ class Cluster(wiring.Component):
             "load": In(LoadBus(params)),
             "layer_index": In(range(params.layer_depth)),
             "begin": In(1),
+            "next_index": In(range(params.layer_depth)),
+            "read": In(1),
+            "ready": Out(1),
+            "take": In(1),
             "buffer": In(24),
             "write": In(wiring.Signature({"valid": Out(1), "p": Out(map_write(params))})),
             "o": Out(map_stream(params)),
@@ -61,19 +66,10 @@ class Cluster(wiring.Component):
         m = Module()
         p = self._params
 
-        # Shallow and wide: LUT RAM, read into registers that fan out widely. Block RAM would swallow the registers, and
-        # is slow and far away.
-        m.submodules.layers = layers = Memory(shape=abi_row(abi.LAYER_FIELDS), depth=p.layer_depth,
-                                              attrs={"ram_style": "distributed"} if p.layer_depth <= 64 else {},
-                                              init=self._contents.table(abi.MemoryId.LAYERS, abi.LAYER_FIELDS))
-        write, read = layers.write_port(), layers.read_port(domain="comb")
-        layer = Signal(abi_row(abi.LAYER_FIELDS))
-        m.d.comb += [
-            write.en.eq(row_for(m, self.load, abi.MemoryId.LAYERS)),
-            write.addr.eq(self.load.address), write.data.eq(self.load.data),
-            read.addr.eq(self.layer_index),
-        ]
-        m.d.sync += layer.eq(read.data)
+        m.submodules.layers = layers = LayerTable(p, self._contents)
+        layer = layers.layer
+        m.d.comb += [layers.index.eq(self.next_index), layers.read.eq(self.read), layers.take.eq(self.take),
+                     self.ready.eq(layers.ready)]
 
         # Feature maps: one bank per chunk, so that a chunk can be written alone.
         word = []
@@ -105,7 +101,7 @@ class Cluster(wiring.Component):
         connect(m, levels=neurons.o, writeback=writeback.i)
         connect(m, inner=neurons.logits, outer=flipped(self.logits))
         connect(m, inner=writeback.o, outer=flipped(self.o))
-        for part in (sequencer, accumulators, neurons):
+        for part in (layers, sequencer, accumulators, neurons):
             connect(m, load=flipped(self.load), part=part.load)
         m.d.comb += [
             read_address.eq(words.address), words.data.eq(Cat(word)),
@@ -118,8 +114,7 @@ class Cluster(wiring.Component):
             m.d.comb += [part.layer.eq(layer), part.begin.eq(self.begin)]
 
         scanning = Signal()         # fields, words or events of the layer are still to come or under way
-        drained = sequencer.idle & runs.idle & words.idle & scanner.idle
-        ended = drained & accumulators.idle
+        ended = sequencer.idle & runs.idle & words.idle & scanner.idle & accumulators.idle
         m.d.sync += self.idle.eq(ended & neurons.idle & writeback.idle & ~self.begin)
 
         retired, events = scanner.o, self.events
@@ -128,8 +123,7 @@ class Cluster(wiring.Component):
         with m.Elif(ended | self.begin):
             m.d.sync += scanning.eq(0)
         add = retired.valid & retired.add
-        # The last sum of a layer has nothing behind it in the scan that could wait.
-        stalled = scanner.stalled | (drained & accumulators.o.valid & ~accumulators.o.ready)
+        stalled = scanner.stalled
         m.d.comb += [
             events.adds.eq(add), events.masks.eq(add & retired.diagonal),
             events.set_bits.eq(add & ~retired.diagonal & ~retired.again),

@@ -19,7 +19,7 @@ class State(enum.Enum):
     """What the core is doing."""
 
     IDLE = 0
-    FETCH = 1
+    TAKE = 1
     LATCH = 2
     BEGIN = 3
     RUN = 4
@@ -58,25 +58,34 @@ class Core(wiring.Component):
                 cluster.load.memory.eq(self.load.memory), cluster.load.cluster.eq(self.load.cluster),
                 cluster.load.address.eq(self.load.address), cluster.load.data.eq(self.load.data),
                 cluster.load.valid.eq(self.load.valid & mine),
+                cluster.load.beat_valid.eq(self.load.beat_valid & mine), cluster.load.beat.eq(self.load.beat),
+                cluster.load.place.eq(self.load.place),
             ]
             if p.trace:
                 connect(m, inner=cluster.trace, outer=flipped(self.trace[index]))
 
         # Images and layers.
         state = Signal(State)
-        layer = Signal(range(p.layer_depth))
+        layer, next_layer = Signal(range(p.layer_depth)), Signal(range(p.layer_depth))
         fill, work = Signal(), Signal()             # buffer being filled, buffer being worked on
         full = Signal(2)
         committed, released = Signal(), Signal()
         m.d.sync += full.eq(full + committed - released)
         double = config.buffer_step != 0
         to_stream = clusters[0].to_stream
-        all_idle = Signal()
-        m.d.comb += all_idle.eq(1)
+        # The row of the next layer is read while one is worked on: of the first, once the program is in place.
+        enabled, read, last_layer, take = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += [enabled.eq(self.enable), read.eq((self.enable & ~enabled) | (state == State.BEGIN)),
+                     last_layer.eq(layer == config.layers - 1)]
+        all_idle, all_ready = Signal(), Signal()
+        m.d.comb += [all_idle.eq(1), all_ready.eq(1), take.eq((state == State.TAKE) & all_ready)]
         for cluster in clusters:
             with m.If(~cluster.idle):
                 m.d.comb += all_idle.eq(0)
+            with m.If(~cluster.ready):
+                m.d.comb += all_ready.eq(0)
             m.d.comb += [
+                cluster.next_index.eq(next_layer), cluster.read.eq(read), cluster.take.eq(take),
                 cluster.layer_index.eq(layer), cluster.begin.eq(state == State.BEGIN),
                 cluster.buffer.eq(Mux(work, config.buffer_step, 0)), cluster.active.eq(state != State.IDLE),
             ]
@@ -84,19 +93,20 @@ class Core(wiring.Component):
             # IDLE -- waits for an image
             with m.Case(State.IDLE):
                 with m.If(self.enable & (full != 0)):
-                    m.d.sync += [state.eq(State.FETCH), layer.eq(0)]
-            # FETCH, LATCH -- the layer table answers; its row is registered
-            with m.Case(State.FETCH):
-                m.d.sync += state.eq(State.LATCH)
+                    m.d.sync += [state.eq(State.TAKE), layer.eq(0)]
+            # TAKE, LATCH -- waits until the layer's row has been read; what follows from it is registered
+            with m.Case(State.TAKE):
+                with m.If(all_ready):
+                    m.d.sync += state.eq(State.LATCH)
             with m.Case(State.LATCH):
-                m.d.sync += state.eq(State.BEGIN)
+                m.d.sync += [state.eq(State.BEGIN), next_layer.eq(Mux(last_layer, 0, layer + 1))]
             with m.Case(State.BEGIN):
                 m.d.sync += state.eq(State.RUN)
             # RUN -- waits for the slowest cluster
             with m.Case(State.RUN):
                 with m.If(all_idle):
-                    with m.If(layer != config.layers - 1):
-                        m.d.sync += [layer.eq(layer + 1), state.eq(State.FETCH)]
+                    with m.If(~last_layer):
+                        m.d.sync += [layer.eq(layer + 1), state.eq(State.TAKE)]
                     with m.Elif(to_stream):
                         m.d.sync += state.eq(State.COMMIT)
                     with m.Else():
@@ -156,7 +166,7 @@ class Core(wiring.Component):
         moves = [c.events.adds | c.events.doublings | c.events.starved for c in clusters]
         moves += [c.o.valid & c.o.ready for c in clusters]
         m.d.comb += self.busy.eq(active | (full != 0))
-        moves += [state == State.FETCH] + [port.valid & port.ready for port in (self.i_map, self.o_map, self.logits)]
+        moves += [state == State.TAKE] + [port.valid & port.ready for port in (self.i_map, self.o_map, self.logits)]
         moved = Signal(len(moves))
         m.d.sync += moved.eq(Cat(moves))
         m.d.comb += self.progress.eq(moved.any())

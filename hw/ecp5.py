@@ -11,14 +11,14 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import flow, memory_files
+from . import ecp5_adders, flow, memory_files
 from .ecp5_report import KINDS, MULTIPLIERS, Clocks, Report, by_module, read_nextpnr
 from .flow import BuildError, Progress
 from .tools import ECPPACK, NEXTPNR_ECP5, YOSYS
 
 SYNTHESIS = """read_verilog -sv top.sv
-synth_ecp5 -top {top} -run begin:map_luts
-abc -lut 4:7 -dress
+{adders}synth_ecp5 -top {top} -run begin:map_luts
+abc -lut 4 -dress
 clean
 synth_ecp5 -top {top} -run map_cells: -json netlist.json
 """
@@ -86,7 +86,55 @@ def versions() -> dict[str, str]:
 
 def key(design: Design, seeds: Sequence[int]) -> str:
     """Return the hash of all that a build depends on: text, constraints, options, tools. Raises ToolMissing."""
-    return _hash(design, list(seeds), SYNTHESIS, PLACEMENT, PACKING, versions())
+    return _hash(design, list(seeds), SYNTHESIS, ecp5_adders.map_file(design.verilog), PLACEMENT, PACKING, versions())
+
+
+class _Steps:
+    """Steps of a build, each taken from `keep` where its input, options and tools have not changed."""
+
+    def __init__(self, keep: Keep, progress: Progress, timeout: float | None):
+        self.keep, self.progress = keep, progress
+        self.limit = {stage: timeout or seconds for stage, seconds in TIMEOUTS.items()}
+
+    def take(self, name: str, parts: tuple, make: Callable[[Path], float]) -> _Stage:
+        """Return the step `name`, made of `parts` by `make`, which returns its seconds."""
+        made = []
+
+        def once(folder: Path) -> None:
+            made.append(make(folder))
+            (folder / "seconds").write_text(f"{made[0]:.1f}")
+
+        found = _hash(name, *parts)
+        folder = self.keep(f"ecp5-{name}", found, once)
+        if not made:
+            self.progress(name, 0.0, "done before")
+        return _Stage(folder, found, float((folder / "seconds").read_text()), not made)
+
+    def synthesis(self, design: Design, tool: str) -> tuple[_Stage, dict[str, list[str]]]:
+        """Return the netlist of a design, and the names of its cells of each type that is counted."""
+        adders = ecp5_adders.map_file(design.verilog)
+        script = SYNTHESIS.format(top=design.top, adders=ecp5_adders.commands(design.verilog)) + "".join(
+            f"tee -q -o {cell}.txt select -list t:{cell}\n" for cell in _counted())
+
+        def synthesise(folder: Path) -> float:
+            text, memories = memory_files.split(design.verilog)
+            for name, contents in {"top.sv": text, **memories, ecp5_adders.FILE: adders, "run.ys": script}.items():
+                (folder / name).write_text(contents)
+            return flow.run("synthesis", [*YOSYS.command(), "run.ys"], folder, self.limit["synthesis"], self.progress,
+                            ["netlist.json"])
+
+        made = self.take("synthesis", (design.verilog, script, adders, tool), synthesise)
+        return made, {cell: [line.partition("/")[2] for line in (made.folder / f"{cell}.txt").read_text().splitlines()]
+                      for cell in _counted()}
+
+
+def synthesise(design: Design, keep: Keep, progress: Progress = flow.quiet,
+               timeout: float | None = None) -> dict[str, dict[str, int]]:
+    """Return what each module of a design takes, as in Report.modules, without placing it.
+
+    Raises ToolMissing; BuildError where Yosys fails or takes too long."""
+    _, cells = _Steps(keep, progress, timeout).synthesis(design, YOSYS.version())
+    return by_module(cells, _modules(design))
 
 
 def build(design: Design, keep: Keep, *, seeds: Sequence[int] = (1,), build_hash: int = 0, program_hash: int = 0,
@@ -98,34 +146,9 @@ def build(design: Design, keep: Keep, *, seeds: Sequence[int] = (1,), build_hash
 
     Raises ToolMissing; BuildError where a tool fails or takes too long; ClockMissed, Multiplies."""
     tools = versions()
-    limit = {stage: timeout or seconds for stage, seconds in TIMEOUTS.items()}
-
-    def stage(name: str, parts: tuple, make: Callable[[Path], float]) -> _Stage:
-        made = []
-
-        def once(folder: Path) -> None:
-            made.append(make(folder))
-            (folder / "seconds").write_text(f"{made[0]:.1f}")
-
-        found = _hash(name, *parts)
-        folder = keep(f"ecp5-{name}", found, once)
-        if not made:
-            progress(name, 0.0, "done before")
-        return _Stage(folder, found, float((folder / "seconds").read_text()), not made)
-
-    script = SYNTHESIS.format(top=design.top) + "".join(
-        f"tee -q -o {cell}.txt select -list t:{cell}\n" for cell in _counted())
-
-    def synthesise(folder: Path) -> float:
-        text, memories = memory_files.split(design.verilog)
-        for name, contents in {"top.sv": text, **memories, "run.ys": script}.items():
-            (folder / name).write_text(contents)
-        return flow.run("synthesis", [*YOSYS.command(), "run.ys"], folder, limit["synthesis"], progress,
-                        ["netlist.json"])
-
-    netlist = stage("synthesis", (design.verilog, script, tools[YOSYS.name]), synthesise)
-    cells = {cell: [line.partition("/")[2] for line in (netlist.folder / f"{cell}.txt").read_text().splitlines()]
-             for cell in _counted()}
+    made = _Steps(keep, progress, timeout)
+    limit, stage = made.limit, made.take
+    netlist, cells = made.synthesis(design, tools[YOSYS.name])
 
     def place(seed: int) -> _Stage:
         options = [*design.device, *PLACEMENT, "--seed", str(seed), "--freq", f"{design.clock_hz / 1e6:.6f}"]

@@ -11,6 +11,9 @@ KINDS = {"LUT": ("LUT4",), "carry": ("CCU2C",), "FF": ("TRELLIS_FF",), "LUT RAM"
          "block RAM": ("DP16KD",)}
 """Columns of the table of modules -> the cells of Yosys' netlist that they count."""
 
+LUTS = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4}
+"""Cells of Yosys' netlist -> LUT4s that they take, as nextpnr counts them (TRELLIS_COMB)."""
+
 MULTIPLIERS = ("MULT18X18D", "MULT9X9D", "ALU54B", "ALU24B")
 """Cells that multiply, in Yosys' netlist and in nextpnr's utilisation alike."""
 
@@ -71,6 +74,11 @@ def read_nextpnr(file: Path) -> Clocks:
 
 def _step(step: Mapping) -> Step:
     return Step(float(step["delay"]), step["type"], step["from"]["cell"], step["to"]["cell"], step.get("net", ""))
+
+
+def luts(counts: Mapping[str, int]) -> int:
+    """Return the LUT4s that cells of Yosys' netlist take, all in: logic, carry chains and LUT RAM."""
+    return sum(counts.get(cell, 0) * weight for cell, weight in LUTS.items())
 
 
 def by_module(cells: Mapping[str, Iterable[str]], modules: Iterable[str]) -> dict[str, dict[str, int]]:

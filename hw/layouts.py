@@ -41,12 +41,16 @@ class LoadBus(wiring.Signature):
     valid: a row is written this cycle. memory: abi.MemoryId; cluster: index or abi.ALL_CLUSTERS; both have to be
     there a cycle before valid, so that they are decoded by then. address: row. data: the row, lowest bits first; as
     wide as the widest loadable memory.
+
+    The same rows also come as they arrive, for a memory of narrow words. beat_valid: `beat` is word number `place`, of
+    LINK_BITS, of the row for `address`; its last word comes with `valid`.
     """
 
     def __init__(self, params: CoreParams):
         self.width = max(params.memory_bits(memory) for memory in abi.MemoryId)
         super().__init__({"valid": Out(1), "memory": Out(8), "cluster": Out(8), "address": Out(24),
-                          "data": Out(self.width)})
+                          "data": Out(self.width), "beat_valid": Out(1), "beat": Out(abi.LINK_BITS),
+                          "place": Out(range(abi.row_beats(self.width)))})
 
 
 def row_for(m, load, memory: abi.MemoryId):

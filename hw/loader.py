@@ -88,6 +88,7 @@ class Loader(wiring.Component):
         at = Signal(range(len(row) + 1))  # place of this beat in the row
         here = Signal(len(row))           # the same, one bit per place
         write = Signal()                  # the row is complete
+        beat, place, part = Signal(abi.LINK_BITS, reset_less=True), Signal.like(at, reset_less=True), Signal()
 
         # What the memory named by a section header is like: rows, beats per row; none of them if it is unknown.
         depth, row_beats = Signal(depth_bits), Signal(range(len(row) + 1))
@@ -139,7 +140,7 @@ class Loader(wiring.Component):
         m.d.sync += begins.eq(0)
         m.d.comb += [self.i.ready.eq(1), self.loading.eq(~self.halted), checksum.valid.eq(step)]
         # A row is written while the next beat comes in; a header takes three beats, so it is not too early then.
-        m.d.sync += write.eq(0)
+        m.d.sync += [write.eq(0), part.eq(0), beat.eq(word), place.eq(at)]
         with m.If(write):
             m.d.sync += address.eq(address + 1)
         with m.FSM(init=State.MAGIC):
@@ -187,10 +188,10 @@ class Loader(wiring.Component):
                 with m.Else():
                     m.next = State.DATA
             with m.State(State.DATA), m.If(step):
-                for place, part in enumerate(row):
-                    with m.If(here[place]):
-                        m.d.sync += part.eq(word)
-                m.d.sync += [at.eq(at + 1), here.eq(here << 1)]
+                for index_here, kept in enumerate(row):
+                    with m.If(here[index_here]):
+                        m.d.sync += kept.eq(word)
+                m.d.sync += [part.eq(1), at.eq(at + 1), here.eq(here << 1)]
                 with m.If(at + 1 == row_beats):
                     m.d.sync += [at.eq(0), here.eq(1), write.eq(1), rows.eq(rows - 1)]
                     with m.If(rows == 1):
@@ -216,5 +217,6 @@ class Loader(wiring.Component):
                 load.cluster.eq(target.cluster),
                 load.address.eq(address),
                 load.data.eq(Cat(row)),
+                load.beat_valid.eq(part & chosen), load.beat.eq(beat), load.place.eq(place),
             ]
         return m

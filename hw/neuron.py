@@ -11,11 +11,11 @@ from qblif.host import abi
 
 from .accumulate import sums
 from .baked import EMPTY, Contents
+from .compare import at_most, equals
 from .layouts import LoadBus, abi_row, logit, row_for, trace
 from .params import CoreParams
-from .scan import RELEASE_LEAD
 
-PIPELINE_CYCLES = 7
+PIPELINE_CYCLES = 6
 """From a chunk's issue until the next step of the same neurons may be issued."""
 
 LATENCY = PIPELINE_CYCLES + 2
@@ -43,9 +43,11 @@ class NeuronUnit(wiring.Component):
     -------
     load: In, program rows; fills the channel table (bias, shift).
     layer: In, the layer row in work. begin: In, one cycle: a layer starts.
-    i: In, stream of finished sums, one per lane group, position and step (or tap).
+    i: In, stream of chunks of finished sums, which cannot be refused: one sum per lane group, position and step (or
+    tap), lane 0 first, its chunks in as many cycles without a pause. It takes `params.sums_kept` of them, and another
+    one from the third cycle after `released`.
     o: Out, stream of chunks of levels, lane 0 first; lanes / neuron_lanes chunks per lane group.
-    released: Out, another sum can be taken, RELEASE_LEAD cycles from now at the latest; one pulse for each sum taken.
+    released: Out, a sum has served, or its chunks are now read for the last time; one pulse for each sum taken.
     credit: In, o has room for the chunks of a lane group; issued: Out, a chunk is under way to it.
     logits: Out, stream of logits of a READOUT.
     idle: Out. trace: Out, present when params.trace.
@@ -62,7 +64,7 @@ class NeuronUnit(wiring.Component):
             "layer": In(abi_row(abi.LAYER_FIELDS)),
             "layer_index": In(8),
             "begin": In(1),
-            "i": In(stream.Signature(sums(params))),
+            "i": In(stream.Signature(sums(params), always_ready=True)),
             "o": Out(stream.Signature(levels(params), always_ready=True)),
             "released": Out(1),
             "credit": In(1),
@@ -96,14 +98,20 @@ class NeuronUnit(wiring.Component):
             read.addr.eq(channel_row), read.en.eq(1),
         ]
         m.d.sync += channel_row.eq(channel_row_now)
-        state = data.StructLayout({"v": data.ArrayLayout(signed(bits), n), "s": levels(p)})
+        # v is kept as it was before GATE_SUM's reset, with the flag that says whether it is still to be reset: floor
+        # shifts add up, so the reset is part of the next step's decay and of the shift that makes the level of v.
+        state = data.StructLayout({"v": data.ArrayLayout(signed(bits), n), "s": levels(p), "gated": n})
         m.submodules.states = states = Memory(shape=state, depth=max(2, p.chunks), init=[])
         state_write, state_read = states.write_port(), states.read_port(domain="comb")
 
-        # The held sums, rotating by one chunk per issue, so that a static layer finds them in place again. The chunks
-        # of a sum follow each other without pause, except where logits leave. So it is known ahead when the sums have
-        # served, and neither the scan nor the many bits of `held` wait for a decision of this very cycle.
-        held, holding, ready = Signal(sums(p), reset_less=True), Signal(), Signal()
+        # The sums wait in memory, chunk by chunk, until they have served. A chunk is there a cycle after it came, and
+        # they come as fast as they are read, so that the first one stands for all.
+        rows = p.sums_kept * p.chunks
+        m.submodules.sums = kept = Memory(shape=sums(p), depth=rows, init=[], attrs={"no_rw_check": 1})
+        put, get = kept.write_port(), kept.read_port()
+        within = (p.chunks - 1).bit_length()                        # bits of a chunk's index
+        filled, sum_row = Signal(range(rows)), Signal(range(rows))  # row written next; first row of the sum in work
+        waiting, waiting_now, holding = Signal(range(p.sums_kept + 2)), Signal(range(p.sums_kept + 2)), Signal()
         chunk = Signal(range(max(2, p.chunks)))
         step, tap = Signal(8), Signal(8)
         row, group, col = Signal(12), Signal(12), Signal(12)
@@ -122,25 +130,29 @@ class NeuronUnit(wiring.Component):
         ]
         pipeline_busy, serial_busy, quiet = Signal(), Signal(), Signal()
         issue, amid, waited = Signal(), Signal(), Signal(init=1)     # amid: chunk is not 0; waited: gap is 0
-        load = Signal()
         serves = Signal()        # this is the step that the sums are held for
-        finish = Signal()        # the held sums have served
+        finish = Signal()        # the sum in work has served
         waits = is_readout & (last_step | ~amid)
+        known = Signal(init=1)   # the ends of the loops are, also where a sum's first chunk is its last
+        m.d.sync += known.eq(~issue | (p.chunks > 1))
         m.d.comb += [
             # A chunk of a window or of a later step needs the state that its predecessor is still computing.
-            issue.eq(holding & (amid | ((first | waited) & self.credit)) & (~waits | quiet)),
+            issue.eq(holding & known & (amid | ((first | waited) & self.credit)) & (~waits | quiet)),
             serves.eq(last_step | ~layer.static),
             finish.eq(issue & last_chunk & serves),
-            load.eq(ready & self.i.valid),
-            self.i.ready.eq(ready),
+            put.addr.eq(filled), put.data.eq(self.i.p), put.en.eq(self.i.valid),
+            get.addr.eq(sum_row | chunk), get.en.eq(1),
+            waiting_now.eq(waiting + (self.i.valid & (filled[:within] == 0)) - finish),
             self.issued.eq(issue & last_tap & ~is_readout),
         ]
-        m.d.sync += [quiet.eq(~(issue | pipeline_busy | serial_busy)), ready.eq(~load & (~holding | finish))]
-        if p.chunks > 2:
-            with m.If(issue & (chunk == p.chunks - 2) & serves & ~is_readout):
-                m.d.sync += ready.eq(1)
-        early = max(p.chunks - RELEASE_LEAD - 1, min(1, p.chunks - 1))
-        m.d.sync += self.released.eq(issue & serves & Mux(waits, last_chunk, chunk == early))
+        m.d.sync += [
+            quiet.eq(~(issue | pipeline_busy | serial_busy)), waiting.eq(waiting_now), holding.eq(waiting_now != 0),
+            self.released.eq(issue & serves & Mux(is_readout, last_chunk, chunk == min(1, p.chunks - 1))),
+        ]
+        with m.If(self.i.valid):
+            m.d.sync += filled.eq(filled + 1)
+        with m.If(finish):
+            m.d.sync += sum_row.eq(sum_row + p.chunks)
 
         m.d.comb += channel_row_now.eq(channel_row)
         with m.If(~waited):
@@ -163,23 +175,16 @@ class NeuronUnit(wiring.Component):
                             m.d.comb += channel_row_now.eq(next_channel)
                             with m.If(last_group):
                                 m.d.sync += [group.eq(0), row.eq(row + 1)]
-        with m.If(finish):
-            m.d.sync += holding.eq(0)
-        with m.If(load):
-            m.d.sync += [holding.eq(1), held.eq(self.i.p)]
-        with m.Elif(issue):
-            m.d.sync += held.as_value().eq(held.as_value().rotate_right(n * bits))
         with m.If(self.begin):
             m.d.sync += [row.eq(0), channel.eq(layer.channel_first), first.eq(1),
                          last_tap.eq(~is_max | (layer.sources == 1))]
             m.d.comb += channel_row_now.eq(layer.channel_first)
 
-        # The pipeline: issue, two cycles for the constants, A (current), B (subtract), C (decay and add), D (reset),
-        # E (round), F (shift), G (clip). A reads the state that G wrote, so the constants' cycles do not count between
-        # time steps.
+        # The pipeline: issue, two cycles for the constants, A (current), B (subtract), C (decay and add), E (round),
+        # F (shift), G (clip). A reads the state that G wrote, so the constants' cycles do not count between time steps.
         tag = data.StructLayout({"valid": 1, "chunk": len(chunk), "first": 1, "emit": 1, "logit": 1})
         currents = data.ArrayLayout(signed(bits), n)
-        shifts = data.ArrayLayout(5, n)
+        shifts = data.ArrayLayout(6, n)
         tags = [Signal(tag, name=f"tag_{stage}") for stage in range(LATENCY)]
         ta, tg = tags[2], tags[-1]
         m.d.sync += [
@@ -208,16 +213,17 @@ class NeuronUnit(wiring.Component):
 
         flags = data.ArrayLayout(1, n)
         constants = data.ArrayLayout(abi_row(abi.CHANNEL_FIELDS), n)
-        sum_h, sum_i, sum_a = pipe(currents, "sum_h"), pipe(currents, "sum_i"), pipe(currents, "sum_a")
+        sum_i, sum_a = pipe(currents, "sum_i"), pipe(currents, "sum_a")
         constants_i, constants_a = pipe(constants, "constants_i"), pipe(constants, "constants_a")
         v_b, c_b, back_b = pipe(currents, "v_b"), pipe(currents, "c_b"), pipe(currents, "back_b")
-        f_b, f_c, f_d, f_e, f_f = (pipe(shifts, f"f_{x}") for x in "bcdef")
+        f_b = pipe(data.ArrayLayout(5, n), "f_b")
+        f_c, f_e, f_f = (pipe(shifts, f"f_{x}") for x in "cef")     # of the level: f, and the reset that is due
         fired_b = pipe(flags, "fired_b")
+        gated_b, gated_c, gated_e, gated_f, gated_g = (pipe(flags, f"gated_{x}") for x in "bcefg")
         v_c, c_c = pipe(currents, "v_c"), pipe(currents, "c_c")
         fine_c = pipe(data.ArrayLayout(3, n), "fine_c")
-        gated_c = pipe(flags, "gated_c")
-        clear_d, reset_d = pipe(flags, "clear_d"), pipe(data.ArrayLayout(4, n), "reset_d")
-        a_d, v_e, v_f, v_g = pipe(currents, "a_d"), pipe(currents, "v_e"), pipe(currents, "v_f"), pipe(currents, "v_g")
+        clear_c = pipe(flags, "clear_c")
+        v_e, v_f, v_g = pipe(currents, "v_e"), pipe(currents, "v_f"), pipe(currents, "v_g")
         half_e = pipe(currents, "half_e")
         r_f = pipe(data.ArrayLayout(signed(bits + 1), n), "r_f")
         above_f = pipe(data.ArrayLayout(bits, n), "above_f")    # bits that are too high for a level
@@ -228,7 +234,7 @@ class NeuronUnit(wiring.Component):
         m.d.comb += state_read.addr.eq(ta.chunk)
         m.d.sync += [constants_i.eq(read.data), constants_a.eq(constants_i), no_back.eq(tags[1].first | ~subtracts)]
         for j in range(n):
-            m.d.sync += [sum_h[j].eq(held[j]), sum_i[j].eq(sum_h[j]), sum_a[j].eq(sum_i[j])]
+            m.d.sync += [sum_i[j].eq(get.data[j]), sum_a[j].eq(sum_i[j])]
             # A
             v_old, s_old = state_read.data.v[j], state_read.data.s[j]
             back = Signal(5, name=f"back_{j}")          # f - a: how far a level is shifted up to be subtracted
@@ -236,46 +242,44 @@ class NeuronUnit(wiring.Component):
             m.d.sync += [
                 c_b[j].eq(sum_a[j] + constants_a[j].bias), f_b[j].eq(constants_a[j].shift),
                 v_b[j].eq(Mux(ta.first, 0, v_old)), fired_b[j].eq(~ta.first & s_old.any()),
+                gated_b[j].eq(~ta.first & state_read.data.gated[j]),
                 back_b[j].eq(Mux(no_back, 0, (s_old << back)[:bits])),
             ]
             # B: subtract, and decay by whole octets
             before, shift, clear = Signal(signed(bits), name=f"before_{j}"), Signal(5, name=f"shift_{j}"), Signal()
-            gated = fired_b[j] & gates_membrane
+            gated = gated_b[j] | (fired_b[j] & gates_membrane)
             m.d.comb += [
                 before.eq(v_b[j] - back_b[j]), shift.eq(Mux(gated, both, decay)),
                 clear.eq(Mux(gated, fired_clears, clears)),
             ]
             m.d.sync += [
                 v_c[j].eq(Mux(clear, 0, before >> (shift[3:] << 3))), fine_c[j].eq(shift[:3]),
-                c_c[j].eq(Mux(is_max & (v_b[j] > c_b[j]), v_b[j], c_b[j])), f_c[j].eq(f_b[j]),
-                gated_c[j].eq(fired_b[j] & gates_sum),
+                c_c[j].eq(Mux(is_max & (v_b[j] > c_b[j]), v_b[j], c_b[j])),
+                f_c[j].eq(f_b[j] + Mux(fired_b[j] & gates_sum, layer.reset, 0)),
+                gated_c[j].eq(fired_b[j] & gates_sum), clear_c[j].eq(fired_b[j] & gates_sum & reset_clears),
             ]
-            # C
+            # C. A level of v >> r is one of v, shifted by r more; so is the half that rounds it.
             m.d.sync += [
-                a_d[j].eq((v_c[j] >> fine_c[j]) + c_c[j]), f_d[j].eq(f_c[j]),
-                reset_d[j].eq(Mux(gated_c[j], layer.reset, 0)), clear_d[j].eq(gated_c[j] & reset_clears),
-            ]
-            # D
-            m.d.sync += [
-                v_e[j].eq(Mux(clear_d[j], 0, a_d[j] >> reset_d[j])),
-                half_e[j].eq(Mux(rounds, (1 << f_d[j])[1:21], 0)), f_e[j].eq(f_d[j]),
+                v_e[j].eq(Mux(clear_c[j], 0, (v_c[j] >> fine_c[j]) + c_c[j])), f_e[j].eq(f_c[j]),
+                half_e[j].eq(Mux(rounds, Cat(equals(f_c[j], bit + 1) for bit in range(bits - 1)), 0)),
+                gated_e[j].eq(gated_c[j]),
             ]
             # E
             m.d.sync += [
-                r_f[j].eq(v_e[j] + half_e[j]), v_f[j].eq(v_e[j]), f_f[j].eq(f_e[j]),
-                above_f[j].eq(Cat(f_e[j] + p.level_bits <= bit for bit in range(bits))),
+                r_f[j].eq(v_e[j] + half_e[j]), v_f[j].eq(v_e[j]), f_f[j].eq(f_e[j]), gated_f[j].eq(gated_e[j]),
+                above_f[j].eq(Cat(at_most(f_e[j], bit - p.level_bits) for bit in range(bits))),
             ]
             # F
             m.d.sync += [
                 q_g[j].eq((r_f[j] >> f_f[j])[:p.level_bits]), low_g[j].eq(r_f[j] < 0),
-                high_g[j].eq((r_f[j][:bits] & above_f[j]).any()), v_g[j].eq(v_f[j]),
+                high_g[j].eq((r_f[j][:bits] & above_f[j]).any()), v_g[j].eq(v_f[j]), gated_g[j].eq(gated_f[j]),
             ]
             # G
             m.d.comb += s_out[j].eq(Mux(is_readout | low_g[j], 0,
                                         Mux(high_g[j] | (q_g[j] > layer.levels), layer.levels, q_g[j])))
         m.d.comb += [
             state_write.en.eq(tg.valid), state_write.addr.eq(tg.chunk),
-            state_write.data.v.eq(v_g), state_write.data.s.eq(s_out),
+            state_write.data.v.eq(v_g), state_write.data.s.eq(s_out), state_write.data.gated.eq(gated_g),
             self.o.valid.eq(tg.valid & tg.emit), self.o.payload.eq(s_out),
         ]
 
@@ -306,7 +310,7 @@ class NeuronUnit(wiring.Component):
                 m.d.sync += behind.eq(at)
                 at = behind
             current = c_b
-            for stage in "cdefg":
+            for stage in "cefg":
                 behind = Signal(currents, name=f"current_{stage}")
                 m.d.sync += behind.eq(current)
                 current = behind
@@ -314,6 +318,7 @@ class NeuronUnit(wiring.Component):
             m.d.comb += [
                 self.trace.valid.eq(tg.valid & (tg.emit | is_readout)), record.layer.eq(self.layer_index),
                 record.step.eq(at.step), record.row.eq(at.row), record.col.eq(at.col), record.chunk.eq(at.chunk),
-                record.current.eq(current), record.membrane.eq(v_g), record.level.eq(s_out),
+                record.current.eq(current), record.level.eq(s_out),
+                *(record.membrane[j].eq(Mux(gated_g[j], v_g[j] >> layer.reset, v_g[j])) for j in range(n)),
             ]
         return m

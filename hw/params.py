@@ -86,6 +86,11 @@ class CoreParams:
         return self.lanes // self.neuron_lanes
 
     @property
+    def sums_kept(self) -> int:
+        """Finished sums that wait for the neuron unit or are in it: those of sixteen rows of LUT RAM, one to four."""
+        return min(4, max(1, 16 // self.chunks))
+
+    @property
     def banks(self) -> int:
         """Chunks of `lanes` bits in a feature-map word."""
         return self.word_bits // self.lanes

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Signal
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,7 +23,7 @@ OFFSETS = {name: offset for name, offset, *_ in abi.REGISTERS}
 class Registers(wiring.Component):
     """Register file: identity, status, control and the 64-bit counters of the selected core.
 
-    A read is answered three cycles after `bus.read`, in which a 64-bit counter is taken in one cycle; reading
+    A read is answered four cycles after `bus.read`, in which a 64-bit counter is taken in one cycle; reading
     its low word keeps the high word for the next read of any counter's high word. Counters of a core that
     does not exist, and unused addresses, read 0.
 
@@ -98,25 +101,26 @@ class Registers(wiring.Component):
                 with m.Case(OFFSETS["CONTROL"] >> 2):
                     m.d.sync += self.clear.eq(bus.write_data[0] & bus.write_strobe[0])
 
-        # Reads, in three steps: a counter per core and a register; the selected core; the half that is meant.
+        # Reads, in four steps: whose address it is, one bit each, so that the rest is ANDs and ORs; a counter per core
+        # and a register; the selected core; the half that is meant.
         plain, is_counter, high = Signal(32), Signal(), Signal(32)
+        hits, counter_hits, found = Signal(len(values)), Signal(len(abi.COUNTERS)), Signal()
         picked = [Signal(64, name=f"picked_{index}") for index in range(len(design.cores))]
         chosen = Signal(64)
         picked_now, chosen_now = Signal(), Signal()
-        m.d.sync += [picked_now.eq(bus.read), chosen_now.eq(picked_now)]
+        m.d.sync += [found.eq(bus.read), picked_now.eq(found), chosen_now.eq(picked_now)]
 
-        with m.If(bus.read):
-            m.d.sync += [plain.eq(0), is_counter.eq(0)]
-            with m.Switch(bus.read_address):
-                for name, value in values.items():
-                    with m.Case(OFFSETS[name] >> 2):
-                        m.d.sync += plain.eq(value)
-                for index in range(len(abi.COUNTERS)):
-                    first = (abi.COUNTER_BASE >> 2) + 2 * index
-                    with m.Case(first, first + 1):
-                        m.d.sync += is_counter.eq(1)
-                        m.d.sync += [target.eq(counters[index])
-                                     for target, counters in zip(picked, self.counters, strict=True)]
+        m.d.sync += [
+            hits.eq(Cat(bus.read_address == OFFSETS[name] >> 2 for name in values)),
+            counter_hits.eq(Cat(bus.read_address[1:] == (abi.COUNTER_BASE >> 3) + index
+                                for index in range(len(abi.COUNTERS)))),
+        ]
+        with m.If(found):
+            m.d.sync += [
+                plain.eq(_chosen(hits, values.values())), is_counter.eq(counter_hits.any()),
+                *(target.eq(_chosen(counter_hits, counters))
+                  for target, counters in zip(picked, self.counters, strict=True)),
+            ]
         with m.If(picked_now):
             m.d.sync += chosen.eq(0)
             with m.Switch(core_select):
@@ -134,3 +138,8 @@ class Registers(wiring.Component):
         with m.If(self.clear):
             m.d.sync += high.eq(0)
         return m
+
+
+def _chosen(hits, values):
+    """Return the value whose hit is 1; 0 where there is none."""
+    return reduce(or_, (Mux(hit, value, 0) for hit, value in zip(hits, values, strict=True)))

@@ -97,7 +97,7 @@ class Fit:
 
 def kind(path: str) -> str:
     """Return what a module is, from the path of one of its instances."""
-    return re.sub(r"_\d+", "", path.removeprefix("top.").removeprefix("top"))
+    return re.sub(r"_\d[\dx]*", "", path.removeprefix("top.").removeprefix("top"))
 
 
 @functools.lru_cache(maxsize=64)

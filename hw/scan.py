@@ -15,18 +15,20 @@ from .words import entry
 GROUP = 8
 """Bits of a feature-map word among which the lowest is sought in one cycle."""
 
-RELEASE_LEAD = 6
-"""Cycles after `released` in which the accumulators still hold the sum that is to be taken."""
-
 
 def event(params: CoreParams) -> data.StructLayout:
-    """Return the layout of an accumulator operation: acc = (first ? 0 : double ? 2*acc : acc) + weights & mask.
+    """Return the layout of an accumulator operation: acc = (double ? 2*acc : acc) + (skip ? 0 : weight), lane by lane.
 
-    valid: there is one. first, last: begins / ends a sum. double: the accumulators double. add: a weight row is
-    added. weight: its address. mask: lanes that add it (zero without `add`). diagonal, again: for the counters.
+    valid: there is one. last: it ends a sum. double: the accumulators double. add: a weight row is added. weight: its
+    address. skip: lanes that do not add it; all of them without `add` or `valid`. diagonal, again: for the counters.
     """
-    return data.StructLayout({"valid": 1, "first": 1, "last": 1, "double": 1, "add": 1, "diagonal": 1, "again": 1,
-                              "weight": params.weight_address_bits, "mask": params.lanes})
+    return data.StructLayout({"valid": 1, "last": 1, "double": 1, "add": 1, "diagonal": 1, "again": 1,
+                              "weight": params.weight_address_bits, "skip": params.lanes})
+
+
+def no_event(params: CoreParams) -> dict[str, int]:
+    """Return the fields of an event that is none, and that no lane takes part in."""
+    return {"skip": (1 << params.lanes) - 1}
 
 
 class BitScanner(wiring.Component):
@@ -36,9 +38,9 @@ class BitScanner(wiring.Component):
     -------
     i: In, stream of entries.
     o: Out, the event of this cycle, which cannot be refused.
-    released: In, whoever takes the sums can take another one, at the latest RELEASE_LEAD cycles from now. It can take
-    one from the beginning; a sum begins when its predecessor has been promised that.
-    stalled: Out, in place of an event in this cycle a sum waited for that promise.
+    released: In, whoever takes the sums has done with one. It takes `params.sums_kept` of them from the beginning.
+    stalled: Out, in place of an event in this cycle a sum's end waited for room, or for its predecessor's end to be
+    `params.chunks` cycles ago.
     idle: Out.
 
     One event per cycle, also across entries; five cycles latency. A doubling costs a cycle only where it cannot ride
@@ -49,7 +51,7 @@ class BitScanner(wiring.Component):
         self._params = params
         super().__init__({
             "i": In(stream.Signature(entry(params))),
-            "o": Out(event(params)),
+            "o": Out(event(params), init=no_event(params)),
             "released": In(1),
             "stalled": Out(1),
             "idle": Out(1),
@@ -65,13 +67,13 @@ class BitScanner(wiring.Component):
         # Cycle 1: an entry and which of its groups have bits. What a first or a last event brings with it is told
         # apart by flags, so that nothing has to be compared later.
         flags = {"pre": 6, "pre_any": 1, "ride": 1, "post": 6, "post_none": 1, "post_one": 1,
-                 "first": 1, "last": 1, "diagonal": 1, "again": 1}
+                 "last": 1, "diagonal": 1, "again": 1}
         e = Signal(data.StructLayout({**flags, "bits": p.word_bits, "weight": p.weight_address_bits}), reset_less=True)
         have_entry, fresh, left = Signal(), Signal(), Signal(groups)
         i = self.i.p
         # Cycle 2: its next group. All bits of a diagonal entry lie in one chunk, and they are one event's mask.
         g = Signal(data.StructLayout({**flags, "bits": GROUP, "weight": p.weight_address_bits,
-                                      "index": max(1, (groups - 1).bit_length()), "mask": p.lanes}), reset_less=True)
+                                      "index": max(1, (groups - 1).bit_length()), "skip": p.lanes}), reset_less=True)
         have_group, take_group, take = Signal(), Signal(), Signal()
         low, last_group = Signal(groups), Signal()
         m.d.comb += [
@@ -86,8 +88,8 @@ class BitScanner(wiring.Component):
             m.d.sync += [
                 have_group.eq(have_entry), fresh.eq(0), left.eq(left & ~low),
                 g.bits.eq(Mux(e.diagonal, 1, picked)), g.weight.eq(e.weight), g.index.eq(_index(low)),
-                g.mask.eq(mask | (~e.diagonal).replicate(p.lanes)), g.diagonal.eq(e.diagonal), g.again.eq(e.again),
-                g.first.eq(e.first & fresh), g.last.eq(e.last & last_group),
+                g.skip.eq(~mask & e.diagonal.replicate(p.lanes)), g.diagonal.eq(e.diagonal), g.again.eq(e.again),
+                g.last.eq(e.last & last_group),
                 g.pre.eq(e.pre), g.pre_any.eq(e.pre_any & fresh), g.ride.eq(e.ride & fresh),
                 g.post.eq(e.post), g.post_none.eq(e.post_none | ~last_group), g.post_one.eq(e.post_one | ~last_group),
             ]
@@ -95,7 +97,7 @@ class BitScanner(wiring.Component):
             m.d.sync += [
                 have_entry.eq(self.i.valid), fresh.eq(1),
                 left.eq(Mux(i.diagonal, 1, Cat(i.bits.word_select(g, GROUP).any() for g in range(groups)))),
-                e.bits.eq(i.bits), e.weight.eq(i.weight), e.first.eq(i.first), e.last.eq(i.last),
+                e.bits.eq(i.bits), e.weight.eq(i.weight), e.last.eq(i.last),
                 e.diagonal.eq(i.diagonal), e.again.eq(i.again),
                 e.pre.eq(i.before - 1), e.pre_any.eq(i.before > 1), e.ride.eq(i.before != 0),
                 e.post.eq(i.after), e.post_none.eq(i.after == 0), e.post_one.eq(i.after <= 1),
@@ -104,28 +106,28 @@ class BitScanner(wiring.Component):
         # Cycle 3: its lowest bit, until there is none.
         c, have = Signal.like(g), Signal()
         some, single = Signal(), Signal()           # bits are left; not more than one
-        free, outstanding = Signal(init=1), Signal(2)    # sums ended and not released
+        free = Signal(init=1)                       # a sum may end
         low_bit, rest, done = Signal(GROUP), Signal(GROUP), Signal()
-        may = ~c.first | free
+        may = ~c.last | ~done | free
         m.d.comb += [
             low_bit.eq(Cat(c.bits[k] & ~c.bits[:k].any() for k in range(GROUP))),
             rest.eq(c.bits & ~low_bit),
             done.eq(~c.pre_any & Mux(some, single & c.post_none, c.post_one)),
             take.eq(~have | (may & done)),
         ]
-        out = Signal(event(p))
+        out = Signal(event(p), init=no_event(p))
         base, offset = Signal(p.weight_address_bits), Signal((p.word_bits - 1).bit_length())
         stalled = Signal()
         m.d.sync += [
-            out.valid.eq(have & may), out.first.eq(c.first), out.last.eq(c.last & done),
+            out.valid.eq(have & may), out.last.eq(c.last & done),
             out.double.eq(Mux(c.pre_any, 1, Mux(some, c.ride, ~c.post_none))),
-            out.add.eq(~c.pre_any & some), out.mask.eq(Mux(c.pre_any | ~some, 0, c.mask)),
+            out.add.eq(~c.pre_any & some),
+            out.skip.eq(Mux(have & may & ~c.pre_any & some, c.skip, no_event(p)["skip"])),
             out.diagonal.eq(c.diagonal), out.again.eq(c.again),
             base.eq(c.weight), offset.eq(Mux(c.diagonal, 0, Cat(_index(low_bit), c.index))),
             stalled.eq(have & ~may),
         ]
         with m.If(have & may):
-            m.d.sync += c.first.eq(0)
             with m.If(c.pre_any):
                 m.d.sync += [c.pre.eq(c.pre - 1), c.pre_any.eq(c.pre != 1)]
             with m.Elif(some):
@@ -135,14 +137,17 @@ class BitScanner(wiring.Component):
         with m.If(take):
             m.d.sync += [have.eq(have_group), c.eq(g), some.eq(g.bits.any()), single.eq(_single(g.bits))]
 
+        # Room for sums, and their distance: the chunks of one go where those of its predecessor went.
+        outstanding, outstanding_now = Signal(range(p.sums_kept + 1)), Signal(range(p.sums_kept + 1))
+        gap, gap_now = Signal(range(p.chunks + 1)), Signal(range(p.chunks + 1))
+        ends = have & done & c.last & free
+        m.d.comb += [outstanding_now.eq(outstanding + ends - self.released),
+                     gap_now.eq(Mux(ends, p.chunks - 1, Mux(gap == 0, 0, gap - 1)))]
+        m.d.sync += [outstanding.eq(outstanding_now), gap.eq(gap_now),
+                     free.eq((outstanding_now != p.sums_kept) & (gap_now == 0))]
+
         # Cycles 4 and 5: the weight row's address.
-        outstanding_now = Signal(2)
-        ends = have & may & done & c.last
-        m.d.comb += outstanding_now.eq(outstanding + ends - self.released)
-        m.d.sync += [
-            outstanding.eq(outstanding_now), free.eq(outstanding_now <= 1),
-            self.o.eq(out), self.o.weight.eq(base + offset), self.stalled.eq(stalled),
-        ]
+        m.d.sync += [self.o.eq(out), self.o.weight.eq(base + offset), self.stalled.eq(stalled)]
         m.d.comb += self.idle.eq(~(have_entry | have_group | have | out.valid | self.o.valid))
         return m
 

@@ -24,6 +24,8 @@ from amaranth.back import rtlil
 
 from qblif.host.errors import ToolMissing, install
 
+from . import ecp5_adders
+
 MULTIPLIERS = frozenset({"$mul", "$div", "$mod", "$divfloor", "$modfloor", "$pow", "$macc", "$macc_v2"})
 """Word-level cells that multiply or divide. Constant operands count too: they would be adders in disguise."""
 
@@ -56,7 +58,7 @@ def _cells(*names: str) -> dict[str, int]:
 TARGETS = {
     "ecp5": Target(
         "Lattice ECP5",
-        "synth_ecp5 -top {top} -run begin:map_luts; abc -lut 4:7 -dress; clean; synth_ecp5 -run map_cells:check",
+        "synth_ecp5 -top {top} -run begin:map_luts; abc -lut 4 -dress; clean; synth_ecp5 -run map_cells:check",
         "synth_ecp5 -noflatten -top {top} -run begin:map_luts; abc -lut 4; clean; synth_ecp5 -run map_cells:check",
         {"LUT": _cells("LUT4"), "wide mux": _cells("PFUMX", "L6MUX21"), "carry": _cells("CCU2C"),
          "FF": _cells("TRELLIS_FF"), "LUT RAM": _cells("TRELLIS_DPR16X4"), "block RAM": _cells("DP16KD"),
@@ -189,6 +191,7 @@ def synthesise(verilog: str, target: str = "ecp5", top: str = _TOP, modules: boo
     Raises ToolMissing, and RuntimeError with Yosys' message where it fails."""
     command, version = _yosys()
     chosen = TARGETS[target]
+    adders = ecp5_adders.commands(verilog) if target == "ecp5" else ""
     script = f"""
         read_verilog -sv top.sv
         hierarchy -check -top {top}
@@ -198,6 +201,7 @@ def synthesise(verilog: str, target: str = "ecp5", top: str = _TOP, modules: boo
         opt_clean
         tee -q -o generic.json stat -json
         design -load source
+        {adders}
         {chosen.flat.format(top=top)}
         tee -q -o mapped.json stat -json
         """
@@ -207,6 +211,7 @@ def synthesise(verilog: str, target: str = "ecp5", top: str = _TOP, modules: boo
     if modules:
         script += f"""
         design -load source
+        {adders}
         {chosen.modules.format(top=top)}
         tee -q -o modules.json stat -json
         """
@@ -244,6 +249,7 @@ def netlist(verilog: str, top: str = _TOP) -> Netlist:
     command, _ = _yosys()
     script = f"""
         read_verilog -sv top.sv
+        {ecp5_adders.commands(verilog)}
         synth_ecp5 -top {top} -run begin:check
         tee -q -o mapped.json stat -json
         write_verilog -noattr netlist.v
@@ -261,6 +267,7 @@ def _run(command: list[str], script: str, verilog: str, work: Path) -> None:
     """Run a script in folder `work`, where `verilog` is top.sv; raises RuntimeError with Yosys' message."""
     # The packaged Yosys has a /tmp of its own; names relative to the working directory reach ours.
     (work / "top.sv").write_text(verilog)
+    (work / ecp5_adders.FILE).write_text(ecp5_adders.map_file(verilog))
     (work / "run.ys").write_text(script)
     run = subprocess.run([*command, "-q", "run.ys"], cwd=work, capture_output=True, text=True, check=False)
     if run.returncode:

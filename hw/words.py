@@ -7,6 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from .compare import at_most
 from .link import Buffer
 from .params import CoreParams
 from .runs import run
@@ -96,7 +97,8 @@ class WordReader(wiring.Component):
         m.d.comb += self.address.eq(address)
         m.d.sync += [
             s2.eq(s1),
-            mask.eq(Mux(s1.empty, 0, Cat((s1.bit_first <= bit) & (s1.bit_last >= bit) for bit in range(p.word_bits)))),
+            mask.eq(Mux(s1.empty, 0, Cat(at_most(s1.bit_first, bit) & ~at_most(s1.bit_last, bit - 1)
+                                         for bit in range(p.word_bits)))),
         ]
 
         # Stage 3: the word as it is, in a register close to its memory, which is slow and may lie far from the rest.

@@ -14,6 +14,11 @@ from .neuron import levels
 from .params import CoreParams
 
 
+def queue_depth(params: CoreParams) -> int:
+    """Return the chunks of levels that wait to be gathered, at most."""
+    return max(16, 2 * params.chunks)
+
+
 class WriteBack(wiring.Component):
     """Gathers the levels of a lane group and writes them, one chunk of `lanes` bits per plane.
 
@@ -43,7 +48,7 @@ class WriteBack(wiring.Component):
         p = self._params
         layer = self.layer
         bank_bits = (p.banks - 1).bit_length()
-        depth = max(16, 4 * p.chunks)
+        depth = queue_depth(p)
         m.submodules.fifo = fifo = SyncFIFOBuffered(width=levels(p).size, depth=depth)
         free = Signal(range(depth + 1), init=depth)
         m.d.comb += [fifo.w_data.eq(self.i.payload), fifo.w_en.eq(self.i.valid)]

@@ -91,7 +91,7 @@ def runs(args: argparse.Namespace) -> int:
 
 
 def ablation(args: argparse.Namespace) -> int:
-    """Train what the paper's Tables 5 and 6 compare, small, with several seeds; only what is missing is trained."""
+    """Train what Tables 5 and 6 compare, small, and penalties with N fixed and learned; only what is missing."""
     import torch
 
     from qblif.sim import ablation as compared
@@ -102,28 +102,22 @@ def ablation(args: argparse.Namespace) -> int:
         return not args.only or any(text in setting.name for text in args.only)
 
     text = compared.run(args.out, args.seeds, wanted, tuple(args.set), args.data)
-    print(f"\n{text}\n\nsaved {args.out / 'ablation.md'} and ablation.json")
+    print(f"\n{text}\n\nsaved {args.out / 'ablation.md'}, ablation.json and ablation.png")
     return DONE
 
 
 def fold(args: argparse.Namespace) -> int:
-    """Turn a trained module, the digits network or your own, into a network of integers."""
-    if args.module == "digits" and args.weights is None:  # said before torch takes its seconds
-        raise Mistake("--weights is missing: what `qblif train` saved. First: qblif train digits, then --weights "
-                      "runs/digits/weights.safetensors")
+    """Turn your own trained module into a network of integers (`qblif train` does so itself)."""
     import torch
 
     from qblif import gen
-    from qblif.gen import digits, network_file, table, user_module
+    from qblif.gen import network_file, table, user_module
 
-    if args.module == "digits":
-        network = gen.fold(digits.load(args.weights), name="digits")
-    else:
-        module = user_module.load_module(args.module)
-        if args.weights is not None:
-            gen.load_weights(module, args.weights)
-        example = torch.zeros(args.example) if args.example else None
-        network = gen.fold(module.eval(), example, input_bits=args.input_bits)
+    module = user_module.load_module(args.module)
+    if args.weights is not None:
+        gen.load_weights(module, args.weights)
+    example = torch.zeros(args.example) if args.example else None
+    network = gen.fold(module.eval(), example, input_bits=args.input_bits)
     network_file.save(network, args.out)
     print(table.table(network))
     print(f"saved {args.out}; next: qblif build {args.out}")
@@ -271,7 +265,8 @@ def sim(args: argparse.Namespace) -> int:
         raise Mistake("without --network it is the digits: --data does not apply, and there are test images 0 to 359")
     return pipeline.run(subjects.Options(
         simulator=args.simulator, first=args.first, images=args.images, steps=args.steps, levels=args.levels,
-        fresh=args.fresh, waves=args.waves, network=args.network, data=args.data, bundles=args.bundles))
+        fresh=args.fresh, waves=args.waves, network=args.network, data=args.data, bundles=args.bundles,
+        lanes=args.lanes))
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -310,10 +305,10 @@ def zoo(args: argparse.Namespace) -> int:
 
 
 def variants(args: argparse.Namespace) -> int:
-    """Run the digits network on cores of several shapes and print cycles and efficiencies side by side."""
+    """Run a network on cores of several shapes and print cycles and efficiencies side by side."""
     from qblif.sim import variants as comparison
 
-    print(comparison.run(args.images))
+    print(comparison.run(args.network, args.images))
     return DONE
 
 
@@ -338,16 +333,14 @@ def bench(args: argparse.Namespace) -> int:
 
 def netlist(args: argparse.Namespace) -> int:
     """Synthesise small hardware for ECP5, simulate its cells on digits and compare with golden model and RTL."""
-    from qblif.gen.training import digits_data
+    from qblif.gen.data import digits_data
     from qblif.sim import post_synthesis, subjects
 
     data = digits_data()
     if args.network is not None:
         network = _network(args.network)
     else:
-        from qblif.gen import network_file
-
-        network = network_file.load(subjects.folded(subjects.Options(), data).folder / subjects.NETWORK)
+        network = subjects.digits_network(subjects.Options())
     try:
         outcome = post_synthesis.run(network, data.test_x.numpy()[:args.images], lanes=args.lanes, cores=args.cores,
                                      clusters=args.clusters)
@@ -533,12 +526,12 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(fold)
     sub.add_argument("module", metavar="MODULE",
-                     help="digits, or file.py:function, a function that returns your module")
+                     help="file.py:function, a function that returns your module")
     sub.add_argument("--weights", type=Path, metavar="FILE",
                      help="trained weights: .safetensors, or .pt read without unpickling objects")
     sub.add_argument("--example", type=shape, metavar="SHAPE",
                      help="shape of an input batch, with T in front where the module has no Repeat; for instance "
-                          "1,3,32,32 (needed for your own modules)")
+                          "1,3,32,32")
     sub.add_argument("--input-bits", type=_number(1, 8), metavar="BITS",
                      help="width of the input integers, 1 to 8, if no InputScale says it")
     sub.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="network to write (required)")
@@ -612,6 +605,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--first", type=_number(0, 1 << 30), default=0, metavar="INDEX",
                      help="the first of them (default: 0)")
     sizes(sub)
+    sub.add_argument("--lanes", type=int, choices=[1 << k for k in range(2, 9)],
+                     help="output channels that the core adds at once (default: as many as the channels keep busy)")
     sub.add_argument("--bundles", type=Path, default=Path("build"), metavar="FOLDER",
                      help="folder to leave the bundle in, as NAME.qblif (default: build)")
     sub.add_argument("--fresh", action="store_true", help="do every stage again, training too")
@@ -651,8 +646,12 @@ def parser() -> argparse.ArgumentParser:
                      help="evaluate a run on its whole test set and put its network into the zoo, as NAME")
     test_data(sub)
 
-    command(variants).add_argument("--images", type=_number(1, 360), default=60, metavar="NUMBER",
-                                   help="how many test images (default: 60)")
+    sub = command(variants)
+    sub.add_argument("network", nargs="?", metavar="NETWORK",
+                     help=f"{NETWORK}, on several numbers of lanes (default: the network of `qblif sim`, on clusters "
+                          "and cores, too)")
+    sub.add_argument("--images", type=_number(1, 360), default=60, metavar="NUMBER",
+                     help="how many test images (default: 60)")
 
     sub = command(bench)
     sub.add_argument("networks", nargs="*", metavar="NETWORK", help="names of the zoo or files (default: the zoo)")

@@ -1,8 +1,9 @@
 """`make ablation`: what the paper's Tables 5 and 6 compare, at a scale that CPU time allows, and what came out.
 
-Table 5: binary, I-LIF and QB-LIF neurons with Box-ET and ReLSG-ET. Table 6: QB-LIF with several N. Each setting is
-trained with several seeds, and every run is kept in a folder named by the hash of its recipe: a second call trains
-what is missing, and only that. The words at the end are computed from the runs, whatever they say.
+Table 5: binary, I-LIF and QB-LIF neurons with Box-ET and ReLSG-ET. Table 6: QB-LIF with several N. A third table, ours:
+a penalty on additions, with N fixed and with N learned, layer by layer. Each setting is trained with several seeds, and
+every run is kept in a folder named by the hash of its recipe: a second call trains what is missing, and only that. The
+words at the end are computed from the runs, whatever they say.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from qblif.gen import training
 from qblif.gen.training import checkpoint, recipe
 from qblif.gen.training.recipe import RecipeFile
+from qblif.host.errors import install
 
 from . import trained
 
@@ -25,6 +27,9 @@ RECIPE = "ablation"
 NEURONS = {"binary LIF": "lif", "I-LIF": "ilif", "QB-LIF": "qblif"}
 SURROGATES = {"Box-ET": "box_et", "ReLSG-ET": "relsg_et"}
 LEVELS = (1, 2, 4, 8, 15, 20, 31)
+PENALTIES = (0.0, 0.1, 0.3, 1.0)
+STARTS = (None, 8)
+"""N at the start, where it is learned; None: it is fixed. From 20 it would stay: few neurons ever reach that level."""
 PAPER = {("binary LIF", "Box-ET"): 90.50, ("I-LIF", "Box-ET"): 93.85, ("QB-LIF", "Box-ET"): 95.05,
          ("I-LIF", "ReLSG-ET"): 94.45, ("QB-LIF", "ReLSG-ET"): 95.58}
 """Table 5: CIFAR-10, ResNet-20, T = 2, N = 20; in the text it says 94.85 for the second, once."""
@@ -34,23 +39,33 @@ PAPER_LEVELS = {1: 90.50, 2: 93.35, 5: 94.13, 10: 94.64, 15: 95.03, 20: 95.58}
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One row: a neuron, a surrogate, N."""
+    """One row: a neuron, a surrogate, N, the penalty on a million additions, and where N starts if it is learned."""
 
     neuron: str
     surrogate: str
     levels: int
+    penalty: float = 0.0
+    start: int | None = None
 
     @property
     def name(self) -> str:
         """For people."""
-        return f"{self.neuron}, {self.surrogate}, N = {self.levels}"
+        return (f"{self.neuron}, {self.surrogate}, N = {self.levels}{self.learned}"
+                + (f", penalty {self.penalty:g}" if self.penalty else ""))
+
+    @property
+    def learned(self) -> str:
+        """How N comes about, where it is learned."""
+        return "" if self.start is None else f" at most, learned from {self.start}"
 
     def recipe(self, seed: int, settings: tuple[str, ...] = ()) -> RecipeFile:
         """Return the recipe of a run."""
         method = NEURONS[self.neuron]
         levels = () if method == "lif" else (f"neuron.levels={self.levels}",)
+        if self.start is not None:
+            levels += ("neuron.learn_levels=true", f"neuron.start_levels={self.start}")
         base = recipe.load(RECIPE, (f'neuron.method="{method}"', f'neuron.surrogate="{SURROGATES[self.surrogate]}"',
-                                    *levels, f"train.seed={seed}", *settings))
+                                    *levels, f"train.sop_penalty={self.penalty}", f"train.seed={seed}", *settings))
         if not levels:
             base.neuron.pop("levels", None)
         return base
@@ -59,7 +74,8 @@ class Setting:
 TABLE_5 = tuple(Setting(neuron, surrogate, 1 if neuron == "binary LIF" else 20)
                 for surrogate in SURROGATES for neuron in NEURONS)
 TABLE_6 = tuple(Setting("QB-LIF", "ReLSG-ET", levels) for levels in LEVELS)
-SETTINGS = tuple(dict.fromkeys((*TABLE_5, *TABLE_6)))
+FEWER = tuple(Setting("QB-LIF", "ReLSG-ET", 20, penalty, start) for start in STARTS for penalty in PENALTIES)
+SETTINGS = tuple(dict.fromkeys((*TABLE_5, *TABLE_6, *FEWER)))
 
 
 def folder_of(out: Path, chosen: RecipeFile) -> Path:
@@ -70,7 +86,7 @@ def folder_of(out: Path, chosen: RecipeFile) -> Path:
 
 def run(out: Path, seeds: int = 3, only: Callable[[Setting], bool] = lambda setting: True,
         settings: tuple[str, ...] = (), data_root: Path | None = None) -> str:
-    """Train what is missing, write ablation.md and ablation.json into `out`, and return the text of the former.
+    """Train what is missing, write ablation.md, .json and .png into `out`, and return the text of the first.
 
     seeds: 0 to seeds - 1; only: which settings to train; settings: more `--set` of the recipe, for all"""
     cards: dict[Setting, list[dict]] = {}
@@ -88,7 +104,22 @@ def run(out: Path, seeds: int = 3, only: Callable[[Setting], bool] = lambda sett
             checkpoint.replace(out / "ablation.md", text + "\n")
             checkpoint.replace(out / "ablation.json", json.dumps(
                 [dataclasses.asdict(setting) | {"runs": runs} for setting, runs in cards.items()], indent=1) + "\n")
+    _draw(cards, out)
     return text
+
+
+def _draw(cards: dict[Setting, list[dict]], out: Path) -> None:
+    """Draw accuracy against additions under the penalties into ablation.png, where there are several."""
+    try:
+        from .html import pictures
+    except ImportError:
+        print(f"ablation.png is not drawn: {install('report')}")
+        return
+    points = pictures.swept([
+        {"series": f"N = {s.levels}{s.learned}", "penalty": s.penalty, "accuracy": card["golden_accuracy"],
+         "additions": card["additions"]["double"]} for s in FEWER for card in cards.get(s, [])])
+    if points:
+        checkpoint.replace(out / "ablation.png", pictures.png(pictures.penalised(points)))
 
 
 def _read(folder: Path) -> dict:
@@ -103,7 +134,7 @@ def _read(folder: Path) -> dict:
 
 
 def report(cards: dict[Setting, list[dict]], seeds: int, settings: tuple[str, ...] = ()) -> str:
-    """Return both tables and the verdict as markdown; cards: of the runs that are done."""
+    """Return the tables and the verdict as markdown; cards: of the runs that are done."""
     base = recipe.load(RECIPE, settings)
     data, how = base.data, base.train
     about = (f"Ablation on {data['name']}, {data.get('limit', 'all')} training images, the whole test set; "
@@ -119,8 +150,14 @@ def report(cards: dict[Setting, list[dict]], seeds: int, settings: tuple[str, ..
     lines += ["", "| Table 6: N | accuracy | SOPs an image | additions by bit planes | runs | the paper |",
               "|--:|--:|--:|--:|--:|--:|"]
     lines += [f"| {s.levels} | {_accuracy(cards[s])} | {_sops(cards[s])} | "
-              f"{_millions([c['additions']['double'] for c in cards[s]])} | {len(cards[s])} | "
+              f"{_additions(cards[s])} | {len(cards[s])} | "
               f"{_paper(PAPER_LEVELS.get(s.levels))} |" for s in TABLE_6 if s in cards]
+    lines += ["",
+              "| Fewer additions: penalty | N | accuracy | SOPs an image | additions by bit planes | runs | N found |",
+              "|--:|---|--:|--:|--:|--:|---|"]
+    lines += [f"| {s.penalty:g} | {s.levels}{s.learned} | {_accuracy(cards[s])} | {_sops(cards[s])} | "
+              f"{_additions(cards[s])} | {len(cards[s])} | {_levels(cards[s]) if s.start else ''} |"
+              for s in FEWER if s in cards]
     rule = ("Verdict, seed by seed; higher and lower are said where all seeds agree and the mean is more than two "
             "standard errors from 0:")
     return "\n".join([*lines, "", rule, "", *(f"- {line}" for line in verdict(cards))])
@@ -141,6 +178,14 @@ def verdict(cards: dict[Setting, list[dict]]) -> list[str]:
     done = [s for s in TABLE_6 if s in cards]
     lines += [f"N = {high.levels} over N = {low.levels}: " + compare(cards[high], cards[low])
               for low, high in zip(done, done[1:], strict=False)]
+    for s in FEWER:
+        free = dataclasses.replace(s, penalty=0.0)
+        fixed = dataclasses.replace(s, start=None)
+        for other, what in ((free, f"penalty {s.penalty:g} over none, N = {s.levels}{s.learned}"),
+                            (fixed, f"N = {s.levels}{s.learned} over N = {s.levels}, penalty {s.penalty:g}")):
+            if other != s and s in cards and other in cards:
+                lines.append(f"{what}: {compare(cards[s], cards[other])}; "
+                             f"additions {_change(cards[s], cards[other]):+.1f} %")
     return lines
 
 
@@ -169,6 +214,20 @@ def _accuracy(runs: list[dict]) -> str:
 
 def _sops(runs: list[dict]) -> str:
     return _millions([card["sops"] for card in runs])
+
+
+def _additions(runs: list[dict]) -> str:
+    return _millions([card["additions"]["double"] for card in runs])
+
+
+def _change(runs: list[dict], others: list[dict]) -> float:
+    """Return by how many percent the first runs' mean additions differ from the others'."""
+    mine, theirs = (statistics.mean(card["additions"]["double"] for card in some) for some in (runs, others))
+    return 100 * (mine / theirs - 1)
+
+
+def _levels(runs: list[dict]) -> str:
+    return ", ".join("/".join(map(str, card["levels"])) for card in runs)
 
 
 def _millions(values: list[float]) -> str:

@@ -16,7 +16,7 @@ from collections import deque
 import numpy as np
 import torch
 
-from qblif.gen.maps import MapLayout, map_layout
+from qblif.gen.maps import MapLayout
 from qblif.gen.plan import Plan
 from qblif.host import abi
 from qblif.host.abi import LayerKind, MemoryId
@@ -27,22 +27,23 @@ from qblif.hw.params import CoreParams
 from . import golden
 from .reads import Reads, entries, reads
 from .simulation import BLOCK, Result, spans
-from .timing import IDLE, LOGIT, NEVER, NEXT, SUM, Neurons, Scan, WriteBack
+from .timing import FETCHED, IDLE, LOGIT, NEVER, NEXT, Neurons, Scan, WriteBack
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LayerCycles:
     """One layer of one image on a core.
 
-    core, layer: where; layer counts from the core's first one. begin: cycle in which its clusters begin; cycles: until
-    the next layer may begin. adds: weight rows, doublings: cycles that only double, waited: cycles in which a sum
-    waited for the neuron unit, all summed over the clusters. updates: per cluster, int64, the cycles in which the lane
-    groups are issued in the neuron unit.
+    core, layer: where; layer counts from the core's first one. begin: cycle in which its clusters begin; idle: in which
+    all are idle again; cycles: from `begin` until the next layer may begin. adds: weight rows, doublings: cycles that
+    only double, waited: cycles in which a sum waited for the neuron unit, all summed over the clusters. updates: per
+    cluster, int64, the cycles in which the lane groups are issued in the neuron unit.
     """
 
     core: int
     layer: int
     begin: int
+    idle: int
     cycles: int
     adds: int
     doublings: int
@@ -109,9 +110,7 @@ class CycleModel:
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        network, shape = plan.network, plan.design.cores[0]
-        self._layouts = {index: map_layout(network, index, shape.lanes, shape.word_bits)
-                         for index in range(len(network.layers))}
+        self._layouts = plan.layouts
         self._configs, self._tables = [], []
         for params, contents in zip(plan.design.cores, decode(plan.program, plan.design).cores, strict=True):
             (config,) = contents.table(MemoryId.CONFIG, abi.CONFIG_FIELDS)
@@ -222,6 +221,7 @@ class _Block:
         self._ports = [_Port(config["buffer_step"] != 0) for config in model._configs]
         self._stages = [_Stage(port) for port in self._ports[1:]]
         self._idle = [NEVER] * len(self._ports)             # cycle in which a core is idle again
+        self._begun = [NEVER] * len(self._ports)            # its last layer's begin
         self._beat = 0                                      # first beat of the next image
         self._memories = [np.zeros((core.map_depth, core.word_bits // 8), np.uint8) for core in self._design.cores]
 
@@ -232,14 +232,15 @@ class _Block:
         for core, segment in enumerate(self._segments):
             memory = self._memories[core]
             self._store(memory, segment.bases[segment.first], maps[segment.first])
-            begin = max(self._idle[core], arrived + 1) + NEXT
+            begin = max(max(self._idle[core], arrived + 1) + NEXT, self._begun[core] + FETCHED)
             for layer in range(segment.last - segment.first + 1):
                 done, end = self._layer(core, layer, begin, memory)
                 found.append(done)
                 if segment.first + layer < segment.last:
                     self._store(memory, segment.bases[segment.first + layer + 1], maps[segment.first + layer + 1])
                     begin += done.cycles
-            idle = begin + done.cycles - NEXT
+            self._begun[core] = begin
+            idle = done.idle
             if core < len(self._stages):        # the map is complete: the next core is told
                 idle = self._stages[core].accept(idle + 1, commit=True)
                 arrived = self._stages[core].left
@@ -278,11 +279,10 @@ class _Block:
                 continue
             accept = self._acceptor(core, row, params, busy, left)
             bits = entries(read, memory)
-            scan, writeback = Scan(read, bits, begin), WriteBack(row, params, accept)
+            scan, writeback = Scan(read, bits, params, begin), WriteBack(row, params, accept)
             neurons = Neurons(row, params, writeback)
-            may = [NEVER, NEVER]
             for _ in range(read.sums):
-                may = [may[1], neurons.take(scan.next(may[0]) + SUM)]
+                neurons.take(scan.next(neurons.may))
             adds, doublings, waited = adds + bits.adds, doublings + bits.doublings, waited + scan.waited
             updates.append(np.array(neurons.updates, np.int64))
             writes += writeback.writes
@@ -296,7 +296,8 @@ class _Block:
                 busy.update(at for first, last in writeback.writes for at in range(first, last + 1))
         if not row["to_stream"]:
             self._ports[core].own.extend(sorted(writes))
-        return LayerCycles(core, layer, begin, idle + NEXT - begin, adds, doublings, waited, tuple(updates)), logit
+        cycles = max(idle + NEXT - begin, FETCHED)
+        return LayerCycles(core, layer, begin, idle, cycles, adds, doublings, waited, tuple(updates)), logit
 
     def _acceptor(self, core: int, row: dict, params: CoreParams, busy: set, left: int):
         """Return what tells when a cluster's map write is taken; None: at once.

@@ -50,7 +50,8 @@ class Evaluation:
     """What a network does on a test set.
 
     network: its name; data: the set's name; images: how many were used of `available`; steps: T; levels: the N of its
-    layers; weight_bits; parameters; labels, predictions: int64 (images,), of the golden model after all T steps
+    layers, one for all of them or one for each; weight_bits; parameters
+    labels, predictions: int64 (images,), of the golden model after all T steps
     by_step: accuracy, 0 to 1, of the golden model's read-out after 1..T steps
     quantised_accuracy, float_accuracy: of the same network in PyTorch, None where there was none
     different: predictions of the golden model that differ from quantised PyTorch's, as (image, golden, quantised);
@@ -243,7 +244,8 @@ class _Tally:
 
 
 def _neuron_levels(network: Network) -> list[int]:
-    return sorted({layer.neuron.levels for layer in network.layers if isinstance(layer, NeuronLayer)})
+    found = [layer.neuron.levels for layer in network.layers if isinstance(layer, NeuronLayer)]
+    return found if len(set(found)) > 1 else found[:1]
 
 
 def _classes(network: Network, y) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qblif.hw import synthesis
+from qblif.hw import ecp5_adders, synthesis
 from qblif.hw.params import DesignParams
 
 from . import cache, simulation
@@ -15,7 +15,8 @@ def report(design: DesignParams, target: str, modules: bool = False) -> synthesi
 
     modules: with those of every module. Raises ToolMissing, CacheError."""
     verilog = simulation.design_verilog(design, trace=False)
-    name = cache.key(verilog, target, repr(modules), synthesis.tool_version(), Path(synthesis.__file__).read_bytes())
+    name = cache.key(verilog, target, repr(modules), synthesis.tool_version(), Path(synthesis.__file__).read_bytes(),
+                     ecp5_adders.map_file(verilog))
 
     def make(where: Path) -> None:
         text = synthesis.synthesise(verilog, target, modules=modules).to_json()

@@ -1,4 +1,4 @@
-"""A finished training read back from its folder (qblif.gen.training.run): modules, data, log and network."""
+"""A finished training with what was made of it: its network's file, its card and its log."""
 
 from __future__ import annotations
 
@@ -6,36 +6,26 @@ import dataclasses
 import json
 from pathlib import Path
 
-import torch
-
-from qblif.gen import network_file, training, zoo
-from qblif.gen.data import DataSet
+from qblif.gen import network_file, zoo
 from qblif.gen.network import Network
-from qblif.gen.quantised import QuantisedNetwork, quantise
-from qblif.gen.training import checkpoint, recipe
-from qblif.gen.training.run import FLOAT, WEIGHTS
-from qblif.gen.weights import load_weights
-from qblif.host.errors import QblifError
+from qblif.gen.training import finished
+from qblif.gen.training.finished import FinishedRun, RunError
 
 from .trained import CARD
+
+__all__ = ["RunError", "TrainedRun", "is_run", "load"]
 
 LOG = "log.jsonl"
 
 
-class RunError(QblifError):
-    """A folder is not that of a finished training, or what lies in it does not belong together."""
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
-class TrainedRun:
+class TrainedRun(FinishedRun):
     """A finished training.
 
-    folder; recipe; path: of its network's file; network: what it was folded to; card: card.json as it is
+    path: of its network's file; network: what it was folded to; card: card.json as it is
     history: entries of log.jsonl, one per epoch
     """
 
-    folder: Path
-    recipe: recipe.RecipeFile
     path: Path
     network: Network
     card: dict
@@ -46,49 +36,30 @@ class TrainedRun:
         """Layer -> learned scale after the last epoch."""
         return dict(self.history[-1].get("gammas", {})) if self.history else {}
 
-    def dataset(self, root: Path | None = None) -> DataSet:
-        """Return the data set that it was trained on, whole; raises DataError."""
-        return self._builder(root).load()[0]
 
-    def module(self, dataset: DataSet) -> torch.nn.Module:
-        """Return the module in evaluation mode, with the weights that the float phase ended with."""
-        return self._module(dataset, self.folder / FLOAT)
-
-    def quantised(self, dataset: DataSet) -> QuantisedNetwork:
-        """Return the quantised module in evaluation mode, with its integers as they were trained."""
-        example = dataset.test.batch(torch.arange(1))[0]
-        module = self._builder(None).build(dataset).eval()
-        found = quantise(module, example, weight_bits=self.recipe.weight_bits)
-        load_weights(found, self.folder / WEIGHTS)
-        return found
-
-    def _module(self, dataset: DataSet, weights: Path) -> torch.nn.Module:
-        module = self._builder(None).build(dataset)
-        load_weights(module, weights)
-        return module.eval()
-
-    def _builder(self, root: Path | None) -> training.Run:
-        # A folder that is not there: nothing is gone on with and nothing written
-        return training.Run(self.recipe, self.folder / "evaluation", data_root=root)
+    @property
+    def series(self) -> str:
+        """What runs that differ in the penalty on operations have in common, for people."""
+        neuron, most = self.recipe.neuron, "/".join(map(str, self.card["levels"]))
+        if not neuron.get("learn_levels"):
+            return f"{self.recipe.name}, N = {most}"
+        start = neuron.get("start_levels")
+        return f"{self.recipe.name}, N learned" + ("" if start is None else f" from {start}")
 
 
 def is_run(text: str | Path) -> bool:
     """Return whether this names the folder of a finished training; a name of the zoo comes first."""
-    return str(text) not in zoo.names() and (Path(text) / WEIGHTS).is_file()
+    return str(text) not in zoo.names() and finished.is_finished(text)
 
 
 def load(folder: Path) -> TrainedRun:
     """Return the training in a folder; raises RunError, CheckpointError, NetworkFileError, RecipeError."""
-    folder = Path(folder)
-    if not (folder / WEIGHTS).is_file():
-        raise RunError(f"{folder} is not the folder of a finished training: it has no {WEIGHTS}, which `qblif train` "
-                       "writes at the end")
-    _, facts = checkpoint.read(folder / WEIGHTS)
-    chosen = recipe.from_tree(facts["recipe"])
-    path = folder / f"{chosen.name}.network"
-    card = json.loads(_text(folder / CARD))
-    history = [json.loads(line) for line in _text(folder / LOG).splitlines() if line.strip()]
-    return TrainedRun(folder, chosen, path, network_file.load(path), card, history)
+    found = finished.load(folder)
+    path = found.folder / f"{found.recipe.name}.network"
+    card = json.loads(_text(found.folder / CARD))
+    history = [json.loads(line) for line in _text(found.folder / LOG).splitlines() if line.strip()]
+    mine = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    return TrainedRun(**mine, path=path, network=network_file.load(path), card=card, history=history)
 
 
 def _text(path: Path) -> str:

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from qblif import gen
-from qblif.gen import digits, network_file
+from qblif.gen import network_file, training
+from qblif.gen.data import DataSet
 from qblif.gen.errors import DataMissing
 from qblif.gen.network import Network
 from qblif.gen.network_file import network_hash
 from qblif.gen.sizes import macs
-from qblif.gen.training import DIGITS, Data, Recipe, digits_data
+from qblif.gen.training import finished, one_thread, recipe
 from qblif.host.errors import InputError
 
 from . import named
@@ -29,7 +30,8 @@ TRACED = 20
 """Images of which every current, membrane and level is compared."""
 
 LANES = 16
-"""Lanes of the digits network's core: it has 16 and 32 channels, so that none of them idles before the read-out."""
+"""Lanes of the digits network's core where nobody says it: it has 16 and 32 channels, and none idles before the
+read-out."""
 
 GOLDEN_VECTORS = 4
 """Images that the bundle carries for its self-test."""
@@ -37,7 +39,7 @@ GOLDEN_VECTORS = 4
 MACS = 100_000_000
 """Dense MACs of all images of a network that is named, about, unless the number of images is said: some minutes."""
 
-WEIGHTS, NETWORK, INTEGERS = "weights.safetensors", "network.safetensors", "integers.npz"
+NETWORK, INTEGERS = "digits.network", "integers.npz"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +48,10 @@ class Options:
 
     network: a name of the zoo or a file; None: the digits network, trained here. data: of a network's file that does
     not say it; simulator: "verilator" or "icarus"; first, images: which of the test images, None: as many as take a
-    minute or two; steps: T and levels: N of the digits network; fresh: do every stage again; waves: VCD file to write
-    for the first of these images, or None; recipe: how to train the digits network; bundles: folder to leave the
-    bundle in, named after its network, None: nowhere
+    minute or two; steps: T and levels: N of the digits network; lanes: of the core, None: the planner's choice, for
+    the digits LANES; fresh: do every stage again; waves: VCD file to write for the first of these images, or None;
+    settings: changes of the recipe `digits`; bundles: folder to leave the bundle in, named after its network, None:
+    nowhere
     """
 
     simulator: str = "verilator"
@@ -58,10 +61,17 @@ class Options:
     levels: int = 20
     fresh: bool = False
     waves: Path | None = None
-    recipe: Recipe = DIGITS
+    settings: tuple[str, ...] = ()
     network: str | None = None
     data: str | None = None
     bundles: Path | None = None
+    lanes: int | None = None
+
+    @property
+    def again(self) -> str:
+        """The variables of `make sim` that ask for the same network on the same hardware."""
+        said = {"NETWORK": self.network, "DATA": self.data} if self.network else {"T": self.steps, "N": self.levels}
+        return " ".join(f"{name}={value}" for name, value in (said | {"LANES": self.lanes}).items() if value)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -135,8 +145,8 @@ def _named(options: Options) -> Subject:
     told = {} if card is None else {"float": card.float_accuracy, "quantised": card.quantised_accuracy,
                                     "golden": card.golden_accuracy}
     accuracies = {f"{name}, by its card": share for name, share in told.items() if share is not None}
-    return Subject(network, images, labels, options.first, about, accuracies, {} if card is None else card.gammas, None,
-                   (loaded,), f"NETWORK={options.network}" + (f" DATA={options.data}" if options.data else ""))
+    return Subject(network, images, labels, options.first, about, accuracies, {} if card is None else card.gammas,
+                   options.lanes, (loaded,), options.again)
 
 
 def _test_images(found: named.Named, options: Options, count: int) -> tuple[np.ndarray, np.ndarray, str]:
@@ -158,55 +168,62 @@ def numbered(first: int, count: int) -> str:
 # --- the digits network -------------------------------------------------------------------------------------------
 
 def _digits(options: Options) -> Subject:
-    data = digits_data()
-    count = len(data.test_y) if options.images is None else options.images
-    chosen = slice(options.first, options.first + count)
     trained = _train(options)
-    made = _fold(options, trained, data)
-    network = network_file.load(made.folder / NETWORK)
-    noted = digits.facts(trained.folder / WEIGHTS)
+    run = finished.load(trained.folder)
+    dataset = run.dataset()
+    count = len(dataset.test) if options.images is None else options.images
+    chosen = torch.arange(len(dataset.test))[options.first:options.first + count]
+    images, labels = (part.numpy() for part in dataset.test.batch(chosen))
+    made = _fold(options, trained)
     by_torch = _load_integers(made)
-    return Subject(network, data.test_x.numpy()[chosen], data.test_y.numpy()[chosen], options.first,
-                   f"{numbered(options.first, len(data.test_y[chosen]))} of scikit-learn's digits, of 360 to test",
-                   {"float": noted["float_accuracy"], "quantised": noted["quantised_accuracy"]}, by_torch["gammas"],
-                   LANES, (trained, made), f"T={options.steps} N={options.levels}",
-                   {"logits": by_torch["logits"][chosen], "traced": data.test_x.numpy()[:TRACED],
+    return Subject(network_file.load(made.folder / NETWORK), images, labels, options.first,
+                   f"{numbered(options.first, len(labels))} of scikit-learn's digits, of {len(dataset.test)} to test",
+                   {"float": run.float_accuracy, "quantised": run.quantised_accuracy}, by_torch["gammas"],
+                   options.lanes or LANES, (trained, made), options.again,
+                   {"logits": by_torch["logits"][chosen.numpy()], "traced": _first(dataset).numpy(),
                     "records": by_torch["records"]})
 
 
-def folded(options: Options, data: Data) -> Done:
-    """Train and fold the digits network, or find it kept from before; its folder holds NETWORK."""
-    return _fold(options, _train(options), data)
+def digits_network(options: Options) -> Network:
+    """Train and fold the digits network, unless that was kept from before, and return it."""
+    with one_thread():
+        return network_file.load(_fold(options, _train(options)).folder / NETWORK)
 
 
 def _train(options: Options) -> Done:
+    chosen = recipe.load("digits", (f"train.T={options.steps}", f"neuron.levels={options.levels}", *options.settings))
+    first, both = chosen.train.epochs, chosen.train.epochs + chosen.train.quantised_epochs
+
     def make(folder: Path) -> None:
         with Progress("train", unit="epochs") as bar:
-            digits.train(folder / WEIGHTS, options.steps, options.levels, options.recipe, progress=epochs(bar))
+            training.Run(chosen, folder, told=lambda entry: bar(
+                entry["epoch"] + first * (entry["phase"] == "quantised"), both,
+                f"({entry['phase']}), loss {entry['loss']:.3f}")).train()
 
-    def epochs(bar: Progress):
-        first, second = options.recipe.epochs, options.recipe.quantised_epochs
-        return lambda phase, done, _, loss: bar(done + first * (phase == "quantised"), first + second,
-                                                f"({phase}), loss {loss:.3f}")
-
-    parameters = {"steps": options.steps, "levels": options.levels, "recipe": dataclasses.asdict(options.recipe)}
-    return stage("train", ("qblif.gen.digits",), parameters, make)
+    return stage("train", ("qblif.gen.training.run",), chosen.tree(), make)
 
 
-def _fold(options: Options, trained: Done, data: Data) -> Done:
+def _fold(options: Options, trained: Done) -> Done:
     """Write the network, and what quantised PyTorch computes: logits of all images, all integers of the first ones."""
     def make(folder: Path) -> None:
-        quantised = digits.load(trained.folder / WEIGHTS)
+        run = finished.load(trained.folder)
+        dataset = run.dataset()
+        quantised = run.quantised(dataset)
         network = gen.fold(quantised, name="digits", meta={"data": "digits"})
         network_file.save(network, folder / NETWORK)
-        arrays = {"logits": quantised.integers(data.test_x).numpy()}
-        for name, kinds in quantised.record(data.test_x[:TRACED]).items():
+        arrays = {"logits": quantised.integers(dataset.test.batch(torch.arange(len(dataset.test)))[0]).numpy()}
+        for name, kinds in quantised.record(_first(dataset)).items():
             arrays |= {f"{name}/{kind}": values.numpy().astype(np.int32) for kind, values in kinds.items()}
         np.savez_compressed(folder / INTEGERS, gammas=json.dumps(gen.gammas(quantised.module)),
                             layers=json.dumps([layer.name for layer in network.layers]), **arrays)
 
-    return stage("fold", ("qblif.gen.digits", "qblif.gen.folding", "qblif.gen.network_file"), {"images": TRACED}, make,
-                 after=(trained,))
+    modules = ("qblif.gen.training.finished", "qblif.gen.folding", "qblif.gen.network_file")
+    return stage("fold", modules, {"images": TRACED}, make, after=(trained,))
+
+
+def _first(dataset: DataSet) -> torch.Tensor:
+    """Return the images of which every integer is compared."""
+    return dataset.test.batch(torch.arange(TRACED))[0]
 
 
 def _load_integers(folded: Done) -> dict:

@@ -14,10 +14,12 @@ from collections import deque
 from collections.abc import Callable
 
 from qblif.host.abi import LayerKind
+from qblif.hw.accumulate import latency
+from qblif.hw.layer_table import READ_CYCLES
 from qblif.hw.neuron import LATENCY, PIPELINE_CYCLES
 from qblif.hw.params import CoreParams
-from qblif.hw.scan import RELEASE_LEAD
 from qblif.hw.words import FIFO_DEPTH
+from qblif.hw.writeback import queue_depth
 
 from .reads import Entries, Reads
 
@@ -33,20 +35,25 @@ QUEUE = 2
 RETURNED = 2
 """From a word's leaving the queue, or being dropped, to the use of its place by another."""
 
-SUM = 6
-"""From the cycle in which the scanner emits a sum's last event until the sum is offered: two registers of the scanner,
-three of the accumulators, the accumulator."""
+EVENT = 2
+"""From the cycle in which the scanner takes a bit to the event at the accumulators: two registers."""
 
-DRAINED = 11
+RELEASED = 2
+"""From the issue of a chunk that releases a sum until another one may end in the scan."""
+
+DRAINED = LATENCY + 2
 """From a chunk's issue until the neuron unit is empty again and knows it (`quiet`), where no logits leave."""
 
 IDLE = 2
 """From a layer's last map write, or from `begin` without a share in the layer, to the idle cluster."""
 
 NEXT = 3
-"""From all clusters' being idle to the `begin` of the next layer: fetch, latch, begin."""
+"""From all clusters' being idle to the `begin` of the next layer: take, latch, begin."""
 
-LOGIT = 12
+FETCHED = READ_CYCLES + NEXT
+"""From a layer's `begin` to that of the next one at the earliest, since its row has to be read meanwhile."""
+
+LOGIT = LATENCY + 3
 """From a chunk's issue until its first logit is on the output: neuron unit, serialiser, buffer, output stage."""
 
 NEVER = -(1 << 40)
@@ -55,7 +62,8 @@ NEVER = -(1 << 40)
 class Scan:
     """Fields to sums. One instance per layer; `next` is called once per sum."""
 
-    def __init__(self, reads: Reads, entries: Entries, begin: int):
+    def __init__(self, reads: Reads, entries: Entries, params: CoreParams, begin: int):
+        self._chunks = params.chunks
         self._sum_words = reads.sum_words.tolist()
         self._taps = zip(reads.visits.tolist(), reads.words.tolist(), strict=True)
         self._some = iter(entries.some.tolist())
@@ -69,15 +77,15 @@ class Scan:
         self._read = self._accepted = self._accepted_before = NEVER       # entries: out of the queue, into the scan
         self._left = self._loaded = self._end = NEVER                     # last group of an entry, and its last event
         self.waited = 0
-        self.first = None
 
     def next(self, may: int) -> int:
-        """Scan the next sum. may: first cycle in which it may begin. Returns the cycle of its last event."""
+        """Scan the next sum. may: first cycle in which it may end. Returns the cycle of its last event."""
+        before = self._end
         words_end = self._sum_words[self._number]
         self._number += 1
         some, word, count = self._some, self._word, self._count
         leaves, drops = self._leaves, self._drops
-        held, begins = False, True
+        held = False
         while count < words_end:
             visits, words = next(self._taps)
 
@@ -107,19 +115,23 @@ class Scan:
                 count += 1
                 if next(some):
                     if held:        # the entry before now knows that it is not the sum's last
-                        self._entry(word + MASKED, begins, may)
-                        begins = False
+                        self._entry(word + MASKED)
                     held = True
                 else:
                     drops.append(word + MASKED + RETURNED)
             self._out_before, self._out = self._out, word
         if not held:                # a sum without bits is an entry all the same
             drops.pop()
-        self._entry(word + MASKED + 1, begins, may)
+        self._entry(word + MASKED + 1)
         self._word, self._count = word, count
+        # The end of a sum waits for room behind, and for the chunks of the sum before to be on their way.
+        may = max(may, before + self._chunks)
+        if self._end < may:
+            self.waited += may - self._end
+            self._end = may
         return self._end
 
-    def _entry(self, pushed: int, begins: bool, may: int) -> None:
+    def _entry(self, pushed: int) -> None:
         """Take an entry through queue and scan."""
         cycles, groups, last, before_last = next(self._entries)
         self._read = max(pushed + QUEUE, self._read + 1, self._accepted_before + 1)
@@ -127,14 +139,7 @@ class Scan:
         self._accepted_before, self._accepted = self._accepted, max(self._read + 1, self._accepted + 1, self._left)
         left = max(self._accepted + 1, self._loaded)            # its first group leaves for the bit search
         loaded = max(left + 1, self._end)                       # and is there
-        first = loaded + 1
-        if begins:
-            if first < may:
-                self.waited += may - first
-                first = may
-            if self.first is None:
-                self.first = first
-        self._end = first + cycles - 1
+        self._end = loaded + cycles
         self._left = left if groups == 1 else loaded if groups == 2 else self._end - last - before_last
         self._loaded = loaded if groups == 1 else self._end - last
 
@@ -147,7 +152,7 @@ class WriteBack:
 
     def __init__(self, layer: dict, params: CoreParams, accept: Callable[[int], int] | None = None):
         self._chunks, self._planes, self._accept = params.chunks, layer["out_planes"], accept
-        self._depth = max(16, 4 * params.chunks)
+        self._depth = queue_depth(params)
         self._taken, self._moved, self.end = [], NEVER, NEVER      # first chunk of each lane group; written
         self._issued = NEVER                                       # first chunk of the lane group before
         self.writes: list[tuple[int, int]] = []
@@ -187,24 +192,38 @@ class Neurons:
     """Sums to chunks of levels, or logits."""
 
     def __init__(self, layer: dict, params: CoreParams, writeback: WriteBack):
-        self._chunks, self._lanes = params.chunks, params.neuron_lanes
+        self._chunks, self._lanes, self._kept = params.chunks, params.neuron_lanes, params.sums_kept
         self._kind, self._static, self._steps = layer["kind"], layer["static"], layer["steps"]
         self._taps = layer["sources"] if self._kind == LayerKind.MAX else 1
         self._writeback = writeback
-        self._early = max(params.chunks - RELEASE_LEAD - 1, min(1, params.chunks - 1))
+        self._arrives = EVENT + latency(params) + 1     # from a sum's last event to its first issue
+        self._pause = params.chunks == 1                # where a sum's first chunk is its last, a cycle more
         self._step = self._tap = 0
-        self._ready = NEVER         # another sum can be loaded
+        self._free = NEVER          # after the last issue
         self._issued = NEVER        # first chunk of the update before
         self._quiet = NEVER
+        self._released = deque([NEVER] * self._kept)
         self.updates: list[int] = []
         self.logits: list[int] = []     # first chunks of the lane groups' last steps, in a read-out
         self.idle = NEVER
 
-    def take(self, offered: int) -> int:
-        """Take the sum that is offered from this cycle on. Returns the first cycle of the sum after the next one."""
-        at = max(offered, self._ready) + 1
+    @property
+    def may(self) -> int:
+        """First cycle in which the scan may end another sum."""
+        return self._released[0]
+
+    def take(self, ended: int) -> None:
+        """Take the sum whose last event was in this cycle."""
+        at = max(ended + self._arrives, self._free)
         if self._kind == LayerKind.READOUT:
-            return self._read_out(at)
+            released = self._read_out(at)
+        else:
+            released = self._update(at)
+        self._released.popleft()
+        self._released.append(released + RELEASED)
+
+    def _update(self, at: int) -> int:
+        """Issue a sum's chunks, in a static layer for each step; return the cycle that releases it."""
         for _ in range(self._steps if self._static else 1):
             first = self._tap == 0 if self._kind == LayerKind.MAX else self._step == 0
             if not first:
@@ -217,13 +236,12 @@ class Neurons:
                 self._step = (self._step + 1) % self._steps
                 self._writeback.take(at)
                 self.updates.append(at)
-            at += self._chunks
-        # With more than two chunks the last one's issue is known a cycle ahead.
-        self._ready = at - 1 if self._chunks > 2 else at
-        return self._issued + self._early + 2
+            at += self._chunks + self._pause
+        self._free = at
+        return self._issued + min(1, self._chunks - 1)
 
     def _read_out(self, at: int) -> int:
-        """Logits leave one by one, those of a chunk before the next one is issued."""
+        """The same where logits leave one by one, those of a chunk before the next one is issued."""
         for _ in range(self._steps if self._static else 1):
             self._step += 1
             at = max(at, self._quiet)
@@ -236,11 +254,10 @@ class Neurons:
             else:
                 last = at + self._chunks - 1
                 self._quiet = last + DRAINED
-            released = last if self._step == 0 else at + self._early
-            at = last + 1
-        self._ready = at
+            at = last + 1 + self._pause
+        self._free = at
         self.idle = self._quiet
-        return released + 2
+        return last
 
     def logit(self, lane: int) -> int:
         """Return the cycles from the first chunk of a read-out's last step to the logit of a lane, LOGIT apart."""

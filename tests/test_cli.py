@@ -65,16 +65,16 @@ MISTAKES = {
     "a network where a bundle belongs": (["run", "own.network"], "own.network"),
     "a parameter out of range": (["plan", "own.network", "--lanes", "5"], "lanes is 5, allowed is a power of two"),
     "an unknown target": (["run", "own.qblif", "--target", "moon"], "there is no target 'moon'"),
-    "a module without a function": (["fold", "own.py", "-o", "x"], "allowed are digits and file.py:function"),
+    "a module without a function": (["fold", "own.py", "-o", "x"], "allowed is file.py:function"),
     "a function that does not exist": (["fold", "own.py:nothing", "-o", "x"], "no function 'nothing'"),
     "a function that returns no module": (["fold", "own.py:wrong", "-o", "x"], "returned a int"),
     "a bundle where a network belongs": (["plan", "own.qblif"], "is a bundle, needed is a network"),
     "something else where a network belongs": (["inspect", "own.py"], "own.py cannot be read as a network"),
     "images that are none": (["run", "own.qblif", "own.py"], "own.py is not a .npy file of numbers"),
     "vectors that are none": (["build", "own.network", "--vectors", "own.py"], "own.py is not a .npy file"),
-    "weights that are none": (["fold", "digits", "--weights", "own.py", "-o", "x"], "own.py was not written by"),
+    "weights that are none": (["fold", "own.py:network", "--weights", "own.py", "-o", "x"], "own.py"),
     "a module with an error": (["fold", "broken.py:f", "-o", "x"], "broken.py cannot be run: SyntaxError"),
-    "digits without weights": (["fold", "digits", "-o", "x"], "First: qblif train digits"),
+    "a recipe where a module belongs": (["fold", "digits", "-o", "x"], "folded itself, to NAME.network"),
 }
 
 

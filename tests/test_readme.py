@@ -48,7 +48,7 @@ def test_every_link_to_a_file_or_heading_resolves(document):
 def test_make_help_lists_every_target_and_is_the_default():
     listed = make()
     assert listed == make("help")
-    for target in ("sim", "test", "test-all", "lint", "clean", "help", "wheel", "bitstream"):
+    for target in ("sim", "test", "test-all", "lint", "clean", "help", "wheel", "bitstream", "bench"):
         assert re.search(rf"^  make {target} ", listed, re.M), f"make help does not list {target}"
 
 

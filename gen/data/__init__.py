@@ -12,8 +12,14 @@ Nothing is downloaded: where a set is missing, the error says where it was looke
 
 from qblif.gen.errors import DataError
 
+from .about import About
 from .dataset import DataSet, Split, TensorSplit
 from .recordings import from_events
-from .registry import DATASETS, About, load
+from .registry import DATASETS, load
 
-__all__ = ["DATASETS", "About", "DataError", "DataSet", "Split", "TensorSplit", "from_events", "load"]
+__all__ = ["DATASETS", "About", "DataError", "DataSet", "Split", "TensorSplit", "digits_data", "from_events", "load"]
+
+
+def digits_data(seed: int = 0):
+    """Return the digits as `qblif.gen.train` takes them; no folder is looked into. seed: of the split."""
+    return load("digits", seed=seed).to_data()

@@ -7,12 +7,10 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qblif.gen.errors import DataMissing
 
-if TYPE_CHECKING:
-    from .registry import About
+from .about import About
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import nn
 
 from qblif.gen.graph import Graph
 from qblif.gen.layers import InputScale
-from qblif.gen.neuron import gammas
+from qblif.gen.neuron import fix_levels, gammas
 from qblif.gen.quantised import QuantisedNetwork, quantise
 from qblif.host.errors import InputError
 
@@ -74,6 +74,7 @@ def train(module: nn.Module, data: Data, recipe: Recipe = DEFAULT, *, weight_bit
         fit(module, data, recipe, recipe.epochs, recipe.rate, augment=augment, report=report, phase="float",
             graph=first.graph)
         float_accuracy = evaluate(module.eval(), data.test_x, data.test_y, data.axis)
+        fix_levels(module)
         quantised = quantise(module, example, weight_bits=weight_bits, input_bits=input_bits)
         fit(quantised, data, recipe, recipe.quantised_epochs, recipe.quantised_rate, augment=augment, report=report,
             phase="quantised")

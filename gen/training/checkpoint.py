@@ -23,10 +23,10 @@ class CheckpointError(QblifError):
     """A file of a training run is missing, damaged, or of another run."""
 
 
-def write(path: Path, tensors: dict[str, torch.Tensor], facts: dict, **notes: str) -> None:
-    """Write a file, all or nothing; notes: further texts for the metadata. Raises OSError."""
+def write(path: Path, tensors: dict[str, torch.Tensor], facts: dict) -> None:
+    """Write a file, all or nothing; facts: JSON-able. Raises OSError."""
     data = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()},
-                metadata={KEY: json.dumps(facts), **notes})
+                metadata={KEY: json.dumps(facts)})
     replace(path, data)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from qblif.host.errors import install
@@ -14,12 +15,14 @@ from . import checkpoint
 class Log:
     """The log of a run in `folder`: one JSON object per epoch in log.jsonl, the same in TensorBoard where it is there.
 
-    history: of the epochs before, after a resumption; quiet: write nothing at all (all processes but the first)"""
+    history: of the epochs before, after a resumption; quiet: write nothing at all (all processes but the first)
+    told: called with each epoch, in place of what is printed and of TensorBoard's files"""
 
-    def __init__(self, folder: Path, history: list[dict], quiet: bool = False):
-        self.folder, self.history, self.quiet = folder, history, quiet
+    def __init__(self, folder: Path, history: list[dict], quiet: bool = False,
+                 told: Callable[[dict], None] | None = None):
+        self.folder, self.history, self.quiet, self.told = folder, history, quiet, told
         self.board = None
-        if quiet:
+        if quiet or told:
             return
         try:
             from torch.utils.tensorboard import SummaryWriter
@@ -31,12 +34,12 @@ class Log:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        if not self.quiet:
+        if not (self.quiet or self.told):
             print(text, flush=True)
 
     def bar(self, title: str, count: int):
         """Return a function for Phase.epoch's progress, and one that ends the bar; a log gets no bar."""
-        if self.quiet or not sys.stderr.isatty():
+        if self.quiet or self.told or not sys.stderr.isatty():
             return None, lambda: None
         from tqdm import tqdm
 
@@ -49,12 +52,14 @@ class Log:
         return progress, bar.close
 
     def epoch(self, entry: dict) -> None:
-        """Append an epoch: phase, epoch, of, loss, rate, seconds, gammas (layer -> value), test where it was measured.
-        """
+        """Append an epoch: phase, epoch, of, loss, rate, seconds, gammas and levels (layer -> γ, N), test where it was
+        measured."""
         self.history.append(entry)
         if self.quiet:
             return
         checkpoint.replace(self.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in self.history))
+        if self.told:
+            self.told(entry)
         test = f", test {100 * entry['test']:.2f} %" if entry.get("test") is not None else ""
         cost = f", {entry['count'] / 1e6:.3f} M {entry['counted']}" if entry.get("count") else ""
         self.say(f"{entry['phase']:>9} {entry['epoch']}/{entry['of']}: loss {entry['loss']:.4f}, training "
@@ -64,8 +69,9 @@ class Log:
             for name in ("loss", "rate", "train", "test", "count"):
                 if entry.get(name) is not None:
                     self.board.add_scalar(name, entry[name], step)
-            for layer, value in entry["gammas"].items():
-                self.board.add_scalar(f"gamma/{layer}", value, step)
+            for name, values in (("gamma", entry["gammas"]), ("levels", entry["levels"])):
+                for layer, value in values.items():
+                    self.board.add_scalar(f"{name}/{layer}", value, step)
 
     def close(self) -> None:
         """Write what is left."""

@@ -13,14 +13,19 @@ from .recipe import Recipe
 
 
 def optimiser(module: nn.Module, recipe: Recipe, rate: float) -> torch.optim.Optimizer:
-    """Return the recipe's optimiser: weight decay on convolutions and linear layers alone, gamma at its own rate."""
-    scales = [m.gamma for m in neurons(module).values() if m.gamma.requires_grad]
-    own = {id(p) for p in scales}
+    """Return the recipe's optimiser: weight decay on convolutions and linear layers alone, gamma at its own rate.
+
+    A learned N goes as far in its range, 1 to the most, as a weight goes in [0, 1]."""
+    layers = neurons(module).values()
+    scales = [m.gamma for m in layers if m.gamma.requires_grad]
+    learned = [m for m in layers if m.learned_levels is not None and m.learned_levels.requires_grad]
+    own = {id(p) for p in (*scales, *(m.learned_levels for m in learned))}
     others = [p for p in module.parameters() if p.requires_grad and id(p) not in own]
     groups = [
         {"params": [p for p in others if p.dim() > 1], "weight_decay": recipe.decay, "factor": 1.0},
         {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0, "factor": 1.0},
-        {"params": scales, "weight_decay": 0.0, "factor": recipe.gamma_rate}]
+        {"params": scales, "weight_decay": 0.0, "factor": recipe.gamma_rate},
+        *({"params": [m.learned_levels], "weight_decay": 0.0, "factor": float(m.most_levels)} for m in learned)]
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
     return torch.optim.AdamW(groups, lr=rate)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from qblif.gen.layers import InputScale
-from qblif.gen.neuron import gammas
+from qblif.gen.neuron import fix_levels, gammas, levels
 from qblif.gen.quantised import QuantisedNetwork, quantise
 from qblif.gen.weights import load_weights
 
@@ -54,12 +55,14 @@ class Run:
 
     resume: go on from the folder's checkpoint; start: folder of a finished run whose float weights are the first ones
     limit: train and test on the first so many samples alone; device: "cpu" or "cuda"; data_root: of the data set
+    told: called with the log's entry of each epoch, in place of what is printed and of TensorBoard's files
     """
 
     def __init__(self, recipe: RecipeFile, folder: Path, *, resume: bool = False, start: Path | None = None,
-                 limit: int | None = None, device: str = "cpu", data_root: Path | None = None, team: Team = ALONE):
+                 limit: int | None = None, device: str = "cpu", data_root: Path | None = None, team: Team = ALONE,
+                 told: Callable[[dict], None] | None = None):
         self.recipe, self.folder, self.team = recipe, Path(folder), team
-        self.start, self.limit, self.data_root = start, limit, data_root
+        self.start, self.limit, self.data_root, self.told = start, limit, data_root, told
         self.device = torch.device("cuda", team.local) if device == "cuda" else torch.device("cpu")
         self.saved: tuple[dict, dict] | None = None
         path = self.folder / CHECKPOINT
@@ -129,7 +132,7 @@ class Run:
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         self.folder.mkdir(parents=True, exist_ok=True)
         facts = self.saved[1] if self.saved else {}
-        log = Log(self.folder, list(facts.get("history", [])), quiet=not self.team.first)
+        log = Log(self.folder, list(facts.get("history", [])), quiet=not self.team.first, told=self.told)
         try:
             return self._train(log, facts)
         finally:
@@ -177,6 +180,7 @@ class Run:
                 checkpoint.write(self.folder / FLOAT, module.state_dict(), {"float_accuracy": self.float_accuracy})
         if not folds:
             return Finished(module, None, dataset, self.float_accuracy, None, self.seconds, log.history)
+        fix_levels(module)
         with warnings.catch_warnings():
             if facts.get("phase") == "quantised":  # weights are not here yet, those that come are not clipped
                 warnings.simplefilter("ignore")
@@ -186,9 +190,8 @@ class Run:
         score = accuracy(quantised.train().eval(), dataset.test)
         log.say(f"quantised accuracy on the test set: {100 * score:.2f} %")
         if self.team.first:
-            notes = {"steps": str(recipe.T), "levels": str(recipe.neuron.get("levels", "")),
-                     "float_accuracy": repr(self.float_accuracy), "quantised_accuracy": repr(score)}
-            checkpoint.write(self.folder / WEIGHTS, quantised.state_dict(), {"recipe": recipe.tree()}, **notes)
+            checkpoint.write(self.folder / WEIGHTS, quantised.state_dict(), {
+                "recipe": recipe.tree(), "float_accuracy": self.float_accuracy, "quantised_accuracy": score})
         return Finished(module, quantised, dataset, self.float_accuracy, score, self.seconds, log.history)
 
     def _phase(self, name, trained, module, dataset, augment, graph, log) -> None:
@@ -218,7 +221,8 @@ class Run:
                 test = accuracy(trained.eval(), dataset.test) if look else None
                 log.epoch({"phase": name, "epoch": loop.done, "of": epochs, "loss": epoch.loss, "train": epoch.accuracy,
                            "test": test, "rate": epoch.rate, "seconds": time.monotonic() - started,
-                           "count": epoch.penalty or None, "counted": how.sop_count, "gammas": gammas(module)})
+                           "count": epoch.penalty or None, "counted": how.sop_count, "gammas": gammas(module),
+                           "levels": levels(module)})
                 self._save(loop, trained, log)
         finally:
             if cost is not None:

@@ -24,8 +24,8 @@ class Card:
     test_images: in the whole test set, on which all accuracies (0 to 1) are; float_accuracy: before quantisation, None
         where it was not kept; quantised_accuracy: of the module in integers; golden_accuracy: of the golden model on
         the file beside this card; different: predictions in which those two differ
-    steps: T; levels: the N of its layers; weight_bits; parameters: weights and biases; weight_bytes: what the weights
-        alone take, packed
+    steps: T; levels: the N of its layers, one for all of them or one for each; weight_bits; parameters: weights and
+        biases; weight_bytes: what the weights alone take, packed
     gammas: layer -> learned scale, {} where it was not kept
     sops, additions (by fan-out strategy), macs: per image, means over the test set (docs/numerics.md defines them)
     sha256, file_bytes: of the network file

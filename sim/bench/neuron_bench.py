@@ -2,7 +2,7 @@
 
 Vectors: ``memory`` (id of the channel table), ``jobs``: layers one after the other, each with ``row`` (fields of the
 layer table), ``channels`` (rows of the channel table, flat), ``sums``, ``chunks`` (levels in order), ``logits``
-(value and last).
+(value and last). ``chunks``, ``kept``: chunks of a sum, and sums that may be given before one is released.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import random
 import cocotb
 from cocotb.triggers import RisingEdge
 
-from .monitors import Driver, Sink
+from .monitors import Sink
 from .ports import Bench
 
 QUIET = 18
@@ -31,6 +31,25 @@ async def credit(bench: Bench, refusal: float) -> None:
         count += issued.raw()
 
 
+async def feed(bench: Bench, sums: list, chunks: int, kept: int, idle: float) -> None:
+    """Give sums, each as so many chunks in consecutive cycles; never more than `kept` that were not released."""
+    payload, valid, released = bench["i__payload"], bench["i__valid"], bench["released"]
+    unreleased = 0
+    for total in sums:
+        while unreleased >= kept or random.random() < idle:
+            payload.set_raw(random.getrandbits(payload.width))
+            await RisingEdge(bench.clk)
+            unreleased -= released.raw()
+        unreleased += 1
+        size = len(total) // chunks
+        for at in range(0, len(total), size):
+            payload.set(total[at:at + size])
+            valid.set(1)
+            await RisingEdge(bench.clk)
+            unreleased -= released.raw()
+        valid.set(0)
+
+
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(idle=[0.0, 0.4], pause=[0.0, 0.6])
 async def layers_give_the_integers_of_the_model(dut, idle, pause):
@@ -38,14 +57,13 @@ async def layers_give_the_integers_of_the_model(dut, idle, pause):
     bench = await Bench(dut).start()
     cocotb.start_soon(credit(bench, pause))
     levels, logits = Sink(bench, "o"), Sink(bench, "logits", pause)
-    sums = Driver(bench, "i", idle)
     for number, job in enumerate(bench.vectors["jobs"]):
         await bench.load(bench.vectors["memory"], job["channels"], job["row"]["channel_first"])
         bench["layer"].set(job["row"])
         bench["begin"].set(1)
         await bench.cycles(1)
         bench["begin"].set(0)
-        await sums.send(job["sums"])
+        await feed(bench, job["sums"], bench.vectors["chunks"], bench.vectors["kept"], idle)
         found = await levels.take(len(job["chunks"]))
         assert found == job["chunks"], f"layer {number}, {job['row']}: levels {found}, expected {job['chunks']}"
         found = [[item["value"] - (item["value"] >> 31 << 32), item["last"]]

@@ -10,6 +10,8 @@ from pathlib import Path
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
+from qblif.host import abi
+
 CASE = "QBLIF_BENCH"
 """Environment variable with the path of the case: JSON, ``{"ports": ..., "vectors": ...}`` (sim/bench/runner.py)."""
 
@@ -122,13 +124,17 @@ class Bench:
         return Port(getattr(self.dut, name), name, self._ports[name]["shape"])
 
     async def load(self, memory: int, rows, first: int = 0, cluster: int = 0) -> None:
-        """Write program rows (flat integers) through the port `load`, one per cycle."""
+        """Write program rows (flat integers) through the port `load`, one per cycle; a layer's comes beat by beat."""
+        beats = abi.row_beats(abi.field_bits(abi.LAYER_FIELDS)) if memory == abi.MemoryId.LAYERS else 1
         self["load__memory"].set(memory)
         self["load__cluster"].set(cluster)
         await self.cycles(1)
-        self["load__valid"].set(1)
         for address, row in enumerate(rows, first):
             self["load__address"].set(address)
             self["load__data"].set(row)
-            await self.cycles(1)
+            for place, beat in enumerate(abi.beats(row, beats)):
+                for name, value in (("beat_valid", 1), ("beat", beat), ("place", place), ("valid", place == beats - 1)):
+                    self[f"load__{name}"].set(value)
+                await self.cycles(1)
         self["load__valid"].set(0)
+        self["load__beat_valid"].set(0)

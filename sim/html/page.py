@@ -59,6 +59,9 @@ def write(networks: list[str], out: Path, *, data: str | None = None, root: Path
     first = assess([networks[0]], data=data, root=root, limit=limit)[0]
     gammas, history, about = _known(networks[0])
     rows = [_row(first)] + [_other(text, data, root, limit) for text in networks[1:]]
+    for row, text in zip(rows, networks, strict=True):
+        if runs.is_run(text):
+            row |= _of_run(Path(text))
     shown = [layer.levels for layer in first.layers if layer.levels is not None]
     drawn = list(_pictures(first, shown, gammas, history, rows))
     folder = out.with_name(f"{out.stem}-pictures")
@@ -105,6 +108,12 @@ def _row(one: Evaluation) -> dict:
             "unary": one.additions["unary"], "macs": one.macs, "source": f"{images}, now"}
 
 
+def _of_run(folder: Path) -> dict:
+    """Return what a run's row has beside: the folder's name, which tells it from others of its recipe; its penalty."""
+    found = runs.load(folder)
+    return {"name": folder.resolve().name, "series": found.series, "penalty": found.recipe.train.sop_penalty}
+
+
 def _other(text: str, data: str | None, root: Path | None, limit: int | None) -> dict:
     """Return the row of a further network: by its card where it has one."""
     if runs.is_run(text):
@@ -147,6 +156,9 @@ def _pictures(first: Evaluation, levels: list, gammas: dict, history: list[dict]
             ("paper", pictures.of_the_paper(), "Accuracy and energy against SOPs in the paper.",
              f"Table 6, {paper.LABEL}: {paper.TABLE_6_CONDITIONS}.")):
         yield Picture(name, pictures.png(figure), alt, caption)
+    if swept := pictures.swept(rows):
+        yield Picture("penalty", pictures.png(pictures.penalised(swept)), "Accuracy against additions by penalty.",
+                      "What a penalty on operations (train.sop_penalty, the figure at each mark) trades accuracy for.")
     if history:
         yield Picture("training", pictures.png(pictures.training(history)), "Loss and accuracy by epoch.",
                       "Training: loss and accuracy by epoch. The test set is looked at and chooses nothing.")

@@ -163,9 +163,9 @@ def accuracy_against_work(points: list[dict]):
             axis.plot(work[0], height, marker=shape, color=colour, ls="", ms=7,
                       label=f"{point['name']}\n{point['data']}, {height:.2f} %")
             axis.plot(work[1], height, marker=shape, color=colour, ls="", ms=7, mfc="white", mew=1.6)
-        least = min(100 * point["accuracy"] for point in points)
-        room = 100.3 - least
-        axis.set_ylim(least - 0.12 * room, 100 + 0.06 * room)
+        heights = [100 * point["accuracy"] for point in points]
+        room = max(3.0, max(heights) - min(heights))
+        axis.set_ylim(min(heights) - 0.15 * room, min(max(heights) + 0.15 * room, 100 + 0.06 * room))
         axis.set_xscale("log")
         axis.set_xlim(min(min(point["additions"], point["sops"]) for point in points) / 2e6,
                       max(max(point["additions"], point["sops"]) for point in points) * 2 / 1e6)
@@ -174,6 +174,42 @@ def accuracy_against_work(points: list[dict]):
         axis.xaxis.set_minor_formatter("{x:g}")
         axis.tick_params(axis="x", which="minor", labelsize=7)
         axis.set_xlabel("million operations an image, log scale: full marks are additions, hollow ones SOPs")
+        axis.set_ylabel("accuracy of the golden model, %")
+        figure.legend(loc="outside right upper", labelspacing=1.0)
+        return figure
+
+
+def swept(points: list[dict]) -> list[dict]:
+    """Return the points whose series was trained with more than one penalty."""
+    penalties: dict[str, set] = {}
+    for point in points:
+        if "series" in point:
+            penalties.setdefault(point["series"], set()).add(point["penalty"])
+    return [point for point in points if len(penalties.get(point.get("series"), ())) > 1]
+
+
+def penalised(points: list[dict]):
+    """Accuracy against additions under a penalty: a line for each series, through the means of its runs, each run a
+    small mark; points: dicts with series, penalty, accuracy (0 to 1) and additions."""
+    with _figure(1, 1, 3.6) as (figure, axes):
+        axis = axes[0][0]
+        for number, name in enumerate(dict.fromkeys(point["series"] for point in points)):
+            runs: dict[float, list] = {}
+            for point in points:
+                if point["series"] == name:
+                    runs.setdefault(point["penalty"], []).append((point["additions"] / 1e6, 100 * point["accuracy"]))
+            colour, shape = SERIES[number % len(SERIES)], SHAPES[number % len(SHAPES)]
+            means = [(penalty, *np.mean(runs[penalty], axis=0)) for penalty in sorted(runs)]
+            axis.plot([x for _, x, _ in means], [y for _, _, y in means], color=colour, marker=shape, ms=6, label=name)
+            if any(len(some) > 1 for some in runs.values()):
+                axis.plot(*zip(*sum(runs.values(), []), strict=True), color=colour, marker=shape, ms=3, ls="",
+                          alpha=0.5)
+            place = {"xytext": (7, -13)} if number % 2 else {"xytext": (-7, 6), "ha": "right"}
+            for penalty, x, y in means:
+                axis.annotate(f"{penalty:g}", (x, y), textcoords="offset points", fontsize=8, color=colour, **place)
+        axis.set_xlim(left=0)
+        axis.margins(x=0.08, y=0.12)
+        axis.set_xlabel("million additions an image")
         axis.set_ylabel("accuracy of the golden model, %")
         figure.legend(loc="outside right upper", labelspacing=1.0)
         return figure

@@ -6,26 +6,30 @@ import pytest
 import torch
 
 from qblif.gen import QBLIF, Repeat, multistep
-from qblif.gen.surrogate import SURROGATES
+from qblif.gen.surrogate import SURROGATES, inside, slope
 
 SHAPE = (2, 3, 4, 3)
 """N, C, H, W"""
 
 
 def gradients(neuron, x, weight):
-    """Return S and the gradients of x and gamma."""
+    """Return S and the gradients of x, of gamma and, where it is learned, of N."""
     x = x.clone(memory_format=torch.preserve_format).requires_grad_()
     neuron.gamma.grad = None
     s = neuron(x) if neuron.step_mode == "m" else torch.stack([neuron(step) for step in x])
     (s * weight).sum().backward()
     neuron.reset()
-    return s.detach(), x.grad, neuron.gamma.grad
+    learned = () if neuron.learned_levels is None else (neuron.learned_levels.grad,)
+    return s.detach(), x.grad, neuron.gamma.grad, *learned
 
 
 def both(x, **options):
     """Return what the fused and the stepped neuron give, for the same random weights of S."""
-    weight = torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=x.dtype)
-    return [gradients(QBLIF(step_mode=mode, **options).double(), x, weight) for mode in "ms"]
+    return [gradients(QBLIF(step_mode=mode, **options).double(), x, weights(x)) for mode in "ms"]
+
+
+def weights(x):
+    return torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=x.dtype)
 
 
 def currents(steps, shape=SHAPE, dtype=torch.float64):
@@ -47,6 +51,42 @@ def test_levels_and_gradients_equal_those_of_single_steps(reset, detach, steps, 
     for surrogate, gradient, rounds in itertools.product(sorted(SURROGATES), ("surrogate", "lsq"), (False, True)):
         assert_equal(*both(currents(steps), levels=levels, tau=4.0, gamma=0.37, reset=reset, detach_reset=detach,
                            surrogate=surrogate, gamma_gradient=gradient, rounds=rounds, decay_input=levels == 4))
+
+
+@pytest.mark.parametrize(("reset", "detach"), RESETS)
+@pytest.mark.parametrize(("steps", "beta"), [(1, 0.75), (4, 0.75), (3, 0.0)])
+def test_a_learned_n_gets_the_gradient_of_single_steps_and_of_plain_autograd(reset, detach, steps, beta):
+    for surrogate, gradient, rounds in itertools.product(("relsg_et", "rectangular"), ("surrogate", "lsq"),
+                                                         (False, True)):
+        options = {"levels": 6, "learn_levels": True, "start_levels": 3, "beta": beta, "alpha": 0.3, "gamma": 0.37,
+                   "reset": reset, "detach_reset": detach, "surrogate": surrogate, "gamma_gradient": gradient,
+                   "rounds": rounds, "decay_input": beta != 0}
+        x = currents(steps)
+        fused, stepped = both(x, **options)
+        assert_equal(fused, stepped)
+        assert_equal(fused, gradients(Plain(**options).double(), x, weights(x)))
+        assert fused[3] != 0
+
+
+class Plain(QBLIF):
+    """One step after the other in plain torch operations, without a function of our own."""
+
+    def forward(self, x):
+        scale = self.gamma_scale(x[0, 0].numel())
+        gamma, n = (y.detach() + (y - y.detach()) * scale for y in (self.gamma, self.learned_levels))
+        self.reset()
+        out = []
+        for current in x:
+            u = self.v = self._membrane(current)
+            level = torch.floor((u / self.gamma + self.rounds / 2).detach())
+            level = torch.where(level >= n, n, level).clamp(min=0)  # N has a gradient where it is what limits the level
+            h = slope(self.surrogate, u.detach(), self.gamma.detach(), self.levels, self.rounds)
+            inner = h if self.gamma_gradient == "surrogate" else inside(u.detach(), self.levels * self.gamma.detach())
+            fixed = u.detach()
+            self.s = (self.gamma.detach() * level + h * (u - fixed)
+                      + (level.detach() - inner * fixed / self.gamma.detach()) * (gamma - gamma.detach()))
+            out.append(self.s)
+        return torch.stack(out)
 
 
 @pytest.mark.parametrize("reset", ["gate_sum", "gate_membrane", "subtract"])
@@ -103,9 +143,9 @@ def test_a_repeated_current_gets_the_sum_of_its_gradients(reset, beta):
 
 def test_chunks_make_no_difference(monkeypatch):
     x = currents(3)
-    whole = both(x, levels=4, reset="subtract")[0]
+    whole = both(x, levels=4, reset="subtract", learn_levels=True)[0]
     monkeypatch.setattr(multistep, "CHUNK", 7)
-    chunked = both(x, levels=4, reset="subtract")[0]
+    chunked = both(x, levels=4, reset="subtract", learn_levels=True)[0]
     assert_equal(chunked, whole)
 
 
@@ -132,3 +172,6 @@ def test_nothing_but_gamma_and_nothing_but_the_current_can_be_learned():
     fixed = QBLIF(4, learn_gamma=False).double()
     fixed(x.requires_grad_()).sum().backward()
     assert x.grad is not None and fixed.gamma.grad is None
+    top = QBLIF(2, learn_gamma=False, learn_levels=True).double()
+    top(currents(3)).sum().backward()
+    assert top.learned_levels.grad > 0 and top.gamma.grad is None

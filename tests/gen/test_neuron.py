@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qblif.gen import ILIF, LIF, QBLIF, gammas, neurons, reset_net, set_step_mode
-from qblif.gen.neuron import GAMMA_MIN, power_of_two
+from qblif.gen.neuron import GAMMA_MIN, fix_levels, levels, power_of_two
 
 
 def simulate(currents, *, levels, beta, alpha, gamma, reset, rounds=False, gain=1):
@@ -141,6 +141,27 @@ def test_gamma_learns_scaled_as_in_lsq_and_stays_positive():
     assert neuron.gamma.item() == pytest.approx(GAMMA_MIN)
 
 
+def test_a_learned_n_is_rounded_and_stays_within_its_bounds():
+    x = torch.full((1, 2, 8, 8), 30.0)
+    neuron = QBLIF(20, learn_levels=True, start_levels=8)
+    assert neuron.levels == 8 and neuron(x).max() == 8
+    neuron(x).sum().backward()
+    assert neuron.learned_levels.grad.item() == pytest.approx(128 / (64 * 8) ** 0.5)
+    for value, n, kept in ((7.4, 7, 7.4), (7.6, 8, 7.6), (-3.0, 1, 1.0), (25.0, 20, 20.0)):
+        neuron.learned_levels.data.fill_(value)
+        assert neuron.levels == n and neuron(x).max() == n
+        assert neuron.learned_levels.item() == pytest.approx(kept)  # clamped in training: it is not lost out there
+
+
+def test_a_learned_n_can_be_fixed_and_one_that_is_not_learned_is_no_parameter():
+    net = torch.nn.Sequential(QBLIF(20, learn_levels=True), QBLIF(9))
+    assert [name for name, _ in net.named_parameters()] == ["0.gamma", "0.learned_levels", "1.gamma"]
+    net[0].learned_levels.data.fill_(6.6)
+    fix_levels(net)
+    assert levels(net) == {"0": 7, "1": 9} and net[0].learned_levels == 7 and not net[0].learned_levels.requires_grad
+    assert "levels=7 (learned, at most 20)" in repr(net) and "levels=9, beta" in repr(net)
+
+
 def test_lif_is_spikingjellys():
     x = [0.9, 1.4, 0.3, 2.5, 2.0]
     t = torch.tensor(x, dtype=torch.float64).reshape(-1, 1, 1)
@@ -182,6 +203,9 @@ def test_powers_of_two_are_recognised_and_others_refused_with_the_nearest():
     ({"levels": 0}, "levels is 0, allowed is an integer from 1 to 31"),
     ({"levels": 32}, "levels is 32"),
     ({"levels": 2.0}, r"levels is 2\.0"),
+    ({"learn_levels": 8}, "learn_levels is 8, allowed is true or false"),
+    ({"levels": 8, "start_levels": 4}, "start_levels is 4, but N is not learned: give learn_levels as well"),
+    ({"levels": 8, "learn_levels": True, "start_levels": 9}, "start_levels is 9, allowed is an integer from 1 to lev"),
     ({"tau": 0.5}, r"tau is 0\.5, allowed is 1 to infinity"),
     ({"tau": 2.0, "beta": 0.5}, "not both"),
     ({"beta": 1.5}, r"beta is 1\.5, allowed is 0 to 1"),

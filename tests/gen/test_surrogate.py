@@ -40,7 +40,7 @@ FORMULAS = {f.__name__: f for f in (relsg_et, box_et, arctan, sigmoid, rectangul
 
 
 def burst(u, gamma, surrogate="relsg_et", rounds=False, gamma_gradient="surrogate", scale=1.0):
-    return Burst.apply(u, gamma, LEVELS, rounds, surrogate, gamma_gradient, scale)
+    return Burst.apply(u, gamma, None, LEVELS, rounds, surrogate, gamma_gradient, scale)
 
 
 def tensors():
@@ -81,6 +81,21 @@ def test_gradient_of_gamma_can_be_that_of_lsq():
         gamma = torch.tensor(GAMMA, dtype=torch.float64, requires_grad=True)
         burst(torch.tensor([x], dtype=torch.float64), gamma, gamma_gradient="lsq").sum().backward()
         assert float(gamma.grad) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rounds", [False, True])
+def test_gradient_of_n_is_what_one_level_less_takes_away(rounds):
+    u, gamma = tensors()
+    learned = torch.tensor(float(LEVELS), dtype=torch.float64, requires_grad=True)
+    weight = torch.linspace(-1, 2, len(U), dtype=torch.float64)
+
+    def total(levels):
+        return (Burst.apply(u, gamma, learned, levels, rounds, "relsg_et", "surrogate", 0.25) * weight).sum()
+
+    total(LEVELS).backward()
+    difference = (total(LEVELS) - total(LEVELS - 1)).detach()
+    assert float(learned.grad) == pytest.approx(0.25 * float(difference))
+    assert learned.grad != 0
 
 
 def test_thresholds_of_rounding_neurons_lie_half_a_gamma_lower():

@@ -15,13 +15,13 @@ from qblif.gen import (
     Recipe,
     Repeat,
     digits_data,
+    digits_net,
     evaluate,
     fold,
     quantise,
     train,
-    train_digits,
 )
-from qblif.gen.training import jitter
+from qblif.gen.data.augment import affine
 from qblif.host.errors import InputError
 
 from . import zoo
@@ -161,8 +161,9 @@ def test_digits_are_split_as_announced():
     assert torch.bincount(data.test_y).tolist() == [36, 36, 35, 37, 36, 37, 36, 36, 35, 36]
 
 
-def test_jitter_gives_integers_in_range():
-    x = jitter(digits_data().train_x[:50], torch.Generator().manual_seed(0))
+def test_digits_turned_and_moved_are_integers_in_range():
+    x = affine(digits_data().train_x[:50], torch.Generator().manual_seed(0), rotate=11.5, zoom=0.1, shear=0.12,
+               shift=(0.1, 0.075))
     assert torch.equal(x, x.floor()) and 0 <= int(x.min()) and int(x.max()) <= 16
 
 
@@ -170,7 +171,7 @@ def test_jitter_gives_integers_in_range():
 def test_the_digits_network_trains_for_any_number_of_steps_and_levels(steps, levels):
     data = digits_data()
     few = Data(data.train_x[:64], data.train_y[:64], data.test_x[:32], data.test_y[:32])
-    trained = train_digits(steps, levels, channels=(4, 4), data=few, recipe=Recipe(epochs=2, quantised_epochs=1))
+    trained = train(digits_net(steps, levels, (4, 4)), few, Recipe(epochs=2, quantised_epochs=1))
     network = fold(trained.quantised)
     assert network.steps == steps and network.layers[0].neuron.levels == levels
     image = few.test_x[:1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from qblif.host import abi
+
 from .bench import get, put
 
 SETTLE = 12
@@ -9,15 +11,21 @@ SETTLE = 12
 
 
 async def load_rows(ctx, load, memory, rows, first=0):
-    """Write rows (integers, lowest bits first) to a memory, one per cycle."""
+    """Write rows (integers, lowest bits first) to a memory, one per cycle; a layer's comes beat by beat."""
+    beats = abi.row_beats(abi.field_bits(abi.LAYER_FIELDS)) if memory == abi.MemoryId.LAYERS else 1
     ctx.set(load.memory, memory)
     await ctx.tick()
-    ctx.set(load.valid, 1)
     for address, row in enumerate(rows, first):
-        ctx.set(load.address, address)
-        ctx.set(load.data, row)
-        await ctx.tick()
+        for place, beat in enumerate(abi.beats(row, beats)):
+            ctx.set(load.address, address)
+            ctx.set(load.beat_valid, 1)
+            ctx.set(load.beat, beat)
+            ctx.set(load.place, place)
+            ctx.set(load.valid, place == beats - 1)
+            ctx.set(load.data, row)
+            await ctx.tick()
     ctx.set(load.valid, 0)
+    ctx.set(load.beat_valid, 0)
 
 
 async def feed(ctx, stream, items, rng=None, probability=0.3):

@@ -1,15 +1,18 @@
-"""The accumulators add and double exactly what they are told, and keep a sum until it is taken."""
+"""The accumulators add and double exactly what they are told, and sums leave chunk by chunk."""
 
+import dataclasses
 import random
 
 import pytest
+from amaranth.hdl import ResetInserter, Signal
+from amaranth.sim import Simulator
 
 from qblif.host.abi import MemoryId
-from qblif.hw.accumulate import Accumulators
+from qblif.hw.accumulate import RESET_CYCLES, Accumulators, LaneAdders, latency
 from qblif.hw.params import CoreParams
 from qblif.hw.scan import event as event_layout
 
-from .bench import simulate, stability
+from .bench import simulate
 from .core_bench import SETTLE, load_rows, plain
 
 PARAMS = CoreParams(lanes=8, word_bits=32, neuron_lanes=2, weight_bits=5, acc_bits=14, weight_depth=32)
@@ -20,12 +23,12 @@ def event(**values):
     return {name: 0 for name, _ in event_layout(PARAMS)} | {"valid": 1} | values
 
 
-NOTHING = event(valid=0, first=1, last=1, double=1, add=1, mask=ALL, weight=3)
-"""Not valid, so without effect, whatever the rest says."""
+NOTHING = event(valid=0, last=1, double=1, add=1, skip=ALL, weight=3)
+"""Not valid, so without effect, whatever the rest says; no lane takes part."""
 
 
 def add(weight, mask=ALL, **values):
-    return event(add=1, weight=weight, mask=mask, **values)
+    return event(add=1, weight=weight, skip=ALL & ~mask, **values)
 
 
 def random_weights(rng, rows=32):
@@ -38,53 +41,62 @@ def packed(row):
 
 def model(weights, events):
     """Return the sums that the events spell out, in unbounded integers."""
-    sums, acc = [], None
+    sums, acc = [], [0] * PARAMS.lanes
     for e in events:
         if not e["valid"]:
             continue
-        acc = [0] * PARAMS.lanes if e["first"] else [2 * a if e["double"] else a for a in acc]
-        acc = [a + (weights[e["weight"]][lane] if e["add"] and e["mask"] >> lane & 1 else 0)
+        acc = [2 * a if e["double"] else a for a in acc]
+        acc = [a + (weights[e["weight"]][lane] if e["add"] and not e["skip"] >> lane & 1 else 0)
                for lane, a in enumerate(acc)]
         if e["last"]:
             sums.append(acc)
+            acc = [0] * PARAMS.lanes
     return sums
 
 
-def run(weights, events, rng=None):
-    """Return ((cycle, sum) of the sums, cycles of the events); with a generator, sums wait to be taken.
+def run(weights, events, params=PARAMS, rng=None):
+    """Return ((cycle of the first chunk, sum) of the sums, cycles of the events); checks that chunks do not pause.
 
-    Then the first event of a sum does, too: it gets to the accumulators when the sum before has left them."""
-    dut = Accumulators(PARAMS)
-    sums, given = [], []
-    valid_events = [e for e in events if e["valid"]]
-    state = {"cycle": 0, "ended": 0}
+    The end of a sum waits until that of its predecessor is as long ago as a sum has chunks, and, with a generator, at
+    times longer."""
+    dut = Accumulators(params)
+    chunks, given = [], []
+    state = {"cycle": 0, "ended": -params.chunks}
 
     async def source(ctx):
         await load_rows(ctx, dut.load, MemoryId.WEIGHTS, [packed(row) for row in weights])
         for e in events:
-            while rng is not None and e["valid"] and e["first"] and len(sums) < state["ended"]:
+            while e["valid"] and e["last"] and (state["cycle"] < state["ended"] + params.chunks
+                                                or (rng is not None and rng.random() < 0.5)):
                 ctx.set(dut.i, NOTHING)
                 await ctx.tick()
             ctx.set(dut.i, e)
-            given.append(state["cycle"])
-            state["ended"] += e["valid"] & e["last"]
+            if e["valid"]:
+                given.append(state["cycle"])
+                if e["last"]:
+                    state["ended"] = state["cycle"]
             await ctx.tick()
         ctx.set(dut.i, NOTHING)
 
     async def sink(ctx):
-        wanted = sum(e["last"] for e in valid_events)
+        wanted = sum(e["valid"] and e["last"] for e in events) * params.chunks
         quiet = 0
         while quiet < SETTLE:
-            ctx.set(dut.o.ready, rng is None or rng.random() < 0.3)
-            *_, valid, ready, payload = await ctx.tick().sample(dut.o.valid, dut.o.ready, dut.o.p)
-            if valid and ready:
-                sums.append((state["cycle"], plain(payload)))
+            *_, valid, payload, idle = await ctx.tick().sample(dut.o.valid, dut.o.p, dut.idle)
+            if valid:
+                chunks.append((state["cycle"], plain(payload)))
+                assert not idle or len(chunks) % params.chunks != 1, "idle before the first chunk of a sum"
             state["cycle"] += 1
-            quiet = quiet + 1 if len(sums) >= wanted else 0
-        assert ctx.get(dut.idle)
+            quiet = quiet + 1 if len(chunks) >= wanted else 0
+        assert ctx.get(dut.idle) and len(chunks) == wanted
 
-    simulate(dut, sink, source, processes=[stability(dut.o)])
-    return sums, given
+    simulate(dut, sink, source)
+    found = []
+    for at in range(0, len(chunks), params.chunks):
+        cycles = [cycle for cycle, _ in chunks[at:at + params.chunks]]
+        assert cycles == list(range(cycles[0], cycles[0] + params.chunks))
+        found.append((cycles[0], [value for _, values in chunks[at:at + params.chunks] for value in values]))
+    return found, given
 
 
 def random_events(rng, sums=25):
@@ -95,56 +107,103 @@ def random_events(rng, sums=25):
         for index in range(length):
             double = index > 0 and rng.random() < 0.3
             adds = rng.random() < 0.8
-            events.append(event(first=int(index == 0), last=int(index == length - 1), double=int(double),
+            events.append(event(last=int(index == length - 1), double=int(double),
                                 add=int(adds), weight=rng.randrange(32), diagonal=rng.randint(0, 1),
-                                mask=rng.choice([ALL, rng.getrandbits(8)]) if adds else 0))
+                                skip=rng.choice([0, rng.getrandbits(8)]) if adds else ALL))
             events += [NOTHING] * (rng.random() < 0.2)
     return events
 
 
-@pytest.mark.parametrize("stalls", [False, True], ids=["taken at once", "stalls"])
-def test_sums_are_those_of_plain_integers(stalls):
+@pytest.mark.parametrize("stalls", [False, True], ids=["as fast as chunks leave", "pauses"])
+@pytest.mark.parametrize("neuron_lanes", [1, 2, 4, 8])
+def test_sums_are_those_of_plain_integers(neuron_lanes, stalls):
     rng = random.Random(4)
     weights, events = random_weights(rng), random_events(rng)
-    sums, _ = run(weights, events, rng if stalls else None)
+    params = dataclasses.replace(PARAMS, neuron_lanes=neuron_lanes)
+    sums, _ = run(weights, events, params, rng if stalls else None)
     assert [values for _, values in sums] == model(weights, events)
 
 
-def test_one_event_per_cycle_while_sums_are_taken():
-    events = [add(index % 32, first=1, last=1) for index in range(20)] + [add(1, first=1), add(2), add(3, last=1)]
-    sums, given = run(random_weights(random.Random(1)), events)
-    assert given == list(range(given[0], given[0] + 23))
-    assert [cycle for cycle, _ in sums[:20]] == list(range(sums[0][0], sums[0][0] + 20))
+def test_one_event_per_cycle_and_one_chunk_per_cycle():
+    events = [add(index % 32, last=int(index % 4 == 3)) for index in range(40)]
+    weights = random_weights(random.Random(1))
+    sums, given = run(weights, events)
+    assert given == list(range(given[0], given[0] + 40))
+    assert [cycle for cycle, _ in sums] == list(range(sums[0][0], sums[0][0] + 40, 4))
+    assert [values for _, values in sums] == model(weights, events)
 
 
-def test_a_sum_is_offered_four_cycles_after_its_last_event():
-    sums, given = run(random_weights(random.Random(1)), [add(1, first=1), add(2, last=1)])
-    assert sums[0][0] - given[1] == 4
-
-
-def test_a_sum_stays_until_it_is_taken():
-    dut = Accumulators(PARAMS)
+@pytest.mark.parametrize("lanes, neuron_lanes", [(8, 8), (8, 2), (8, 1), (16, 1)])
+def test_the_first_chunk_comes_latency_cycles_after_the_event_that_ends_the_sum(lanes, neuron_lanes):
+    params = dataclasses.replace(PARAMS, lanes=lanes, neuron_lanes=neuron_lanes)
+    dut, seen = Accumulators(params), []
 
     async def bench(ctx):
-        await load_rows(ctx, dut.load, MemoryId.WEIGHTS, [packed([1] * 8)])
-        ctx.set(dut.i, add(0, first=1, last=1))
+        ctx.set(dut.i, event(last=1, skip=(1 << lanes) - 1))
         await ctx.tick()
-        ctx.set(dut.i, NOTHING)
-        await ctx.tick().repeat(5)
-        for _ in range(10):
-            assert ctx.get(dut.o.valid) and not ctx.get(dut.idle)
-            assert plain(ctx.get(dut.o.p)) == [1] * 8
+        ctx.set(dut.i, event(valid=0, skip=(1 << lanes) - 1))
+        for cycle in range(40):
+            if ctx.get(dut.o.valid):
+                seen.append(cycle + 1)
             await ctx.tick()
-        ctx.set(dut.o.ready, 1)
-        await ctx.tick()
-        assert not ctx.get(dut.o.valid) and ctx.get(dut.idle)
 
     simulate(dut, bench)
+    assert seen == list(range(latency(params), latency(params) + params.chunks))
+
+
+def test_a_reset_amid_a_sum_leaves_nothing_of_it():
+    rng = random.Random(8)
+    weights = random_weights(rng)
+    for under_way in range(1, 8):
+        dut, found = Accumulators(PARAMS), []
+        reset = ResetInserter(dut_reset := Signal())(dut)
+
+        async def bench(ctx, dut=dut, dut_reset=dut_reset, found=found, under_way=under_way):
+            await load_rows(ctx, dut.load, MemoryId.WEIGHTS, [packed(row) for row in weights])
+            for index in range(under_way):
+                ctx.set(dut.i, add(index, double=1, last=int(index == 5)))
+                await ctx.tick()
+            ctx.set(dut.i, NOTHING)
+            ctx.set(dut_reset, 1)
+            await ctx.tick()
+            ctx.set(dut_reset, 0)
+            await ctx.tick().repeat(RESET_CYCLES)
+            ctx.set(dut.i, add(7, last=1))
+            await ctx.tick()
+            ctx.set(dut.i, NOTHING)
+            for _ in range(40):
+                *_, valid, chunk = await ctx.tick().sample(dut.o.valid, dut.o.p)
+                if valid:
+                    found.extend(plain(chunk))
+
+        simulate(reset, bench)
+        assert found == weights[7], f"a reset after {under_way} events"
+
+
+def test_adders_double_and_add_modulo_their_width():
+    rng = random.Random(2)
+    dut = LaneAdders(PARAMS)
+
+    async def bench(ctx):
+        for _ in range(200):
+            accs = [rng.randint(-1 << 13, (1 << 13) - 1) for _ in range(2)]
+            weights, double = [rng.randint(-16, 15) for _ in range(2)], rng.randint(0, 1)
+            ctx.set(dut.acc, accs)
+            ctx.set(dut.weight, weights)
+            ctx.set(dut.double, double)
+            await ctx.delay(1e-9)
+            wrapped = [((1 + double) * acc + weight + (1 << 13)) % (1 << 14) - (1 << 13)
+                       for acc, weight in zip(accs, weights, strict=True)]
+            assert plain(ctx.get(dut.total)) == wrapped
+
+    simulator = Simulator(dut)
+    simulator.add_testbench(bench)
+    simulator.run()
 
 
 def test_the_widest_sums_come_out_with_their_sign():
     top = [[-16] * 8, [15] * 8]
-    events = [add(row, first=int(step == 0), double=int(step > 0), last=int(step == 8)) for row in (0, 1)
+    events = [add(row, double=int(step > 0), last=int(step == 8)) for row in (0, 1)
               for step in range(9)]
     (_, low), (_, high) = run(top, events)[0]
     assert low == [-16 * 511] * 8 and high == [15 * 511] * 8      # acc_bits = 14: -8192 to 8191
@@ -157,10 +216,13 @@ def test_other_memories_of_the_program_do_not_touch_the_weights():
         await load_rows(ctx, dut.load, MemoryId.WEIGHTS, [packed([3] * 8)])
         for memory in set(MemoryId) - {MemoryId.WEIGHTS}:
             await load_rows(ctx, dut.load, memory, [packed([5] * 8)])
-        ctx.set(dut.i, add(0, first=1, last=1))
+        ctx.set(dut.i, add(0, last=1))
         await ctx.tick()
         ctx.set(dut.i, NOTHING)
-        *_, values = await ctx.tick().sample(dut.o.p).until(dut.o.valid)
-        assert plain(values) == [3] * 8
+        found = []
+        while len(found) < 8:
+            *_, valid, values = await ctx.tick().sample(dut.o.valid, dut.o.p)
+            found += plain(values) * valid
+        assert found == [3] * 8
 
     simulate(dut, bench)

@@ -10,10 +10,9 @@ from qblif.host import abi
 from qblif.host.abi import LayerKind, MemoryId, ResetStyle
 from qblif.hw.neuron import LATENCY, PIPELINE_CYCLES, NeuronUnit
 from qblif.hw.params import CoreParams
-from qblif.hw.scan import RELEASE_LEAD
 
 from .bench import simulate, stability
-from .core_bench import SETTLE, feed, load_rows, plain
+from .core_bench import SETTLE, load_rows, plain
 
 PARAMS = CoreParams(lanes=8, word_bits=32, neuron_lanes=4, channel_depth=32)
 SHAPES = [PARAMS, dataclasses.replace(PARAMS, neuron_lanes=8), dataclasses.replace(PARAMS, neuron_lanes=1)]
@@ -98,7 +97,7 @@ def run(params, jobs, rng=None, cycles=20_000):
                 await ctx.tick()
                 continue
             job, job_at[0] = job_at[0], None
-            await feed(ctx, dut.i, job.sums, rng)
+            await feed_sums(ctx, dut, params, job.sums, rng)
 
     async def bench(ctx):
         for job in jobs:
@@ -113,6 +112,24 @@ def run(params, jobs, rng=None, cycles=20_000):
 
     simulate(dut, bench, source, processes=[stability(dut.logits)], cycles=cycles)
     return results
+
+
+async def feed_sums(ctx, dut, params, sums, rng=None):
+    """Give the sums, each as its chunks in consecutive cycles, at most params.sums_kept that have not been released."""
+    n, unreleased, sums = params.neuron_lanes, 0, list(sums)
+    chunks = []
+    while sums or chunks or unreleased:
+        if not chunks and sums and unreleased < params.sums_kept and (rng is None or rng.random() < 0.6):
+            chunks = [sums[0][at:at + n] for at in range(0, params.lanes, n)]
+            del sums[0]
+            unreleased += 1
+        ctx.set(dut.i.valid, bool(chunks))
+        if chunks:
+            ctx.set(dut.i.payload, chunks.pop(0))
+        *_, released = await ctx.tick().sample(dut.released)
+        unreleased -= released
+        assert unreleased >= 0, "more sums released than were given"
+    ctx.set(dut.i.valid, 0)
 
 
 async def collect(ctx, dut, chunk_count, logit_count, rng, chunks_per_group=2):
@@ -286,38 +303,46 @@ def test_one_chunk_per_cycle_where_steps_do_not_wait_for_each_other():
 
 @pytest.mark.parametrize("lanes", [8, 4, 2, 1])
 @pytest.mark.parametrize("kind", ["neuron", "static", "max", "readout"])
-def test_sums_can_be_taken_as_early_as_was_promised(kind, lanes):
+def test_every_sum_is_released_once_and_another_may_follow_three_cycles_later(kind, lanes):
+    """The chunks of the next sum overwrite those of the released one while these are still being read."""
     params = dataclasses.replace(PARAMS, neuron_lanes=lanes)
     rng, steps = random.Random(3), 3
     if kind == "readout":
-        row = layer(kind=LayerKind.READOUT, steps=steps, classes=8)
+        job_row = layer(kind=LayerKind.READOUT, steps=steps, classes=8)
     elif kind == "max":
-        row = layer(kind=LayerKind.MAX, steps=steps, sources=4, cols=2)
+        job_row = layer(kind=LayerKind.MAX, steps=steps, sources=4, cols=2)
     else:
-        row = layer(steps=steps, static=int(kind == "static"), cols=4)
-    count = row["cols"] * (row["sources"] if kind == "max" else 1) * (1 if kind == "static" else steps)
-    sums = [[rng.randrange(9) for _ in range(8)] for _ in range(count)]
-    dut, promised, taken = NeuronUnit(params), [], []
+        job_row = layer(steps=steps, static=int(kind == "static"), cols=4, group_channels=params.chunks)
+    count = job_row["cols"] * (job_row["sources"] if kind == "max" else 1) * (1 if kind == "static" else steps)
+    job = Job(job_row, [(0, 0)] * 8, [[rng.randrange(9) for _ in range(8)] for _ in range(count)])
+    dut, released, chunks, logits = NeuronUnit(params), [], [], []
 
     async def bench(ctx):
-        ctx.set(dut.layer, row)
+        await load_rows(ctx, dut.load, MemoryId.CHANNELS, channel_rows(job.channels, lanes))
+        ctx.set(dut.layer, job_row)
         ctx.set(dut.credit, 1)
         ctx.set(dut.logits.ready, 1)
         ctx.set(dut.begin, 1)
         await ctx.tick()
         ctx.set(dut.begin, 0)
+        given, coming, room = 0, [], [0] * params.sums_kept
         for cycle in range(60 * count + 200):
-            ctx.set(dut.i.valid, len(taken) < count)
-            if len(taken) < count:
-                ctx.set(dut.i.payload, sums[len(taken)])
-            *_, valid, ready, released = await ctx.tick().sample(dut.i.valid, dut.i.ready, dut.released)
-            taken.extend([cycle] * (valid and ready))
-            promised.extend([cycle] * released)
+            if not coming and given < count and room and room[0] <= cycle:
+                room.pop(0)
+                coming = [job.sums[given][at:at + lanes] for at in range(0, 8, lanes)]
+                given += 1
+            ctx.set(dut.i.valid, bool(coming))
+            ctx.set(dut.i.payload, coming.pop(0) if coming else [-1] * lanes)
+            *_, valid, level, out, logit, release = await ctx.tick().sample(
+                dut.o.valid, dut.o.payload, dut.logits.valid, dut.logits.p, dut.released)
+            room.extend([cycle + 3] * release)
+            released.extend([cycle] * release)
+            chunks.extend([plain(level)] * valid)
+            logits.extend([(plain(logit)["value"], plain(logit)["last"])] * out)
+        assert ctx.get(dut.idle)
 
     simulate(dut, bench)
-    assert len(taken) == len(promised) == count
-    for promise, cycle in zip(promised, taken[1:], strict=False):
-        assert cycle <= promise + RELEASE_LEAD
+    assert len(released) == count and (chunks, logits) == expected(job, params)
 
 
 def test_time_steps_of_a_lane_group_are_as_far_apart_as_the_pipeline_is_long():
@@ -341,7 +366,7 @@ def test_the_trace_tells_place_current_membrane_and_level():
 
     async def source(ctx):
         await ctx.tick().repeat(5)
-        await feed(ctx, dut.i, job.sums)
+        await feed_sums(ctx, dut, params, job.sums)
 
     async def recorder(ctx):
         async for _, _, valid, record in ctx.tick().sample(dut.trace.valid, dut.trace.p):

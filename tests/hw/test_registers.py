@@ -137,14 +137,14 @@ def test_counters_of_the_selected_core_are_read_as_consistent_pairs():
     simulate(dut, bench)
 
 
-def test_a_read_takes_three_cycles():
+def test_a_read_takes_four_cycles():
     bus = Bus()
 
     async def bench(ctx):
         ctx.set(bus.dut.bus.read, 1)
         await ctx.tick()
         ctx.set(bus.dut.bus.read, 0)
-        await ctx.tick()
+        await ctx.tick().repeat(2)
         assert ctx.get(bus.dut.bus.read_done) == 1
 
     simulate(bus.dut, bench, cycles=5)

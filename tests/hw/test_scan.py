@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from qblif.hw.params import CoreParams
-from qblif.hw.scan import RELEASE_LEAD, BitScanner
+from qblif.hw.scan import BitScanner
 from qblif.hw.words import entry as entry_layout
 
 from .bench import simulate
@@ -28,15 +28,15 @@ def scan(entries, rng=None):
 def watch(entries, rng=None):
     """Return (cycle, event) of the events, and the cycles stalled; with a generator, entries and releases pause.
 
-    Never are two sums ended and not released when a third begins."""
+    Never are more sums ended and not released than are kept, nor do two end closer together than their chunks go."""
     dut, found, stalls = BitScanner(PARAMS), [], []
-    cycles = sum(cost(e) for e in entries) * (2 if rng is None else 8) + SETTLE
+    cycles = sum(max(cost(e), PARAMS.chunks) for e in entries) * (2 if rng is None else 8) + SETTLE
 
     async def source(ctx):
         await feed(ctx, dut.i, entries, rng)
 
     async def sink(ctx):
-        unreleased = 0
+        unreleased, ended = 0, -PARAMS.chunks
         for cycle in range(cycles):
             release = unreleased > 0 and (rng is None or rng.random() < 0.2)
             ctx.set(dut.released, release)
@@ -46,7 +46,12 @@ def watch(entries, rng=None):
             stalls.extend([cycle] * stalled)
             if event["valid"]:
                 found.append((cycle, event))
-                assert unreleased < 2 or not event["first"], "a sum began too early"
+                if event["last"]:
+                    assert unreleased < PARAMS.sums_kept, "a sum ended for which there is no room"
+                    assert cycle - ended >= PARAMS.chunks, "a sum ended too close behind its predecessor"
+                    ended = cycle
+            else:
+                assert event["skip"] == 0xFF
             unreleased += (event["valid"] & event["last"]) - release
         assert ctx.get(dut.idle)
 
@@ -80,13 +85,12 @@ def sums_of_events(events):
     """Return the same of events; checks that each sum begins and ends where its flags say."""
     sums = []
     for before, event in zip([{"last": 1}, *events], events, strict=False):
-        assert event["first"] == before["last"], "a sum begins where the one before ends"
-        if event["first"]:
+        if before["last"]:
             sums.append([])
-        assert event["add"] or not event["mask"]
+        assert event["add"] or event["skip"] == 0xFF
         sums[-1] = [(what, doublings + event["double"]) for what, doublings in sums[-1]]
         if event["add"]:
-            sums[-1].append(((event["weight"], event["mask"]), 0))
+            sums[-1].append(((event["weight"], 0xFF & ~event["skip"]), 0))
     assert events[-1]["last"]
     return [Counter(added) for added in sums]
 
@@ -133,32 +137,39 @@ def test_one_event_per_cycle_also_across_entries():
     assert cycles == list(range(cycles[0], cycles[0] + 40)) and cycles[0] <= 6
 
 
-def test_a_sum_begins_when_its_predecessor_may_be_taken_and_not_before():
-    dut, entries = BitScanner(PARAMS), [entry(0b11, first=1, last=1)] * 4
+def test_a_sum_ends_when_there_is_room_for_it_and_not_before():
+    dut, entries = BitScanner(PARAMS), [entry(0b11111, first=1, last=1)] * 6
     events, stalls = [], []
 
     async def source(ctx):
         await feed(ctx, dut.i, entries)
 
     async def sink(ctx):
-        for cycle in range(60):
-            ctx.set(dut.released, cycle in (20, 40))
+        for cycle in range(90):
+            ctx.set(dut.released, cycle in (40, 60))
             *_, event, stalled = await ctx.tick().sample(dut.o, dut.stalled)
             events.extend([cycle] * event.valid)
             stalls.extend([cycle] * stalled)
 
     simulate(dut, source, sink)
-    # Two sums at once; then one for each release, RELEASE_LEAD cycles before it gets to the accumulators' sums.
-    after = 20 + RELEASE_LEAD - 3
-    assert events[:4] == list(range(events[0], events[0] + 4))
-    assert events[4:] == [after, after + 1, after + 20, after + 21]
-    assert stalls == [*range(events[3] + 1, after), *range(after + 2, after + 20)]
+    # Four sums at once, and all of the fifth but its end, which goes three cycles after the release.
+    assert PARAMS.sums_kept == 4
+    assert events[:24] == list(range(events[0], events[0] + 24))
+    assert events[24:] == [43, 44, 45, 46, 47, 63]
+    assert stalls == [*range(events[23] + 1, 43), *range(48, 63)]
+
+
+def test_sums_end_as_far_apart_as_they_have_chunks():
+    found, stalls = watch([entry(0b1, first=1, last=1)] * 12)
+    cycles = [cycle for cycle, _ in found]
+    assert cycles == list(range(cycles[0], cycles[0] + 12 * PARAMS.chunks, PARAMS.chunks))
+    assert len(stalls) == 11 * (PARAMS.chunks - 1)
 
 
 def test_the_lowest_bit_comes_first():
     found = scan([entry(0x8000_0101, 100, first=1, last=1)])
     assert [event["weight"] for _, event in found] == [100, 108, 131]
-    assert [(event["first"], event["last"]) for _, event in found] == [(1, 0), (0, 0), (0, 1)]
+    assert [event["last"] for _, event in found] == [0, 0, 1]
 
 
 def test_a_doubling_rides_on_an_addition_where_it_can():
@@ -173,12 +184,12 @@ def test_a_doubling_rides_on_an_addition_where_it_can():
 @pytest.mark.parametrize("chunk", range(4))
 def test_a_diagonal_entry_is_one_addition_under_its_lane_mask(chunk):
     (_, event), = scan([entry(0xA5 << 8 * chunk, 77, diagonal=1, first=1, last=1)])
-    assert (event["add"], event["weight"], event["mask"], event["diagonal"]) == (1, 77, 0xA5, 1)
+    assert (event["add"], event["weight"], event["skip"], event["diagonal"]) == (1, 77, 0x5A, 1)
 
 
 def test_a_sum_without_bits_is_one_event_that_adds_nothing():
     (_, event), = scan([entry(0, first=1, last=1)])
-    assert (event["first"], event["last"], event["add"], event["mask"], event["double"]) == (1, 1, 0, 0, 0)
+    assert (event["last"], event["add"], event["skip"], event["double"]) == (1, 0, 0xFF, 0)
 
 
 def test_weight_rows_wrap_at_the_end_of_the_memory():

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 
 import numpy as np
 
-from qblif.gen import network_file
-from qblif.gen.digits import one_thread
-from qblif.gen.training import DIGITS, digits_data
+from qblif.gen.data import digits_data
+from qblif.gen.network_file import network_hash
 from qblif.hw.params import DesignParams
 from qblif.sim import stages, subjects, verilator
 from qblif.sim.board.overlay import make_overlay
@@ -31,14 +29,10 @@ def make_case() -> pathlib.Path:
     digits.<board>/, other.pynq-z2/: overlays, each with board.json
     rtl.npy: the logits of the golden inputs, int64, as the simulated stream variant gives them
     """
-    with one_thread():
-        data = digits_data()
-        recipe = dataclasses.replace(DIGITS, epochs=2, quantised_epochs=1)
-        folded = subjects.folded(subjects.Options(recipe=recipe), data)
+    brief = subjects.Options(settings=("train.epochs=2", "train.quantised_epochs=1"))
+    network, images = subjects.digits_network(brief), digits_data().test_x[:DIGITS_RUN].numpy()
 
     def make(folder: pathlib.Path) -> None:
-        network = network_file.load(folded.folder / subjects.NETWORK)
-        images = data.test_x[:DIGITS_RUN].numpy()
         digits = deploy(network, folder / "digits.qblif", images, lanes=16)
         other = deploy(network, folder / "other.qblif", images[:2], lanes=32)
         for kind in KINDS:
@@ -50,5 +44,6 @@ def make_case() -> pathlib.Path:
         np.save(folder / "rtl.npy", result.logits)
 
     modules = ("qblif.sim.board.overlay", "qblif.sim.deploy", "qblif.sim.simulation")
-    return stages.stage("pynq", modules, {"digits": DIGITS_RUN, "kinds": KINDS,
-                                          "harness": verilator.harness_sources(HARNESS)}, make, (folded,)).folder
+    return stages.stage("pynq", modules, {
+        "digits": DIGITS_RUN, "kinds": KINDS, "network": network_hash(network),
+        "harness": verilator.harness_sources(HARNESS)}, make).folder

@@ -30,8 +30,7 @@ rate = 1e-2
 def trained_once(tmp_path_factory):
     """Folder of a run, made once; not to be changed."""
     from qblif.gen import training
-    from qblif.gen.digits import one_thread
-    from qblif.gen.training import recipe
+    from qblif.gen.training import one_thread, recipe
     from qblif.sim import trained
 
     folder = tmp_path_factory.mktemp("runs")

@@ -21,7 +21,7 @@ def vectors(jobs, params):
         chunks, logits = expected(job, params)
         cases.append({"row": job.row, "channels": channel_rows(job.channels, params.neuron_lanes), "sums": job.sums,
                       "chunks": chunks, "logits": [list(item) for item in logits]})
-    return {"memory": int(MemoryId.CHANNELS), "jobs": cases}
+    return {"memory": int(MemoryId.CHANNELS), "jobs": cases, "chunks": params.chunks, "kept": params.sums_kept}
 
 
 def jobs(params, seed, count=3):

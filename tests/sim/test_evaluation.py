@@ -51,6 +51,8 @@ def test_an_evaluation_in_batches_equals_the_records_of_one_run(seed):
     assert found.sops == pytest.approx(sum(layer.sops.sum() for layer in whole.counts) / 7)
     for strategy, additions in found.additions.items():
         assert additions == pytest.approx(sum(layer.additions[strategy].sum() for layer in whole.counts) / 7)
+    levels = [layer.neuron.levels for layer in network.layers if isinstance(layer, NeuronLayer)]
+    assert list(found.levels) == (levels if len(set(levels)) > 1 else levels[:1])
     assert found.macs == sum(layer.macs for layer in whole.counts)
     assert found.input.histogram.tolist() == \
         np.bincount(data.x.numpy().ravel(), minlength=1 << network.input.bits).tolist()

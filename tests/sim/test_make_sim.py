@@ -2,10 +2,8 @@
 
 import pytest
 
-from qblif.gen import network_file
-from qblif.gen.digits import one_thread
+from qblif.gen.data import digits_data
 from qblif.gen.plan import make_plan
-from qblif.gen.training import digits_data
 from qblif.host.stats import CoreStats
 from qblif.sim import golden, subjects
 from qblif.sim.compare import compare_logits
@@ -14,9 +12,7 @@ from qblif.sim.simulation import Simulation
 
 @pytest.fixture(scope="module")
 def network():
-    with one_thread():
-        folder = subjects.folded(subjects.Options(), digits_data()).folder
-    return network_file.load(folder / subjects.NETWORK)
+    return subjects.digits_network(subjects.Options())
 
 
 def test_the_digits_network_is_right_on_98_5_percent_of_all_360_test_images(network):

@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 
 from qblif.gen import network_file, zoo
-from qblif.gen.training import Recipe
 from qblif.host.errors import ToolMissing
 from qblif.sim import golden, pipeline, subjects
 from qblif.sim.stages import timed
 
-QUICK = Recipe(epochs=1, quantised_epochs=1, batch=256)
+QUICK = ("train.epochs=1", "train.quantised_epochs=1", "train.batch=256")
 
 
 def fake_rtl(change=lambda logits, records: None):
@@ -48,7 +47,7 @@ def run(cache_folder, monkeypatch, capsys):
         monkeypatch.setenv("QBLIF_CACHE", str(cache_folder))
         monkeypatch.setattr(pipeline, "_verilator", fake_rtl(change))
         monkeypatch.setattr(pipeline, "deploy_plan", lambda plan, path, vectors: path.write_bytes(b""))
-        code = pipeline.run(pipeline.Options(**{"first": 5, "images": 4, "recipe": QUICK} | options))
+        code = pipeline.run(pipeline.Options(**{"first": 5, "images": 4, "settings": QUICK} | options))
         return code, capsys.readouterr().out.splitlines()
 
     return run
@@ -86,7 +85,7 @@ def test_no_name_of_a_network_leaves_the_folder(tmp_path):
 
 
 def test_a_network_of_the_zoo_is_run_without_training(run, monkeypatch):
-    monkeypatch.setattr(subjects.digits, "train", lambda *args, **kwargs: pytest.fail("trained"))
+    monkeypatch.setattr(subjects.training.Run, "train", lambda run: pytest.fail("trained"))
     code, lines = run(network="digits")
     text = "\n".join(lines)
     assert code == 0 and lines[-1].startswith("result: images=4 mismatches=0 accuracy=")
@@ -135,7 +134,7 @@ def test_a_single_wrong_membrane_is_named_with_its_place(run):
 
 def test_a_missing_simulator_is_reported_before_anything_is_trained(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(subjects.digits, "train", lambda *args, **kwargs: pytest.fail("trained first"))
+    monkeypatch.setattr(subjects.training.Run, "train", lambda run: pytest.fail("trained first"))
     with pytest.raises(ToolMissing):
         pipeline.run(pipeline.Options(simulator="icarus"))
 
@@ -144,5 +143,5 @@ def test_a_missing_simulator_is_reported_before_anything_is_trained(monkeypatch)
 @pytest.mark.icarus
 def test_two_images_are_bit_exact_on_icarus(cache_folder, monkeypatch, capsys):
     monkeypatch.setenv("QBLIF_CACHE", str(cache_folder))
-    assert pipeline.run(pipeline.Options(simulator="icarus", images=2, recipe=QUICK)) == 0
+    assert pipeline.run(pipeline.Options(simulator="icarus", images=2, settings=QUICK)) == 0
     assert "result: images=2 mismatches=0" in capsys.readouterr().out

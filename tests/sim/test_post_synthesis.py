@@ -11,8 +11,8 @@ import qblif
 from qblif import cli
 from qblif.gen import network_file
 from qblif.gen.build import build
+from qblif.gen.data import digits_data
 from qblif.gen.plan import make_plan
-from qblif.gen.training import digits_data
 from qblif.hw.emit import emit_uart_top
 from qblif.sim import golden, post_synthesis, subjects, uart, verilator
 from qblif.sim.netlist import Netlist, netlist
@@ -78,9 +78,7 @@ def test_the_command_fails_where_something_differs(compare, monkeypatch, tmp_pat
 @pytest.fixture(scope="module")
 def digits():
     """Return the digits network and test images."""
-    data = digits_data()
-    folded = subjects.folded(subjects.Options(), data)
-    return network_file.load(folded.folder / subjects.NETWORK), data.test_x.numpy()
+    return subjects.digits_network(subjects.Options()), digits_data().test_x.numpy()
 
 
 @needs_yosys

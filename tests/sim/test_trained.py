@@ -114,23 +114,34 @@ def test_wrong_names_are_one_message(capsys, tmp_path):
 def test_ablation_rows_are_told_apart_and_compared(tmp_path):
     from qblif.sim import ablation
 
-    assert len(ablation.SETTINGS) == 6 + 6
+    assert len(ablation.SETTINGS) == 6 + 6 + 7
     folders = {ablation.folder_of(tmp_path, s.recipe(seed)) for s in ablation.SETTINGS for seed in range(3)}
-    assert len(folders) == 36
+    assert len(folders) == 57
+    names = [s.name for s in ablation.SETTINGS]
+    assert len(set(names)) == 19 and "QB-LIF, ReLSG-ET, N = 20 at most, learned from 8, penalty 0.3" in names
+    assert [s for s in ablation.SETTINGS if "QB-LIF, ReLSG-ET, N = 20" in s.name] == list(ablation.FEWER)
 
     def runs(*values):
-        return [{"seed": seed, "golden_accuracy": value, "sops": 1e6, "additions": {"double": 5e5}}
+        return [{"seed": seed, "golden_accuracy": value, "sops": 1e6, "additions": {"double": 5e5}, "levels": [20, 3]}
                 for seed, value in enumerate(values)]
 
     assert ablation.compare(runs(.81, .82, .83), runs(.80, .81, .82)).startswith("higher (+1.00 points")
     assert ablation.compare(runs(.80, .81, .82), runs(.81, .82, .83)).startswith("lower (-1.00 points")
     assert ablation.compare(runs(.81, .80, .83), runs(.80, .82, .81)).startswith("no difference")
     assert ablation.compare(runs(.81), runs(.80, .81)) == "not decided, 1 pair of runs"
-    cards = {s: runs(.8 + s.levels / 1000, .81 + s.levels / 1000) for s in ablation.SETTINGS}
+    cards = {s: runs(*(.8 + x + (s.levels - 10 * s.penalty) / 1000 for x in (0, .01))) for s in ablation.SETTINGS}
+    for card in cards[ablation.FEWER[-1]]:
+        card["additions"] = {"double": 4e5}
     text = ablation.report(cards, 3)
     assert "| QB-LIF | ReLSG-ET | 20 | 82.50 ± 0.71 % | 1.000 M | 2 | 95.58 % |" in text
     assert "| 31 | 83.60 ± 0.71 % | 1.000 M | 0.500 M | 2 |  |" in text
     assert "- QB-LIF over I-LIF, Box-ET: no difference" in text and "- N = 2 over N = 1: higher (+0.10" in text
+    assert "| 1 | 20 at most, learned from 8 | 81.50 ± 0.71 % | 1.000 M | 0.400 M | 2 | 20/3, 20/3 |" in text
+    assert "| 0.3 | 20 | 82.20 ± 0.71 % | 1.000 M | 0.500 M | 2 |  |" in text
+    lines = text.splitlines()
+    assert ("- penalty 1 over none, N = 20 at most, learned from 8: lower (-1.00 points, standard error 0.00, 2 "
+            "seeds); additions -20.0 %") in lines
+    assert any(line.startswith("- N = 20 at most, learned from 8 over N = 20, penalty 0.1: no diff") for line in lines)
 
 
 def test_the_ablation_trains_what_is_missing_and_only_that(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from qblif.gen import QBLIF, AvgPool2d, MaxPool2d, QConv2d, fold, models, quantise
+from qblif.gen import QBLIF, AvgPool2d, MaxPool2d, QConv2d, fold, models, neurons, quantise
 from qblif.gen.training import Recipe, penalty
 from qblif.gen.training.penalty import Penalty, SetBits
 from qblif.sim import golden
@@ -12,9 +12,10 @@ from qblif.sim import golden
 from .helpers import make, tiny
 
 
-def network(max_pool=False):
+def network(max_pool=False, **neuron):
     torch.manual_seed(1)
-    module = models.build("vgg", shape=(1, 9, 9), T=3, neuron=lambda: QBLIF(7), channels=[3, 4], strides=[1, 2],
+    neuron = {"levels": 7, **neuron}
+    module = models.build("vgg", shape=(1, 9, 9), T=3, neuron=lambda: QBLIF(**neuron), channels=[3, 4], strides=[1, 2],
                           pool="max" if max_pool else "stride")
     x = torch.randint(0, 256, (5, 1, 9, 9))
     for _ in range(30):
@@ -68,6 +69,21 @@ def test_more_membrane_costs_more_and_more_gamma_costs_less():
     first = module.neuron
     assert first.gamma.grad < 0
     assert module.first.norm.bias.grad.sum() > 0
+
+
+def test_n_costs_the_fan_out_of_each_neuron_that_reaches_it():
+    module, x = network(levels=2, learn_levels=True)
+    graph = quantise(module.eval(), x).graph
+    first, last = neurons(module).values()
+    seen = []
+    last.register_forward_hook(lambda neuron, given, spikes: seen.append(spikes.detach() / neuron.gamma.detach()))
+    cost = Penalty(graph, "sops")
+    module.train()(x.float())
+    cost.take().backward()
+    reached = (seen[0] >= 2).float().sum((0, 1, 2))  # (H, W)
+    expected = float((reached * cost.fans[2]).sum()) * last.gamma_scale(seen[0][0, 0].numel())
+    assert last.learned_levels.grad.item() == pytest.approx(expected) and expected > 0
+    assert first.learned_levels.grad != 0
 
 
 def test_set_bits_are_counted():

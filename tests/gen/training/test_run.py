@@ -6,9 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from qblif.gen import ModelError
+from qblif.gen import ModelError, fold
 from qblif.gen.data import DataError
-from qblif.gen.training import Recipe, RecipeError, Run, phase, run
+from qblif.gen.neuron import levels
+from qblif.gen.training import RecipeError, finished, phase, run
 from qblif.gen.training.checkpoint import CheckpointError
 
 from .helpers import make, tiny
@@ -65,6 +66,26 @@ def test_a_run_with_sgd_mixing_and_a_penalty_goes_on_as_well(tmp_path, monkeypat
     make(tmp_path / "parts", chosen, resume=True).train()
     mine, theirs = (load_file(tmp_path / name / run.WEIGHTS) for name in ("parts", "whole"))
     assert all(torch.equal(mine[k], theirs[k]) for k in mine)
+
+
+@pytest.mark.parametrize("epochs", [2, 4])
+def test_a_run_that_learns_n_goes_on_as_well_and_ends_with_integers(tmp_path, monkeypatch, epochs):
+    chosen = tiny(neuron={"levels": 31, "learn_levels": True, "start_levels": 3}, train={"sop_penalty": 10.0})
+    done = make(tmp_path / "whole", chosen).train()
+    stopped_after(monkeypatch, tmp_path / "parts", epochs, chosen=chosen)
+    make(tmp_path / "parts", chosen, resume=True).train()
+    for file in (run.WEIGHTS, run.FLOAT):
+        mine, theirs = (load_file(tmp_path / name / file) for name in ("parts", "whole"))
+        assert all(torch.equal(mine[k], theirs[k]) for k in mine)
+    logged = [entry["levels"] for entry in done.history]
+    assert set(logged[2].values()) != {3} and logged[2] == logged[3] == logged[4]  # learned, then fixed
+    weights = load_file(tmp_path / "whole" / run.WEIGHTS)
+    kept = {k.removeprefix("module.").removesuffix(".learned_levels"): v for k, v in weights.items() if "learned" in k}
+    assert kept == logged[-1]
+    network = fold(done.quantised)
+    assert [layer.neuron.levels for layer in network.layers[:-1]] == list(logged[-1].values())
+    again = finished.load(tmp_path / "parts")
+    assert levels(again.quantised(again.dataset()).module) == levels(again.module(again.dataset())) == logged[-1]
 
 
 def test_a_finished_run_comes_back_without_training_again(tmp_path, monkeypatch):
@@ -137,13 +158,17 @@ def test_another_seed_gives_another_network(whole, tmp_path):
     assert not torch.equal(mine["readout.weight"], theirs["readout.weight"])
 
 
-def test_the_digits_recipe_trains_the_very_network_of_make_sim(tmp_path):
-    from qblif.gen import train_digits
-    from qblif.gen.training import recipe
+def test_whoever_asks_is_told_each_epoch_and_nothing_is_printed(tmp_path, capsys):
+    entries = []
+    done = make(tmp_path, tiny(), told=entries.append).train()
+    assert entries == done.history and {entry["phase"] for entry in entries} == {"float", "quantised"}
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "tensorboard").exists()
 
-    short = Recipe(epochs=1, quantised_epochs=1)
-    expected = train_digits(2, 20, recipe=short).quantised.state_dict()
-    chosen = recipe.load("digits", ("train.epochs=1", "train.quantised_epochs=1"))
-    Run(chosen, tmp_path).train()
-    mine = load_file(tmp_path / run.WEIGHTS)
-    assert mine.keys() == expected.keys() and all(torch.equal(mine[k], expected[k]) for k in mine)
+
+def test_what_training_left_is_read_back(whole):
+    folder, done = whole
+    found = finished.load(folder)
+    assert (found.float_accuracy, found.quantised_accuracy) == (done.float_accuracy, done.quantised_accuracy)
+    x = done.dataset.test.batch(torch.arange(5))[0]
+    assert torch.equal(found.quantised(found.dataset()).integers(x), done.quantised.integers(x))

@@ -6,13 +6,15 @@ import base64
 import dataclasses
 import html.parser
 import re
+import shutil
 
 import pytest
 
 from qblif import cli
 from qblif.gen import network_file, zoo
+from qblif.gen.training import checkpoint
 from qblif.sim import runs
-from qblif.sim.html import paper, write
+from qblif.sim.html import paper, pictures, write
 
 EMPTY = {"meta", "img", "br", "link", "hr", "input"}
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -99,6 +101,28 @@ def test_the_figures_of_the_paper_are_labelled_and_its_conditions_stated(page):
 def test_the_same_run_gives_the_same_page(made, trained_once, tmp_path):
     again = write([str(trained_once), "digits"], tmp_path / "report.html")
     assert again.page.read_bytes() == made.page.read_bytes()
+
+
+def test_runs_that_differ_in_the_penalty_have_a_curve(trained_once, tmp_path):
+    card = runs.load(trained_once).card
+    folders = [trained_once, shutil.copytree(trained_once, tmp_path / "dear")]
+    tensors, facts = checkpoint.read(folders[1] / "weights.safetensors")
+    facts["recipe"]["train"]["sop_penalty"] = 0.3
+    checkpoint.write(folders[1] / "weights.safetensors", tensors, facts)
+    made = write(list(map(str, folders)), tmp_path / "report.html", limit=20)
+    assert (made.pictures / "penalty.png").read_bytes().startswith(PNG)
+    text = Structure(made.page.read_text(encoding="utf-8")).text
+    assert trained_once.name in text and "dear" in text and card["name"] in text
+
+
+def test_a_penalty_curve_takes_series_with_several_penalties_only():
+    points = [{"series": name, "penalty": penalty, "accuracy": .9 - penalty / 10, "additions": 1e6 - penalty}
+              for name, penalty in (("a", 0), ("a", 0), ("a", 1), ("b", 0), ("b", 0))]
+    assert pictures.swept([*points, {"name": "of the zoo"}]) == points[:3]
+    assert pictures.swept(points[3:]) == []
+    line, seeds = pictures.penalised(points[:3]).axes[0].lines
+    assert line.get_xdata() == pytest.approx([1, 0.999999]) and line.get_ydata() == pytest.approx([90, 80])
+    assert len(seeds.get_xdata()) == 3
 
 
 def test_names_are_escaped(tmp_path):
