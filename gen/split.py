@@ -105,6 +105,15 @@ def cut(network: Network, cores: int | str, lanes: int) -> list[tuple[int, int]]
     return segments
 
 
+def row_parts(layer: Layer, shares: tuple[Share, ...], lanes: int) -> int:
+    """Return in how many parts a row of a layer's map is handed over: one for each cluster that computes some of it."""
+    channels, _, width = layer.shape
+    if any(share.row[1] > 1 for share in shares):
+        return 1
+    return sum(Share.count(share.col, width) > 0 and Share.count(share.group, ceil(channels, lanes)) > 0
+               for share in shares)
+
+
 def split_layer(layer: Layer, lanes: int, clusters: int) -> tuple[Share, ...]:
     """Split a layer among clusters by columns, rows or lane groups, whichever leaves the least to the busiest."""
     channels, height, width = layer.shape

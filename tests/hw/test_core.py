@@ -17,6 +17,8 @@ from ..program_image import parse
 from .bench import get, pause, put, simulate, stability
 from .core_bench import SETTLE, load_rows, plain
 
+COMMIT = {"commit": 1, "part": 0, "address": 0, "enable": 0, "data": 0}
+
 CORE = {"lanes": 4, "word_bits": 32, "neuron_lanes": 2}
 
 
@@ -82,12 +84,17 @@ class Bench:
             for words in self.frames()[:count]:
                 for address, word in enumerate(words):
                     await pause(ctx, rng)
-                    await put(ctx, self.dut.i_map, {"commit": 0, "address": address, "data": word,
-                                                    "enable": (1 << self.params.banks) - 1})
-                await put(ctx, self.dut.i_map, {"commit": 1, "address": 0, "enable": 0, "data": 0})
+                    await put(ctx, self.dut.i_map, self.write(address, word))
+                await put(ctx, self.dut.i_map, COMMIT)
                 if accepted is not None:
                     accepted.append(words)
         return send
+
+    def write(self, address, word):
+        """Return the item that writes a word of the input map; the last word of a row completes a part."""
+        (config,) = self.image.table(self.number, 0, abi.MemoryId.CONFIG)
+        return {"commit": 0, "part": int((address + 1) % config["input_row_words"] == 0), "address": address,
+                "data": word, "enable": (1 << self.params.banks) - 1}
 
     def frames(self):
         """Return the words of the input map of each image."""
@@ -222,7 +229,7 @@ def test_every_cycle_of_work_is_accounted_for_by_one_counter():
     adds = golden.row_adds(network(), images()[0][:2], bench.params.lanes).sum()
     assert counters["adds"] == counters["set_bits"] + counters["masks"] == adds
     assert counters["cycles"] == sum(counters[name] for name in ("adds", "doublings", "starved", "neuron_stalls",
-                                                                 "turnaround"))
+                                                                 "turnaround", "input_stalls"))
     assert counters["output_stalls"] == 0
 
 

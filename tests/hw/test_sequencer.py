@@ -119,6 +119,7 @@ def run(params, jobs, rng=None, cycles=20_000):
 
     async def bench(ctx):
         ctx.set(dut.o.ready, 0)
+        ctx.set(dut.complete, 1)
         for row, sources, buffer in jobs:
             await load_rows(ctx, dut.load, MemoryId.SOURCES, [abi.pack(abi.SOURCE_FIELDS, s) for s in sources],
                             row["source_first"])

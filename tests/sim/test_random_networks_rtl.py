@@ -158,4 +158,4 @@ def test_the_counters_count_the_row_additions_that_the_golden_model_predicts(sim
     adds = golden.row_adds(network, x, CORE.lanes).sum()
     assert counters["set_bits"] + counters["masks"] == counters["adds"] == adds
     assert counters["cycles"] == sum(counters[name] for name in ("adds", "doublings", "starved", "neuron_stalls",
-                                                                 "turnaround"))
+                                                                 "turnaround", "input_stalls"))
