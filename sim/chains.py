@@ -17,6 +17,9 @@ from .simulation import BLOCK, Simulation
 HEADINGS = ("network", "chain", "layers of each core", "cycles per image", "latency of one", "slowest core",
             "weight rows", "scan efficiency", *(name.replace("_", " ") for name in LOSSES), "output stalls")
 
+ALONE = 4
+"""Images whose latency is measured."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
@@ -59,9 +62,9 @@ def measure(network: Network, images: np.ndarray, **plan) -> Measured:
         sim.program(made.program)
         result = sim.infer(frames, network.classes)
         cores = tuple(CoreStats(core.clusters, sim.counters(index)) for index, core in enumerate(made.design.cores))
-        alone = [sim.infer(frame[None], network.classes) for frame in frames[:BLOCK]]
+        alone = [sim.infer(frame[None], network.classes) for frame in frames[:ALONE]]
     logits = np.concatenate([result.logits, *(one.logits for one in alone)])
-    if (logits != np.concatenate([expected, expected[:BLOCK]])).any():
+    if (logits != np.concatenate([expected, expected[:ALONE]])).any():
         raise RuntimeError(f"wrong logits of {network.name} on {plan}")
     full = np.arange(len(images)) % BLOCK >= depth
     return Measured(tuple((s.first, s.last) for s in made.segments), float(result.cycles[full].mean()),
