@@ -1,4 +1,4 @@
-"""`qblif chains`: networks on chains of cores, and where the cycles of the slowest core go (docs/decisions.md)."""
+"""`qblif chains`: networks on chains of cores, and where the cycles of each core go (docs/decisions.md)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from . import golden
 from .console import table
 from .simulation import BLOCK, Simulation
 
-HEADINGS = ("network", "chain", "layers of each core", "cycles per image", "latency of one", "slowest core",
-            "weight rows", "scan efficiency", *(name.replace("_", " ") for name in LOSSES), "output stalls")
-
 ALONE = 4
 """Images whose latency is measured."""
 
@@ -25,9 +22,9 @@ ALONE = 4
 class Measured:
     """A chain at work on images, measured in RTL simulation.
 
-    segments: layers of each core; interval: cycles from the last logit of an image to that of the next, mean, with the
-    chain full; latency: cycles from the first input beat of an image to its last logit, nothing else in the chain,
-    mean; cores: their counters over the images of `interval` and those that fill the chain; images: how many these are
+    segments: first and last layer of each core; interval: cycles from the last logit of an image to that of the next,
+    mean, with the chain full; latency: cycles from the first input beat of an image to its last logit, nothing else in
+    the chain, mean; cores: their counters over all images in blocks of BLOCK; images: how many these are
     """
 
     segments: tuple[tuple[int, int], ...]
@@ -36,27 +33,27 @@ class Measured:
     cores: tuple[CoreStats, ...]
     images: int
 
-    @property
-    def slowest(self) -> int:
-        """The core that adds the most weight rows, per cluster."""
-        return max(range(len(self.cores)), key=lambda i: self.cores[i].counters["adds"] / self.cores[i].clusters)
-
-    @property
-    def scan_efficiency(self) -> float:
-        """Weight rows that the slowest core has to add for an image / cycles of its clusters between two images."""
-        core = self.cores[self.slowest]
+    def efficiency(self, index: int) -> float:
+        """Weight rows that a core has to add for an image / cycles of its clusters from image to image."""
+        core = self.cores[index]
         needed = core.counters["set_bits"] + core.counters["masks"]
         return needed / self.images / (self.interval * core.clusters)
+
+    @property
+    def slowest(self) -> int:
+        """The core that works longest, waiting for input apart."""
+        return max(range(len(self.cores)), key=lambda index: self.cores[index].worked)
 
 
 def measure(network: Network, images: np.ndarray, **plan) -> Measured:
     """Run images through the network planned with `plan` (arguments of make_plan); RuntimeError at a wrong logit.
 
-    images: quantised, more than the chain has cores; the first and the last of a block of BLOCK fill and empty it"""
+    images: quantised, whole blocks of BLOCK; the first ones of a block fill the chain and do not count for `interval`.
+    Raises ValueError where they cannot."""
     made = make_plan(network, **plan)
     expected = golden.run(network, images).logits
     frames, depth = made.input_layout.pack(images), len(made.design.cores)
-    if len(images) < BLOCK or len(images) % BLOCK or depth >= BLOCK:
+    if not len(images) or len(images) % BLOCK or depth >= BLOCK:
         raise ValueError(f"{len(images)} images do not fill a chain of {depth} cores in blocks of {BLOCK}")
     with Simulation(made.design) as sim:
         sim.program(made.program)
@@ -71,15 +68,14 @@ def measure(network: Network, images: np.ndarray, **plan) -> Measured:
                     float(np.mean([one.latency for one in alone])), cores, len(images))
 
 
-def row(name: str, chain: str, found: Measured) -> tuple[str, ...]:
-    """Return a line of the table: what HEADINGS says; losses as shares of the cycles in which the core worked."""
-    core = found.cores[found.slowest]
-    breakdown = core.breakdown
-    return (name, chain, " ".join(f"{first}-{last}" for first, last in found.segments), f"{found.interval:,.0f}",
-            f"{found.latency:,.0f}", f"{found.slowest}", f"{core.counters['adds'] / found.images:,.0f}",
-            f"{found.scan_efficiency:.3f}", *(f"{breakdown[name]:.1%}" for name in (*LOSSES, "output_stalls")))
-
-
-def report(rows) -> str:
-    """Return the table of lines made by `row`."""
-    return table(rows, HEADINGS)
+def report(title: str, found: Measured) -> str:
+    """Return what a chain does: a line on all of it, and a table of its cores, cycles per image and cluster."""
+    names = ("adds", *LOSSES, "output_stalls")
+    rows = []
+    for index, (core, (first, last)) in enumerate(zip(found.cores, found.segments, strict=True)):
+        shares = (f"{core.counters[name] / found.images / core.clusters:,.0f}" for name in names)
+        rows.append((f"{index}{' (slowest)' if index == found.slowest else ''}", f"{first} to {last}",
+                     f"{found.efficiency(index):.3f}", *shares))
+    return (f"{title}: {found.interval:,.0f} cycles per image, {found.latency:,.0f} from first beat to last logit of "
+            f"a single one\n" + table(rows, ("core", "layers", "scan efficiency",
+                                             *(name.replace("_", " ") for name in names))))
