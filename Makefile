@@ -56,7 +56,7 @@ help:             ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  make sim takes   SIM=verilator|icarus  IMAGES=1..360  FIRST=0..359  T=1..8  N=1..31  FRESH=1 (start over)  WAVES=file.vcd"
-	@echo "                   NETWORK=name of the zoo or file (instead of training digits)  DATA=its data set"
+	@echo "                   NETWORK=name of the zoo or file (instead of training digits)  DATA=its data set  LANES=4..256"
 	@echo "  make train       RECIPE=name|file.toml  SET=\"train.epochs=3 ...\"  RUNDIR=runs/name  DEVICE=cpu|cuda  RESUME=1"
 	@echo "  make ablation    SEEDS_EACH=3 (trainings of each setting)"
 	@echo "  make bitstream   BOARD=ulx3s  NETWORK=name or file  CLOCK=MHz  LANES=64  SEED=1  SEEDS=1 (try so many)  TOOLCHAIN=  OUT=folder"
@@ -66,7 +66,7 @@ setup: $(READY)   ## make .venv with everything in it; the other commands do so 
 
 sim: $(READY)     ## train on digits, fold, build, run the RTL, compare every integer, print one table
 	@$(RUN) qblif sim --simulator $(SIM) --first $(FIRST) $(if $(IMAGES),--images $(IMAGES)) --steps $(T) --levels $(N) \
-	  $(if $(NETWORK),--network $(NETWORK)) $(if $(DATA),--data $(DATA)) $(if $(FRESH),--fresh) $(if $(WAVES),--waves $(WAVES))
+	  $(if $(NETWORK),--network $(NETWORK)) $(if $(DATA),--data $(DATA)) $(if $(LANES),--lanes $(LANES)) $(if $(FRESH),--fresh) $(if $(WAVES),--waves $(WAVES))
 
 train: $(READY)   ## train a recipe: RECIPE=mnist; go on with RESUME=1; without RECIPE: list them
 	@$(RUN) qblif train $(RECIPE) $(foreach change,$(SET),--set $(change)) $(if $(RUNDIR),--out $(RUNDIR)) \

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from .network import MaxPool, Network, layer_inputs
-
-
-def ceil(a: int, b: int) -> int:
-    """Return a / b rounded up."""
-    return -(-a // b)
+from .network import Network, layer_inputs
+from .packing import Packing, ceil
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,17 +44,11 @@ class MapLayout:
         return self.height * self.row_words
 
 
-def map_layout(network: Network, index: int, lanes: int, word_bits: int) -> MapLayout:
-    """Return the layout of map `index`.
-
-    Maps that cores write, and input maps that a diagonal source or a max pooling reads, have their channels
-    padded to whole chunks of `lanes`; other input maps are stored densely."""
-    channels, height, width = network.map_shape(index)
-    chunked = index > 0 or any(isinstance(layer, MaxPool) and layer.map == 0
-                               or any(s.map == 0 and s.diagonal for s in getattr(layer, "sources", ()))
-                               for layer in network.layers)
-    stored = ceil(channels, lanes) * lanes if chunked else channels
-    return MapLayout(channels=stored, steps=1 if network.map_static(index) else network.steps,
+def map_layout(network: Network, index: int, packing: Packing, word_bits: int) -> MapLayout:
+    """Return the layout of map `index`."""
+    _, height, width = network.map_shape(index)
+    return MapLayout(channels=packing.channels(network, index),
+                     steps=1 if network.map_static(index) else network.steps,
                      planes=network.map_bits(index), height=height, width=width, word_bits=word_bits)
 
 

@@ -17,8 +17,10 @@ from qblif.host.codec import InputLayout
 from qblif.hw.params import LARGEST, CoreParams, DesignParams
 
 from .errors import PlanError
+from .fill import choose
 from .maps import MapLayout, map_layout, place
 from .network import MaxPool, Network, Readout
+from .packing import Packing, checked
 from .split import Segment, allowed_cuts, choose_lanes, cut, row_parts, split_layer
 from .tables import Tables
 from .verify import bounds, verify
@@ -36,13 +38,16 @@ def _power(n: int) -> int:
 class Plan:
     """How a network is laid on hardware. Made by `make_plan`.
 
-    network, design: what and on what. segments: one per core. program: the image, uint32 beats.
+    network, design: what and on what. segments: one per core. packing: positions side by side in the lanes.
+    layouts: map index -> how it lies in memory, the logits' left out. program: the image, uint32 beats.
     program_hash: 64 bits, of the image. input_layout: how the host packs images.
     """
 
     network: Network
     design: DesignParams
     segments: tuple[Segment, ...]
+    packing: Packing
+    layouts: dict[int, MapLayout]
     program: np.ndarray
     program_hash: int
     input_layout: InputLayout
@@ -61,8 +66,10 @@ class Plan:
             for layer, shares in zip(range(segment.first, segment.last + 1), segment.shares, strict=True):
                 split = next((f", clusters split {name}s" for name in ("row", "col", "group")
                               if getattr(shares[0], name)[1] > 1), "")
+                packed = self.packing.positions[layer + 1]
+                beside = f", {packed} positions at once" if packed > 1 else ""
                 lines.append(f"    layer {layer} {self.network.layers[layer].name}: "
-                             f"{self.network.map_shape(layer + 1)}{split}")
+                             f"{self.network.map_shape(layer + 1)}{beside}{split}")
         return "\n".join(lines)
 
 
@@ -83,7 +90,7 @@ def _image(design: DesignParams, sections: list[np.ndarray]) -> tuple[np.ndarray
 
 
 def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | None = None, lanes: int | None = None,
-              buffers: int = 2, **core_params) -> Plan:
+              buffers: int = 2, packing: Packing | None = None, **core_params) -> Plan:
     """Plan a network onto hardware.
 
     Parameters
@@ -94,6 +101,7 @@ def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | 
     core_params: further parameters of the cores (hw/params.py CoreParams) when there is no `design`;
         depths left out are chosen to fit
     buffers: input buffers per core, 1 or 2 (2: the next image arrives while one is in work)
+    packing: positions that the lanes work on at once; default: the fastest that fits (gen/fill.py)
 
     Raises VerifyError for a network that breaks a rule, PlanError naming everything that does not fit and by how
     much, ValueError for bad core parameters.
@@ -103,15 +111,47 @@ def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | 
         raise PlanError(f"buffers is {buffers!r}, allowed is 1 or 2")
     if design is None:
         shape = _shape(network, lanes or choose_lanes(network), core_params)
+        given = _Given(cores, shape, None, frozenset(core_params), buffers)
     else:
-        shape, cores = design.cores[0], len(design.cores)
-    layouts = {i: map_layout(network, i, shape.lanes, shape.word_bits) for i in range(len(network.layers))}
+        given = _Given(len(design.cores), design.cores[0], design, frozenset(LARGEST), buffers)
+    if packing is not None:
+        return _plan(network, given, checked(packing, network, given.shape.lanes))
+    # Packing takes more weights of some layers and fewer of others: what does not fit may with less of it.
+    most, refused, tried = given.shape.lanes, None, None
+    while most:
+        packing = choose(network, given.shape.lanes, neuron_lanes=given.shape.neuron_lanes,
+                         clusters=given.shape.clusters, most=most)
+        try:
+            if packing != tried:
+                return _plan(network, given, packing)
+        except PlanError as error:
+            refused = refused or error
+        most, tried = most // 2, packing
+    raise refused
+
+
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """What hardware to plan for. shape: of its first core, depths still open where `design` is None.
+
+    fixed: names of depths that may not be changed"""
+
+    cores: int | str
+    shape: CoreParams
+    design: DesignParams | None
+    fixed: frozenset[str]
+    buffers: int
+
+
+def _plan(network: Network, given: _Given, packing: Packing) -> Plan:
+    """Return the plan with this packing; raises PlanError."""
+    shape, design = given.shape, given.design
+    layouts = {i: map_layout(network, i, packing, shape.word_bits) for i in range(len(network.layers))}
     parts, troubles = [], []
-    for number, span in enumerate(cut(network, cores, shape.lanes)):
+    for number, span in enumerate(cut(network, given.cores, packing)):
         core = design.cores[number] if design else shape
-        fixed = set(LARGEST if design else core_params)
-        sender = row_parts(network.layers[span[0] - 1], parts[-1][1].shares[-1], shape.lanes) if parts else 1
-        parts.append(_lay_out(network, core, span, layouts, buffers, fixed, sender))
+        sender = row_parts(network, span[0] - 1, packing, parts[-1][1].shares[-1]) if parts else 1
+        parts.append(_lay_out(network, core, span, packing, layouts, given, sender))
         troubles += [f"core {number} {trouble}" for trouble in _misfits(network, *parts[-1])]
     if troubles:
         raise PlanError("network {!r} does not fit:\n  {}".format(network.name, "\n  ".join(troubles)))
@@ -128,7 +168,8 @@ def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | 
     layout = InputLayout(shape=spec.shape, steps=network.steps, static=spec.static, bits=spec.bits,
                          padding=spec.padding, zero_point=spec.zero_point, stored_channels=layouts[0].channels,
                          word_bits=shape.word_bits)
-    return Plan(network, design, tuple(segment for _, segment, _ in parts), image, program_hash, layout)
+    segments = tuple(segment for _, segment, _ in parts)
+    return Plan(network, design, segments, packing, layouts, image, program_hash, layout)
 
 
 def _shape(network: Network, lanes: int, given: dict) -> CoreParams:
@@ -143,19 +184,19 @@ def _shape(network: Network, lanes: int, given: dict) -> CoreParams:
     return CoreParams(**{**needed, **given, "lanes": lanes})
 
 
-def _lay_out(network: Network, core: CoreParams, span: tuple[int, int], layouts: dict, buffers: int, fixed: set,
+def _lay_out(network: Network, core: CoreParams, span: tuple[int, int], packing: Packing, layouts: dict, given: _Given,
              row_parts: int):
-    """Return (core, segment, tables of each cluster) for layers `span`; depths not `fixed` are made to fit.
+    """Return (core, segment, tables of each cluster) for layers `span`; depths not fixed are made to fit.
 
     row_parts: parts in which a row of the input map comes."""
-    first, last = span
+    (first, last), buffers, fixed = span, given.buffers, given.fixed
     bases, words, step = place(network, first, last, layouts, buffers)
     if "map_depth" in fixed and words > core.map_depth and buffers == 2:
         bases, words, step = place(network, first, last, layouts, 1)
-    shares = tuple(split_layer(network.layers[i], core.lanes, core.clusters) for i in range(first, last + 1))
+    shares = tuple(split_layer(network, i, packing, core.clusters) for i in range(first, last + 1))
     segment = Segment(first, last, bases, words, step, shares)
     streams = last < len(network.layers) - 1
-    tables = [Tables(network, core, segment, layouts, cluster, streams, row_parts)
+    tables = [Tables(network, core, segment, packing, layouts, cluster, streams, row_parts)
               for cluster in range(core.clusters)]
     open_depths = {name: min(_power(need), LARGEST[name]) for name, need in _needs(segment, tables).items()
                    if name not in fixed}

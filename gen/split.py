@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-import numpy as np
-
 from .errors import PlanError
-from .maps import ceil
-from .network import Layer, MaxPool, Network, Readout, layer_inputs
+from .gather import gathers
+from .network import MaxPool, Network, Readout, layer_inputs
+from .packing import Packing, ceil, unpacked
 
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """What a cluster computes of a layer: every `step`-th row, column and lane group from `first` on."""
+    """What a cluster computes of a layer: every `step`-th row, column and lane group from `first` on.
+
+    A column is one of the packing: its P positions stay together."""
 
     row: tuple[int, int] = (0, 1)
     col: tuple[int, int] = (0, 1)
@@ -53,28 +54,29 @@ def allowed_cuts(network: Network) -> list[int]:
     return cuts
 
 
-def _work(network: Network, layer: int, lanes: int) -> int:
+def _work(network: Network, layer: int, packing: Packing) -> int:
     """Return an upper bound of the weight rows that a layer accumulates, to balance segments by."""
-    item = network.layers[layer]
-    channels, height, width = item.shape
-    positions = height * width * ceil(channels, lanes) * network.steps
-    if isinstance(item, MaxPool):
-        return positions * item.kernel[0] * item.kernel[1] * network.map_bits(item.map)
-    field = sum(s.pool[0] * s.pool[1] * network.map_bits(s.map)
-                * (1 if s.diagonal else int(np.prod(s.weight.shape[1:]))) for s in item.sources)
-    return positions * field
+    height, rows = network.layers[layer].shape[1], 0
+    for gather in gathers(network, layer, packing):
+        inputs = 1 if gather.mask else gather.weight.shape[1]
+        rows += sum(field.taps[0] * field.taps[1] * (1 if gather.mask else field.run) * inputs
+                    * network.map_bits(field.map) for field in gather.fields)
+    once = not isinstance(network.layers[layer], MaxPool) and all(
+        network.map_static(index) for index in layer_inputs(network.layers[layer]))
+    steps = 1 if once else network.steps
+    return rows * height * packing.columns(network, layer) * packing.groups(network, layer) * steps
 
 
 def choose_lanes(network: Network) -> int:
     """Return the most lanes, 8 to 64, of which less than a fifth idles because channels do not fill lane groups."""
     def work(lanes: int) -> int:
-        return lanes * sum(_work(network, layer, lanes) for layer in range(len(network.layers)))
+        return lanes * sum(_work(network, layer, unpacked(network, lanes)) for layer in range(len(network.layers)))
 
     useful = work(1)
     return max((lanes for lanes in (16, 32, 64) if work(lanes) * 4 < useful * 5), default=8)
 
 
-def cut(network: Network, cores: int | str, lanes: int) -> list[tuple[int, int]]:
+def cut(network: Network, cores: int | str, packing: Packing) -> list[tuple[int, int]]:
     """Return the first and last layer of each core, the largest segment made as small as the cuts allow."""
     cuts = allowed_cuts(network)
     most = len(cuts) + 1
@@ -85,7 +87,7 @@ def cut(network: Network, cores: int | str, lanes: int) -> list[tuple[int, int]]
                         f"(or 'max'): a cut needs a place where exactly one feature map is alive, and those are "
                         f"after layers {cuts}")
     ends = [*cuts, len(network.layers) - 1]
-    load = [sum(_work(network, i, lanes) for i in range(first, last + 1))
+    load = [sum(_work(network, i, packing) for i in range(first, last + 1))
             for first, last in zip([0, *(c + 1 for c in cuts)], ends, strict=True)]
 
     @functools.cache
@@ -105,24 +107,35 @@ def cut(network: Network, cores: int | str, lanes: int) -> list[tuple[int, int]]
     return segments
 
 
-def row_parts(layer: Layer, shares: tuple[Share, ...], lanes: int) -> int:
+def row_parts(network: Network, layer: int, packing: Packing, shares: tuple[Share, ...]) -> int:
     """Return in how many parts a row of a layer's map is handed over: one for each cluster that computes some of it."""
-    channels, _, width = layer.shape
     if any(share.row[1] > 1 for share in shares):
         return 1
-    return sum(Share.count(share.col, width) > 0 and Share.count(share.group, ceil(channels, lanes)) > 0
-               for share in shares)
+    return sum(Share.count(share.col, packing.columns(network, layer)) > 0
+               and Share.count(share.group, packing.groups(network, layer)) > 0 for share in shares)
 
 
-def split_layer(layer: Layer, lanes: int, clusters: int) -> tuple[Share, ...]:
+def _parts(network: Network, layer: int, packing: Packing, clusters: int) -> dict[str, int]:
+    """Return the lane groups of all positions that the busiest cluster would compute, by axis of the split."""
+    height = network.layers[layer].shape[1]
+    columns, groups = packing.columns(network, layer), packing.groups(network, layer)
+    return {"col": ceil(columns, clusters) * height * groups, "row": ceil(height, clusters) * columns * groups,
+            "group": ceil(groups, clusters) * height * columns}
+
+
+def busiest(network: Network, layer: int, packing: Packing, clusters: int) -> int:
+    """Return the lane groups of all positions that the busiest cluster computes of a layer."""
+    if isinstance(network.layers[layer], Readout):
+        return packing.groups(network, layer)
+    return min(_parts(network, layer, packing, clusters).values())
+
+
+def split_layer(network: Network, layer: int, packing: Packing, clusters: int) -> tuple[Share, ...]:
     """Split a layer among clusters by columns, rows or lane groups, whichever leaves the least to the busiest."""
-    channels, height, width = layer.shape
-    groups = ceil(channels, lanes)
     if clusters == 1:
         return (Share(),)
-    if isinstance(layer, Readout):      # its logits leave in order, from one cluster
+    if isinstance(network.layers[layer], Readout):      # its logits leave in order, from one cluster
         return tuple(Share(row=(index, clusters)) for index in range(clusters))
-    costs = {"col": ceil(width, clusters) * height * groups, "row": ceil(height, clusters) * width * groups,
-             "group": ceil(groups, clusters) * height * width}
-    axis = min(costs, key=costs.get)
+    parts = _parts(network, layer, packing, clusters)
+    axis = min(parts, key=parts.get)
     return tuple(Share(**{axis: (index, clusters)}) for index in range(clusters))

@@ -300,7 +300,7 @@ ZERO_FACTOR = 15
 """Exponent that stands for a factor of zero in LAYER_FIELDS.decay and .reset."""
 
 SOURCE_FIELDS = (
-    ("diagonal", 1),         # 1: the chunk of the plane row is the lane mask of one weight row
+    ("diagonal", 1),         # 1: the chunk of the plane row, bits outside the limits apart, masks one weight row
     ("input", 1),            # 1: reads the core's (double-buffered) input map
     ("exponent", 5),         # e: the weights count 2**e
     ("planes", 4),           # bit planes of the map read, B

@@ -265,7 +265,8 @@ def sim(args: argparse.Namespace) -> int:
         raise Mistake("without --network it is the digits: --data does not apply, and there are test images 0 to 359")
     return pipeline.run(subjects.Options(
         simulator=args.simulator, first=args.first, images=args.images, steps=args.steps, levels=args.levels,
-        fresh=args.fresh, waves=args.waves, network=args.network, data=args.data, bundles=args.bundles))
+        fresh=args.fresh, waves=args.waves, network=args.network, data=args.data, bundles=args.bundles,
+        lanes=args.lanes))
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -304,10 +305,10 @@ def zoo(args: argparse.Namespace) -> int:
 
 
 def variants(args: argparse.Namespace) -> int:
-    """Run the digits network on cores of several shapes and print cycles and efficiencies side by side."""
+    """Run a network on cores of several shapes and print cycles and efficiencies side by side."""
     from qblif.sim import variants as comparison
 
-    print(comparison.run(args.images))
+    print(comparison.run(args.network, args.images))
     return DONE
 
 
@@ -603,6 +604,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--first", type=_number(0, 1 << 30), default=0, metavar="INDEX",
                      help="the first of them (default: 0)")
     sizes(sub)
+    sub.add_argument("--lanes", type=int, choices=[1 << k for k in range(2, 9)],
+                     help="output channels that the core adds at once (default: as many as the channels keep busy)")
     sub.add_argument("--bundles", type=Path, default=Path("build"), metavar="FOLDER",
                      help="folder to leave the bundle in, as NAME.qblif (default: build)")
     sub.add_argument("--fresh", action="store_true", help="do every stage again, training too")
@@ -642,8 +645,12 @@ def parser() -> argparse.ArgumentParser:
                      help="evaluate a run on its whole test set and put its network into the zoo, as NAME")
     test_data(sub)
 
-    command(variants).add_argument("--images", type=_number(1, 360), default=60, metavar="NUMBER",
-                                   help="how many test images (default: 60)")
+    sub = command(variants)
+    sub.add_argument("network", nargs="?", metavar="NETWORK",
+                     help=f"{NETWORK}, on several numbers of lanes (default: the network of `qblif sim`, on clusters "
+                          "and cores, too)")
+    sub.add_argument("--images", type=_number(1, 360), default=60, metavar="NUMBER",
+                     help="how many test images (default: 60)")
 
     sub = command(chains)
     sub.add_argument("networks", nargs="+", metavar="NETWORK", help=NETWORK)

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from qblif.gen.gather import gathers
 from qblif.gen.network import MaxPool, Network, Source, layer_inputs
+from qblif.gen.packing import Packing
 from qblif.gen.sizes import macs
 
 STRATEGIES = ("unary", "double", "shift-add")
@@ -32,11 +34,12 @@ class LayerCounts:
     additions: strategy -> additions of one weight to one accumulator that it really does; a layer whose sources are
         all static is computed once for all steps. "double" and "shift-add" do equally many
     macs: multiply-accumulates of the same layer on dense data, gen/sizes.py, the same for each image
-    row_adds: lanes P -> weight rows that a cluster adds: for dense sources the set bits of each field, summed over
-        output positions, steps and ceil(C_out / P) lane groups; for diagonal sources and MaxPool the chunks of P
-        channels of a plane with any bit set, summed over positions, taps, planes and steps (one row under a mask
-        each). Static layers once. Summed over the layers it is what the hardware's counters `set_bits` and `masks`
-        show together, and `adds` under "double"
+    row_adds: lanes P, or a packing -> weight rows that a cluster adds: for dense sources the set bits of each field,
+        summed over output positions, steps and ceil(C_out / P) lane groups; for diagonal sources and MaxPool the chunks
+        of P channels of a plane with any bit set, summed over positions, taps, planes and steps (one row under a mask
+        each). Static layers once. With a packing (gen/packing.py) fields and chunks are those of packed positions, as
+        planned. Summed over the layers it is what the hardware's counters `set_bits` and `masks` show together, and
+        `adds` under "double"
     """
 
     name: str
@@ -45,15 +48,15 @@ class LayerCounts:
     input_sops: np.ndarray
     additions: dict[str, np.ndarray]
     macs: int
-    row_adds: dict[int, np.ndarray]
+    row_adds: dict[int | Packing, np.ndarray]
 
 
-def count_layer(network: Network, index: int, maps, lanes: tuple[int, ...] = ()) -> LayerCounts:
-    """Return the counts of layer `index`; maps: all maps, integers (T or 1, B, C, H, W)."""
+def count_layer(network: Network, index: int, maps, lanes: tuple[int | Packing, ...] = ()) -> LayerCounts:
+    """Return the counts of layer `index`; maps: all maps, integers (T or 1, B, C, H, W); lanes: keys of row_adds."""
     layer = network.layers[index]
     batch = maps[0].shape[1]
     set_bits, sops, input_sops, unary, adds = (torch.zeros(batch, dtype=torch.int64) for _ in range(5))
-    rows = {width: torch.zeros(batch, dtype=torch.int64) for width in lanes}
+    rows = {width: torch.zeros(batch, dtype=torch.int64) for width in lanes if not isinstance(width, Packing)}
     pooling = isinstance(layer, MaxPool)
     static = not pooling and all(network.map_static(m) for m in layer_inputs(layer))
     for source in _sources(layer):
@@ -74,14 +77,37 @@ def count_layer(network: Network, index: int, maps, lanes: tuple[int, ...] = ())
             unary += field_levels
             adds += field_bits * width
         levels = maps[source.map] if static else maps[source.map].expand(network.steps, *maps[source.map].shape[1:])
-        for lane_count in lanes:
+        for lane_count in rows:
             if source.diagonal or pooling:
                 rows[lane_count] += (_chunks(levels, lane_count, network.map_bits(source.map)) * fan).sum((0, 2, 3, 4))
             else:
                 rows[lane_count] += field_bits * -(-out[0] // lane_count)
+    rows |= {packing: _packed_rows(network, index, maps, packing, static)
+             for packing in lanes if isinstance(packing, Packing)}
     additions = {"unary": unary.numpy(), "double": adds.numpy(), "shift-add": adds.numpy()}
     return LayerCounts(layer.name, set_bits.numpy(), sops.numpy(), input_sops.numpy(), additions, macs(network, layer),
                        {width: count.numpy() for width, count in rows.items()})
+
+
+def _packed_rows(network: Network, index: int, maps, packing: Packing, static: bool) -> torch.Tensor:
+    """Return the weight rows that a cluster adds for each image, int64 (B,), with a packing."""
+    outputs = (network.layers[index].shape[1], packing.columns(network, index))
+    groups, rows = packing.groups(network, index), 0
+    for gather in gathers(network, index, packing):
+        for field in gather.fields:
+            levels = maps[field.map]
+            repeats = 1 if static else network.steps // len(levels)
+            rows_read, columns_read = (torch.from_numpy(field.reads(axis, n)) for axis, n in enumerate(outputs))
+            if field.mask:      # one row for each plane of a chunk of `lanes` bits, which holds P columns
+                levels = F.pad(levels, (0, -levels.shape[4] % gather.packed)).unflatten(4, (-1, gather.packed))
+                levels = levels.movedim(5, 2).flatten(2, 3)
+                bits = _chunks(levels, packing.lanes, network.map_bits(field.map)).sum((0, 2))
+                columns_read = columns_read[::gather.packed]
+            else:
+                bits = popcount(levels).sum((0, 2)) * groups
+            bits = bits[:, :len(rows_read), :len(columns_read)]
+            rows += (bits * rows_read.view(-1, 1) * columns_read).sum((1, 2)) * repeats
+    return rows
 
 
 def join_counts(parts) -> LayerCounts:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from qblif.gen.bounds import source_range
 from qblif.gen.network import MaxPool, Network, Neuron, NeuronLayer, Readout, Reset, Source
+from qblif.gen.packing import Packing
 from qblif.host.codec import InputLayout
 
 from .counts import LayerCounts, count_layer, join_counts
@@ -52,7 +53,7 @@ class Result:
 
 
 def run(network: Network, x, record: bool = False, batch_size: int = 64, count: bool = False,
-        lanes: tuple[int, ...] = ()) -> Result:
+        lanes: tuple[int | Packing, ...] = ()) -> Result:
     """Run a network on a batch.
 
     Parameters
@@ -61,7 +62,7 @@ def run(network: Network, x, record: bool = False, batch_size: int = 64, count: 
         user has them: the host's padding and zero points are applied here
     record: return every current, membrane and level
     batch_size: images in work at a time
-    count: return set bits, additions and so on, `sim.counts`; lanes: widths for which to count weight rows
+    count: return set bits, additions and so on, `sim.counts`; lanes: widths or packings for which to count weight rows
 
     Raises InputError for anything but such an x.
     """
@@ -79,7 +80,7 @@ def run(network: Network, x, record: bool = False, batch_size: int = 64, count: 
                   tuple(join_counts(parts) for parts in zip(*counts, strict=True)))
 
 
-def row_adds(network: Network, x, lanes: int, batch_size: int = 64) -> np.ndarray:
+def row_adds(network: Network, x, lanes: int | Packing, batch_size: int = 64) -> np.ndarray:
     """Return int64 (layers, B): weight rows that a cluster of `lanes` lanes has to add for each layer and image.
 
     Defined at `sim.counts.LayerCounts.row_adds`. Scan efficiency is this over the measured cycles.

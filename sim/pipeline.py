@@ -59,8 +59,7 @@ def _run(options: Options) -> int:
     given = subject(options)
     network, images = given.network, given.images
     plan, planned = timed("plan", lambda: make_plan(network, lanes=given.lanes))
-    lanes = plan.design.cores[0].lanes
-    expected, ran_golden = timed("golden", lambda: golden.run(network, images, count=True, lanes=(lanes,)))
+    expected, ran_golden = timed("golden", lambda: golden.run(network, images, count=True, lanes=(plan.packing,)))
     built = _build(given, plan)
     stages = [*given.stages, ran_golden, planned, built]
 
@@ -77,8 +76,8 @@ def _run(options: Options) -> int:
 
     accuracies = given.accuracies | {"golden": _accuracy(expected.logits, given.labels),
                                      "RTL": _accuracy(rtl.logits, given.labels)}
-    report = Report(network, options.simulator, accuracies, verdict, given.gammas, expected.counts, rtl.core, lanes,
-                    rtl.cycles, tuple(stages), given.about)
+    report = Report(network, options.simulator, accuracies, verdict, given.gammas, expected.counts, rtl.core,
+                    plan.packing, rtl.cycles, tuple(stages), given.about)
     print(f"\n{report}\n")
     if options.waves is not None:
         _write_waves(plan, given.some(0, 1), options.waves)

@@ -15,6 +15,7 @@ import torch
 
 from qblif.gen.bounds import layer_bounds
 from qblif.gen.network import Input, MaxPool, Network, Neuron, NeuronLayer, Readout, Reset, Source, layer_inputs
+from qblif.gen.packing import Packing, allowed
 from qblif.gen.verify import verify
 
 from . import golden
@@ -76,6 +77,19 @@ def random_input(network: Network, seed: int, batch: int, density: float | None 
     top = (1 << network.input.bits) - 1
     values = np.where(rng.random(shape) < 0.1, top, values)
     return (values * (rng.random(shape) < densities[:, None, None, None])).astype(np.uint8)
+
+
+def random_packing(network: Network, lanes: int, seed: int) -> Packing:
+    """Return any packing that a network may have: positions of each map drawn from those allowed, more than fit its
+    columns well among them, neighbours alike or not."""
+    rng = np.random.default_rng([seed, 0xAC])
+    alike = int(rng.integers(0, lanes.bit_length()))       # half of the maps take this many, or as many as they can
+    positions = []
+    for index in range(len(network.layers) + 1):
+        options = allowed(network, index, lanes)
+        drawn = int(rng.choice([0, *options] if index == 0 else options))
+        positions.append(max(p for p in options if p <= 1 << alike) if rng.random() < 0.5 else drawn)
+    return Packing(lanes, tuple(positions))
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from qblif.gen.network import Network
+from qblif.gen.packing import Packing
 from qblif.host.stats import CoreStats
 
 from .console import table
@@ -35,7 +36,7 @@ class Report:
 
     network: what ran; simulator: its name; accuracies: name -> share of right answers, "RTL" among them;
     verdict: what was compared; gammas: layer -> learned scale; counts: work of each layer, over all images;
-    core: the hardware's counters for them, None where the simulator has none; lanes: of the core;
+    core: the hardware's counters for them, None where the simulator has none; packing: of the plan;
     cycles: int64 (images,); stages: all that was done, in order; about: which images these were.
     """
 
@@ -46,7 +47,7 @@ class Report:
     gammas: dict[str, float]
     counts: tuple[LayerCounts, ...]
     core: CoreStats | None
-    lanes: int
+    packing: Packing
     cycles: np.ndarray
     stages: tuple[Done, ...]
     about: str
@@ -96,11 +97,11 @@ class Report:
                 (f"  at a hypothetical {CLOCK / 1e6:.0f} MHz",
                  f"{1e6 * mean / CLOCK:.0f} us per image; simulated, not measured on a board")]
         if self.core is not None:
-            total = self.core.cluster_cycles
-            row_adds = sum(int(counts.row_adds[self.lanes].sum()) for counts in self.counts)
+            total, lanes = self.core.cluster_cycles, self.packing.lanes
+            row_adds = sum(int(counts.row_adds[self.packing].sum()) for counts in self.counts)
             additions = sum(int(counts.additions["double"].sum()) for counts in self.counts)
             rows += [("scan efficiency", f"{row_adds / total:.3f}"),
-                     ("lane utilisation", f"{additions / (self.lanes * total):.3f} of {self.lanes} lanes")]
+                     ("lane utilisation", f"{additions / (lanes * total):.3f} of {lanes} lanes")]
             rows += [(f"  lost: {cause}", f"{100 * self.core.breakdown[name]:.1f} %")
                      for name, cause in CAUSES.items() if self.core.breakdown[name] >= 0.0005]
         return table(rows, ("hardware", ""))

@@ -30,7 +30,8 @@ TRACED = 20
 """Images of which every current, membrane and level is compared."""
 
 LANES = 16
-"""Lanes of the digits network's core: it has 16 and 32 channels, so that none of them idles before the read-out."""
+"""Lanes of the digits network's core where nobody says it: it has 16 and 32 channels, and none idles before the
+read-out."""
 
 GOLDEN_VECTORS = 4
 """Images that the bundle carries for its self-test."""
@@ -47,9 +48,10 @@ class Options:
 
     network: a name of the zoo or a file; None: the digits network, trained here. data: of a network's file that does
     not say it; simulator: "verilator" or "icarus"; first, images: which of the test images, None: as many as take a
-    minute or two; steps: T and levels: N of the digits network; fresh: do every stage again; waves: VCD file to write
-    for the first of these images, or None; settings: changes of the recipe `digits`; bundles: folder to leave the
-    bundle in, named after its network, None: nowhere
+    minute or two; steps: T and levels: N of the digits network; lanes: of the core, None: the planner's choice, for
+    the digits LANES; fresh: do every stage again; waves: VCD file to write for the first of these images, or None;
+    settings: changes of the recipe `digits`; bundles: folder to leave the bundle in, named after its network, None:
+    nowhere
     """
 
     simulator: str = "verilator"
@@ -63,6 +65,13 @@ class Options:
     network: str | None = None
     data: str | None = None
     bundles: Path | None = None
+    lanes: int | None = None
+
+    @property
+    def again(self) -> str:
+        """The variables of `make sim` that ask for the same network on the same hardware."""
+        said = {"NETWORK": self.network, "DATA": self.data} if self.network else {"T": self.steps, "N": self.levels}
+        return " ".join(f"{name}={value}" for name, value in (said | {"LANES": self.lanes}).items() if value)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -136,8 +145,8 @@ def _named(options: Options) -> Subject:
     told = {} if card is None else {"float": card.float_accuracy, "quantised": card.quantised_accuracy,
                                     "golden": card.golden_accuracy}
     accuracies = {f"{name}, by its card": share for name, share in told.items() if share is not None}
-    return Subject(network, images, labels, options.first, about, accuracies, {} if card is None else card.gammas, None,
-                   (loaded,), f"NETWORK={options.network}" + (f" DATA={options.data}" if options.data else ""))
+    return Subject(network, images, labels, options.first, about, accuracies, {} if card is None else card.gammas,
+                   options.lanes, (loaded,), options.again)
 
 
 def _test_images(found: named.Named, options: Options, count: int) -> tuple[np.ndarray, np.ndarray, str]:
@@ -169,8 +178,8 @@ def _digits(options: Options) -> Subject:
     by_torch = _load_integers(made)
     return Subject(network_file.load(made.folder / NETWORK), images, labels, options.first,
                    f"{numbered(options.first, len(labels))} of scikit-learn's digits, of {len(dataset.test)} to test",
-                   {"float": run.float_accuracy, "quantised": run.quantised_accuracy}, by_torch["gammas"], LANES,
-                   (trained, made), f"T={options.steps} N={options.levels}",
+                   {"float": run.float_accuracy, "quantised": run.quantised_accuracy}, by_torch["gammas"],
+                   options.lanes or LANES, (trained, made), options.again,
                    {"logits": by_torch["logits"][chosen.numpy()], "traced": _first(dataset).numpy(),
                     "records": by_torch["records"]})
 

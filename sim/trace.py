@@ -53,8 +53,8 @@ def unpack_records(words: np.ndarray, params: CoreParams) -> np.ndarray:
 def decode(plan: Plan, traces: dict[tuple[int, int], np.ndarray]) -> tuple[Record, ...]:
     """Return what the hardware computed, one `golden.Record` per layer, from `Simulation.traces`.
 
-    plan: what was simulated. Padding channels are dropped. Raises SimulationError where a value is missing, comes
-    twice or has a place that the plan does not know."""
+    plan: what was simulated. Padding channels, and columns beyond the map's edge, are dropped. Raises SimulationError
+    where a value is missing, comes twice or has a place that the plan does not know."""
     network, images = plan.network, len(next(iter(traces.values())))
     shapes = [(network.steps, images, *layer.shape) for layer in network.layers]
     maps = [{name: np.zeros(shape, np.int32) for name in ARRAYS} for shape in shapes]
@@ -71,9 +71,14 @@ def decode(plan: Plan, traces: dict[tuple[int, int], np.ndarray]) -> tuple[Recor
             col = share.col[0] + part["col"][0] * share.col[1]
             group, chunk = np.divmod(part["chunk"][0], params.chunks)
             first = (share.group[0] + group * share.group[1]) * params.lanes + chunk * params.neuron_lanes
+            packed, stored = plan.packing.positions[index + 1], plan.packing.channels(network, index + 1)
+            channels, _, width = network.layers[index].shape
             for lane in range(params.neuron_lanes):
-                real = first + lane < network.layers[index].shape[0]
-                place = step[real], (first + lane)[real], row[real], col[real]
+                position, channel = np.divmod(first + lane, stored)
+                x = col * packed + position
+                # Beyond the last column only where that column is packed with it
+                real = (channel < channels) & ((x < width) | (col >= plan.packing.columns(network, index)))
+                place = step[real], channel[real], row[real], x[real]
                 try:
                     np.add.at(counts[index], place, 1)
                 except IndexError:

@@ -1,64 +1,82 @@
-"""`qblif variants`: the digits network on cores of several shapes, side by side (the table of docs/decisions.md)."""
+"""`qblif variants`: a network on cores of several shapes, side by side (the tables of docs/decisions.md)."""
 
 from __future__ import annotations
 
-from qblif.gen.data import digits_data
-from qblif.gen.plan import make_plan
+import numpy as np
+
+from qblif.gen.network import Network
+from qblif.gen.packing import Packing, unpacked
+from qblif.gen.plan import Plan, make_plan
 from qblif.host.stats import CoreStats
-from qblif.hw.params import CoreParams
+from qblif.hw.params import CoreParams, DesignParams
 
 from . import golden, subjects
 from .console import Progress, table
 from .counts import LayerCounts
 from .simulation import Simulation
 
-VARIANTS = (
-    {"lanes": 16}, {"lanes": 16, "fanout": "unary"}, {"lanes": 8}, {"lanes": 32}, {"lanes": 16, "clusters": 2},
+LANES = (
+    {"lanes": 16}, {"lanes": 32, "packed": False}, {"lanes": 32}, {"lanes": 64, "packed": False}, {"lanes": 64})
+"""Arguments of make_plan; packed: False plans every position by itself (gen/packing.py). The other one of such a pair
+runs on the same hardware, so that only the plan differs."""
+
+OTHERS = (
+    {"lanes": 16, "fanout": "unary"}, {"lanes": 8}, {"lanes": 16, "clusters": 2}, {"lanes": 32, "clusters": 2},
     {"lanes": 16, "cores": 2}, {"lanes": 16, "cores": "max"})
-"""Arguments of make_plan."""
 
 
-def run(images: int) -> str:
-    """Run the network of `make sim` on every variant and return the table; raises RuntimeError at a wrong logit.
+def run(network: str | None, images: int) -> str:
+    """Run a network on every variant and return the table; raises RuntimeError at a wrong logit.
 
+    network: a name of the zoo or a file, on numbers of lanes; None: the one of `make sim`, on all variants
     images: how many of the test images"""
-    network = subjects.digits_network(subjects.Options())
-    x = digits_data().test_x.numpy()[:images]
-    rows = []
+    given = subjects.subject(subjects.Options(network=network, images=images))
+    chosen, rows, designs = (LANES if network else LANES + OTHERS), [], {}
     with Progress("variants") as bar:
-        for index, variant in enumerate(VARIANTS):
-            bar(index, len(VARIANTS), _name(variant))
-            rows.append(_row(network, x, variant))
-        bar(len(VARIANTS), len(VARIANTS), "done")
-    return table(rows, ("core", "cycles per image", "weight rows", "scan efficiency", "lane utilisation"))
+        for index, variant in enumerate(chosen):
+            bar(index, len(chosen), _name(variant))
+            plan = _plan(given.network, variant, designs)
+            rows.append(_row(plan, given.images, given.count, _name(variant)))
+        bar(len(chosen), len(chosen), "done")
+    head = ("core", "cycles per image", "weight rows added", "scan efficiency", "lane utilisation")
+    return f"{given.network.name}, {given.about}\n\n{table(rows, head)}"
 
 
 def _name(variant: dict) -> str:
     parts = [f"{variant['lanes']} lanes", variant.get("fanout", CoreParams().fanout)]
     parts += [f"{variant[name]} {name}" for name in ("clusters", "cores") if name in variant]
-    return ", ".join(parts)
+    return ", ".join(parts + ["" if variant.get("packed", True) else "not packed"]).removesuffix(", ")
 
 
-def _row(network, x, variant: dict) -> tuple[str, ...]:
-    plan = make_plan(network, **variant)
-    lanes = plan.design.cores[0].lanes
-    expected = golden.run(network, x, count=True, lanes=(lanes,))
+def _plan(network: Network, variant: dict, designs: dict[str, DesignParams]) -> Plan:
+    """Return the plan of a variant, on the hardware in `designs` that an equal one with packed: False left there."""
+    if variant.get("packed", True):
+        design = designs.get(_name(variant))
+        return make_plan(network, **(variant if design is None else {"design": design}))
+    plan = make_plan(network, lanes=variant["lanes"], packing=unpacked(network, variant["lanes"]))
+    designs[_name({"lanes": variant["lanes"]})] = plan.design
+    return plan
+
+
+def _row(plan: Plan, x: np.ndarray, count: int, name: str) -> tuple[str, ...]:
+    network, lanes = plan.network, plan.packing.lanes
+    expected = golden.run(network, x, count=True, lanes=(plan.packing,))
     with Simulation(plan.design) as sim:
         sim.program(plan.program)
         result = sim.infer(plan.input_layout.pack(x), network.classes)
         cores = [CoreStats(core.clusters, sim.counters(index)) for index, core in enumerate(plan.design.cores)]
     if (result.logits != expected.logits).any():
-        raise RuntimeError(f"wrong logits on {_name(variant)}")
+        raise RuntimeError(f"wrong logits on {name}")
     cycles = result.cycles.mean()
-    rows = sum(core.counters["adds"] for core in cores) / len(x)
-    needed, useful = _needed(expected.counts, lanes)
-    available = sum(core.counters["cycles"] * core.clusters for core in cores) / len(x)
+    rows = sum(core.counters["adds"] for core in cores) / count
+    needed, useful = _needed(expected.counts, plan.packing)
+    available = sum(core.counters["cycles"] * core.clusters for core in cores) / count
     if len(cores) > 1:      # cores wait for each other: their own cycles do not add up to anything of use
-        return _name(variant), f"{cycles:,.0f}", f"{rows:,.0f}", "", ""
-    return (_name(variant), f"{cycles:,.0f}", f"{rows:,.0f}", f"{needed / len(x) / available:.3f}",
-            f"{useful / len(x) / (lanes * available):.3f}")
+        return name, f"{cycles:,.0f}", f"{rows:,.0f}", "", ""
+    return (name, f"{cycles:,.0f}", f"{rows:,.0f}", f"{needed / count / available:.3f}",
+            f"{useful / count / (lanes * available):.3f}")
 
 
-def _needed(counts: tuple[LayerCounts, ...], lanes: int) -> tuple[int, int]:
-    """Return the weight rows that any strategy needs and the lane additions that are of use, over all images."""
-    return (sum(int(c.row_adds[lanes].sum()) for c in counts), sum(int(c.additions["double"].sum()) for c in counts))
+def _needed(counts: tuple[LayerCounts, ...], packing: Packing) -> tuple[int, int]:
+    """Return the weight rows that the plan's fields need, one per set bit, and the lane additions that are of use."""
+    return (sum(int(c.row_adds[packing].sum()) for c in counts), sum(int(c.additions["double"].sum()) for c in counts))

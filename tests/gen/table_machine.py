@@ -36,6 +36,7 @@ class TableCore:
         (self.config,) = image.table(number, 0, MemoryId.CONFIG)
         self.clusters = [Cluster(image, params, number, cluster) for cluster in range(params.clusters)]
         self.memory = rng.integers(0, 2, (params.map_depth, params.word_bits), np.uint8)
+        self.rows = 0               # weight rows added so far
 
     def take(self, words, parts, buffer):
         """Put the words of an input map, (words, word_bits) bits, into an input buffer.
@@ -109,7 +110,11 @@ class TableCore:
                 for plane in range(source["planes"]):
                     at = (address + r * source["tap_row_step"] + plane * source["plane_step"]) % WORDS
                     bits = self._bits(at, low, high, there if source["input"] else None)
+                    if source["diagonal"]:      # a lane is a bit of the chunk; of those cut off none is set
+                        assert start % self.params.lanes == 0
+                        bits = np.pad(bits, (low - start, start + self.params.lanes - high))
                     part = bits * rows if source["diagonal"] else bits @ rows
+                    self.rows += int(bits.any() if source["diagonal"] else bits.sum())
                     total += part << plane + source["exponent"]
         return total
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qblif.gen.maps import MapLayout, map_layout
+from qblif.gen.maps import MapLayout
 from qblif.gen.network import layer_inputs
 from qblif.gen.plan import make_plan
 
@@ -19,13 +19,15 @@ def test_layouts_hold_every_channel_and_agree_with_what_the_host_sends(seed, opt
     plan, net = planned(seed, option), network(seed)
     core = plan.design.cores[0]
     for index in range(len(net.layers)):
-        found = map_layout(net, index, core.lanes, core.word_bits)
+        found, packed = plan.layouts[index], plan.packing.positions[index]
         channels, height, width = net.map_shape(index)
         assert found.channels >= channels and (found.height, found.width) == (height, width)
-        assert index == 0 or found.channels % core.lanes == 0
+        assert found.channels * packed % core.lanes == 0 if packed else index == 0 and found.channels == channels
+        assert packed <= 1 or found.channels * packed == core.lanes
+        assert found.word_bits == core.word_bits
         assert found.planes == net.map_bits(index)
         assert found.steps == (1 if net.map_static(index) else net.steps)
-    first = map_layout(net, 0, core.lanes, core.word_bits)
+    first = plan.layouts[0]
     assert plan.input_layout.words == first.words and plan.input_layout.stored_channels == first.channels
 
 
@@ -41,7 +43,7 @@ def test_maps_that_are_needed_at_the_same_time_never_overlap(seed, option):
     plan, net = planned(seed, option), network(seed)
     for segment, core in zip(plan.segments, plan.design.cores, strict=True):
         def extent(index, segment=segment, core=core):
-            words = map_layout(net, index, core.lanes, core.word_bits).words
+            words = plan.layouts[index].words
             buffered = index == segment.first and segment.buffer_step
             return range(segment.bases[index], segment.bases[index] + words + (segment.buffer_step if buffered else 0))
 
@@ -49,11 +51,10 @@ def test_maps_that_are_needed_at_the_same_time_never_overlap(seed, option):
             extents = sorted((extent(index).start, extent(index).stop) for index in live(net, segment, number))
             assert all(before[1] <= after[0] for before, after in zip(extents, extents[1:], strict=False))
             assert extents[0][0] >= 0 and extents[-1][1] <= segment.map_words <= core.map_depth
-        assert segment.buffer_step in (0, map_layout(net, segment.first, core.lanes, core.word_bits).words)
+        assert segment.buffer_step in (0, plan.layouts[segment.first].words)
 
 
 def test_a_map_that_is_done_with_makes_room_for_a_later_one():
-    net = chain(layers=6)
-    words = map_layout(net, 1, 16, 64).words
-    (segment,) = make_plan(net).segments
-    assert segment.map_words == 2 * map_layout(net, 0, 16, 64).words + 2 * words
+    plan = make_plan(chain(layers=6))
+    (segment,) = plan.segments
+    assert segment.map_words == 2 * plan.layouts[0].words + 2 * plan.layouts[1].words

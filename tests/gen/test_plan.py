@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from qblif.gen.errors import PlanError, VerifyError
-from qblif.gen.maps import map_layout
 from qblif.gen.network import Input, MaxPool, Network, Neuron, Readout, Source
 from qblif.gen.plan import make_plan
 from qblif.gen.split import choose_lanes
@@ -129,8 +128,9 @@ def test_a_network_that_breaks_a_rule_is_not_planned():
 
 
 def test_input_buffers_follow_each_other_or_there_is_one():
-    (two,), (one,) = make_plan(chain()).segments, make_plan(chain(), buffers=1).segments
-    assert two.buffer_step == map_layout(chain(), 0, 16, 64).words and one.buffer_step == 0
+    plan = make_plan(chain())
+    (two,), (one,) = plan.segments, make_plan(chain(), buffers=1).segments
+    assert two.buffer_step == plan.layouts[0].words and one.buffer_step == 0
     assert one.map_words < two.map_words
     with pytest.raises(PlanError, match="buffers is 3, allowed is 1 or 2"):
         make_plan(chain(), buffers=3)

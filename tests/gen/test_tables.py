@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from qblif.gen.maps import map_layout
 from qblif.gen.network import Input, MaxPool, Network, Readout, Source
 from qblif.gen.plan import make_plan
 from qblif.host.abi import MemoryId
@@ -75,7 +74,7 @@ def test_clusters_write_each_place_of_a_map_once_and_none_twice(seed, option):
     machine = TableMachine(parse(plan.program, plan.design), plan.design)      # which fails at a second write
     machine.run(plan.input_layout.pack(random_input(network(seed), seed, 1))[0])
     for core, params, segment in zip(machine.cores[:-1], plan.design.cores, plan.segments, strict=False):
-        out = map_layout(network(seed), segment.last + 1, params.lanes, params.word_bits)
+        out = plan.layouts[segment.last + 1]
         chunks = -(-out.width * out.channels // params.lanes)
         assert set(core.written) == {(row * out.plane_words + chunk // params.banks, chunk % params.banks)
                                      for row in range(out.height * out.steps * out.planes) for chunk in range(chunks)}

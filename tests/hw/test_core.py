@@ -6,7 +6,6 @@ import random
 import numpy as np
 import pytest
 
-from qblif.gen.maps import map_layout
 from qblif.gen.network import Input, MaxPool, Network, Neuron, NeuronLayer, Readout, Source
 from qblif.gen.plan import make_plan
 from qblif.host import abi
@@ -152,7 +151,7 @@ def test_a_core_hands_its_last_map_to_the_next_one_and_commits_it():
     """The writes of a hand-over, put into a memory, spell out the map that the golden model computes."""
     plan, image = planned(2)
     bench, rng = Bench(plan, image), random.Random(2)
-    layout = map_layout(network(), plan.segments[0].last + 1, bench.params.lanes, bench.params.word_bits)
+    layout = plan.layouts[plan.segments[0].last + 1]
     chunks = layout.height * layout.steps * layout.planes * layout.width * layout.channels // bench.params.lanes
     maps = []
 

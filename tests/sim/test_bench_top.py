@@ -42,13 +42,12 @@ def check(seed, simulator, folder, codes, batch=3, **options):
     plan = make_plan(network, **{"lanes": 4, "word_bits": 32, "neuron_lanes": 2} | options)
     x = random_input(network, seed, batch)
     program, images = plan.program.tolist(), plan.input_layout.pack(x).tolist()
-    core = plan.design.cores[0]
     identity = {"ID": abi.MAGIC, "ABI": abi.ABI_VERSION, "CORES": len(plan.design.cores), "PROGRAM_LO": 0, "STATUS": 0,
                 "BUILD_LO": plan.design.build_hash & 0xFFFF_FFFF, "BUILD_HI": plan.design.build_hash >> 32}
     adds = [name for name, _ in abi.COUNTERS].index("adds")
     counters = {}
     if len(plan.design.cores) == 1:
-        counters[abi.COUNTER_BASE + 8 * adds] = int(golden.row_adds(network, x, core.lanes).sum())
+        counters[abi.COUNTER_BASE + 8 * adds] = int(golden.row_adds(network, x, plan.packing).sum())
     vectors = {"registers": {name: offset for name, offset, *_ in abi.REGISTERS}, "identity": identity,
                "program": program, "program_hash": abi.beats(plan.program_hash, 2), "images": images,
                "logits": golden.run(network, x).logits.tolist(), "counters": counters,

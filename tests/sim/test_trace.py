@@ -44,10 +44,11 @@ def traces(plan, records, seed=0):
 
 def layer_rows(plan, record, number, share, params, index):
     channels, height, width = plan.network.layers[index].shape
-    lanes, n = params.lanes, params.neuron_lanes
+    lanes, n, packed = params.lanes, params.neuron_lanes, plan.packing.positions[index + 1]
+    stored = plan.packing.channels(plan.network, index + 1)
     for y_own, y in enumerate(range(share.row[0], height, share.row[1])):
-        for x_own, x in enumerate(range(share.col[0], width, share.col[1])):
-            for g_own, group in enumerate(range(share.group[0], -(-channels // lanes), share.group[1])):
+        for x_own, x in enumerate(range(share.col[0], -(-width // packed), share.col[1])):
+            for g_own, group in enumerate(range(share.group[0], -(-stored * packed // lanes), share.group[1])):
                 for chunk in range(params.chunks):
                     for step in range(plan.network.steps):
                         first = group * lanes + chunk * n
@@ -55,10 +56,11 @@ def layer_rows(plan, record, number, share, params, index):
                                "chunk": g_own * params.chunks + chunk}
                         for name, values in (("current", record.current), ("membrane", record.membrane),
                                              ("level", record.levels)):
-                            row[name] = np.full((IMAGES, n), 99)       # in padding channels: ignored
-                            real = range(first, max(first, min(first + n, channels)))
-                            if values is not None:
-                                row[name][:, :len(real)] = values[step, :, real, y, x].T
+                            row[name] = np.full((IMAGES, n), 99)       # in padding channels and columns: ignored
+                            for lane in range(n) if values is not None else ():
+                                position, channel = divmod(first + lane, stored)
+                                if channel < channels and x * packed + position < width:
+                                    row[name][:, lane] = values[step, :, channel, y, x * packed + position]
                         yield row
 
 
