@@ -126,7 +126,7 @@ class Core(wiring.Component):
         for index, cluster in enumerate(clusters):
             connect(m, cluster.o, merge.i[index])
             m.d.comb += merge.takes_part[index].eq(cluster.takes_part)
-        m.d.comb += merge.begin.eq(state == State.BEGIN)
+        m.d.comb += [merge.begin.eq(state == State.BEGIN), merge.announces.eq(to_stream)]
         write = Signal.like(self.i_map.p)
         write_valid = Signal()
         own = Signal()

@@ -26,6 +26,8 @@ class Merge(wiring.Component):
     takes_part: In, one bit per cluster, constant during a layer; clusters that sit it out come last.
     idle: Out, every part has been announced.
 
+    announces: In, somebody counts parts; constant during a layer. Without it there are none.
+
     One item per cycle; a write comes out in the cycle in which it comes in. The lowest cluster with something to say is
     heard; none starves, since all are waited for.
     """
@@ -33,7 +35,7 @@ class Merge(wiring.Component):
     def __init__(self, params: CoreParams):
         self._params = params
         super().__init__({"i": In(map_stream(params)).array(params.clusters), "o": Out(map_stream(params)),
-                          "begin": In(1), "takes_part": In(params.clusters), "idle": Out(1)})
+                          "begin": In(1), "takes_part": In(params.clusters), "announces": In(1), "idle": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -68,7 +70,7 @@ class Merge(wiring.Component):
         ]
         m.d.sync += announced.eq(spend | (announced & stuck))
         for index, stream in enumerate(self.i):
-            done = stream.valid & stream.ready & stream.p.part
+            done = stream.valid & stream.ready & stream.p.part & self.announces
             m.d.sync += rows[index].eq(rows[index] + done - (spend & (turn == index)))
         for index in range(count - 1):
             with m.If((turn == index) & self.takes_part[index + 1]):

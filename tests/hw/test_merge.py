@@ -31,6 +31,7 @@ def test_parts_are_announced_in_turns_each_when_all_of_it_has_come_out(rows, see
     def sender(index):
         async def send(ctx):
             if index == 0:
+                ctx.set(dut.announces, 1)
                 ctx.set(dut.takes_part, sum((count > 0) << place for place, count in enumerate(rows)))
             for number in range(layers):
                 while len(done) < number * len(rows):       # a layer begins when the one before is over
@@ -77,7 +78,7 @@ def test_parts_are_announced_in_turns_each_when_all_of_it_has_come_out(rows, see
         assert sorted(seen) == [part for part in range(sum(rows)) for _ in range(writes)]
 
 
-def test_no_cycle_is_lost_where_every_write_completes_a_part():
+def test_no_cycle_is_lost_where_every_write_completes_a_part_and_none_is_announced_to_nobody():
     dut = Merge(params(2))
 
     async def bench(ctx):
@@ -85,11 +86,14 @@ def test_no_cycle_is_lost_where_every_write_completes_a_part():
         ctx.set(dut.o.ready, 1)
         ctx.set(dut.i[0].valid, 1)
         ctx.set(dut.i[0].p.part, 1)
-        parts = 0
-        for _ in range(40):
-            *_, valid, part = await ctx.tick().sample(dut.o.valid, dut.o.p.part)
-            assert valid
-            parts += part
-        assert parts == 20
+        for announces in (0, 1):
+            ctx.set(dut.announces, announces)
+            parts = 0
+            for _ in range(40):
+                *_, valid, part = await ctx.tick().sample(dut.o.valid, dut.o.p.part)
+                assert valid
+                parts += part
+            assert parts == 20 * announces
+            assert announces or ctx.get(dut.idle)
 
-    simulate(dut, bench, cycles=50)
+    simulate(dut, bench, cycles=100)
