@@ -91,6 +91,6 @@ def test_a_chain_whose_sender_stalls_amid_a_map_does_not_move_and_then_goes_on()
 def test_parts_of_a_row_are_as_many_as_the_clusters_that_share_it(clusters):
     plan, image = planned(2, clusters=clusters)
     layer, shares = plan.segments[0].last, plan.segments[0].shares[-1]
-    parts = row_parts(network().layers[layer], shares, plan.design.cores[0].lanes)
+    parts = row_parts(plan.network, layer, plan.packing, shares)
     rows = [image.table(0, cluster, abi.MemoryId.LAYERS)[-1]["rows"] for cluster in range(clusters)]
     assert sum(rows) == network().layers[layer].shape[1] * parts
