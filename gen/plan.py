@@ -21,7 +21,7 @@ from .fill import choose
 from .maps import MapLayout, map_layout, place
 from .network import MaxPool, Network, Readout
 from .packing import Packing, checked
-from .split import Segment, allowed_cuts, choose_lanes, cut, split_layer
+from .split import Segment, allowed_cuts, choose_lanes, cut, row_parts, split_layer
 from .tables import Tables
 from .verify import bounds, verify
 
@@ -156,7 +156,8 @@ def _plan(network: Network, given: _Given, packing: Packing) -> Plan:
     parts, troubles = [], []
     for number, span in enumerate(cut(network, given.cores, packing)):
         core = design.cores[number] if design else shape
-        parts.append(_lay_out(network, core, span, packing, layouts, given))
+        sender = row_parts(network, span[0] - 1, packing, parts[-1][1].shares[-1]) if parts else 1
+        parts.append(_lay_out(network, core, span, packing, layouts, given, sender))
         troubles += [f"core {number} {trouble}" for trouble in _misfits(network, *parts[-1])]
     if troubles:
         raise PlanError("network {!r} does not fit:\n  {}".format(network.name, "\n  ".join(troubles)))
@@ -164,7 +165,7 @@ def _plan(network: Network, given: _Given, packing: Packing) -> Plan:
     design = design or DesignParams(tuple(core for core, _, _ in parts))
     try:
         sections = [section for number, (_, segment, tables) in enumerate(parts)
-                    for section in _sections(number, segment, tables, layouts[segment.first].words)]
+                    for section in _sections(number, segment, tables, layouts[segment.first])]
     except ValueError as error:
         raise PlanError(f"network {network.name!r} exceeds what the program format can say: {error}") from error
     image, program_hash = _image(design, sections)
@@ -189,8 +190,11 @@ def _shape(network: Network, lanes: int, given: dict) -> CoreParams:
     return CoreParams(**{**needed, **given, "lanes": lanes})
 
 
-def _lay_out(network: Network, core: CoreParams, span: tuple[int, int], packing: Packing, layouts: dict, given: _Given):
-    """Return (core, segment, tables of each cluster) for layers `span`; depths not fixed are made to fit."""
+def _lay_out(network: Network, core: CoreParams, span: tuple[int, int], packing: Packing, layouts: dict, given: _Given,
+             row_parts: int):
+    """Return (core, segment, tables of each cluster) for layers `span`; depths not fixed are made to fit.
+
+    row_parts: parts in which a row of the input map comes."""
     (first, last), buffers, fixed = span, given.buffers, given.fixed
     bases, words, step = place(network, first, last, layouts, buffers)
     if "map_depth" in fixed and words > core.map_depth and buffers == 2:
@@ -198,7 +202,8 @@ def _lay_out(network: Network, core: CoreParams, span: tuple[int, int], packing:
     shares = tuple(split_layer(network, i, packing, core.clusters) for i in range(first, last + 1))
     segment = Segment(first, last, bases, words, step, shares)
     streams = last < len(network.layers) - 1
-    tables = [Tables(network, core, segment, packing, layouts, cluster, streams) for cluster in range(core.clusters)]
+    tables = [Tables(network, core, segment, packing, layouts, cluster, streams, row_parts)
+              for cluster in range(core.clusters)]
     open_depths = {name: min(_power(need), LARGEST[name]) for name, need in _needs(segment, tables).items()
                    if name not in fixed}
     return dataclasses.replace(core, **open_depths), segment, tables
@@ -220,11 +225,12 @@ def _misfits(network: Network, core: CoreParams, segment: Segment, tables: list[
     return depths + _widths(network, core, segment.first, segment.last)
 
 
-def _sections(number: int, segment: Segment, tables: list[Tables], input_words: int) -> list[np.ndarray]:
+def _sections(number: int, segment: Segment, tables: list[Tables], received: MapLayout) -> list[np.ndarray]:
     """Return the program sections of core `number`; what is the same in all clusters is sent once."""
     config = abi.pack(abi.CONFIG_FIELDS, {
-        "layers": segment.last - segment.first + 1, "input_words": input_words,
-        "input_base": segment.bases[segment.first], "buffer_step": segment.buffer_step})
+        "layers": segment.last - segment.first + 1, "input_words": received.words,
+        "input_base": segment.bases[segment.first], "buffer_step": segment.buffer_step,
+        "input_row_words": received.row_words})
     beats = abi.beats(config, abi.row_beats(abi.field_bits(abi.CONFIG_FIELDS)))
     sections = [_section(abi.MemoryId.CONFIG, abi.ALL_CLUSTERS, number, np.array([beats], np.uint32))]
     for memory in _TABLES:

@@ -7,7 +7,7 @@ import functools
 
 from .errors import PlanError
 from .gather import gathers
-from .network import Network, Readout, layer_inputs
+from .network import MaxPool, Network, Readout, layer_inputs
 from .packing import Packing, ceil, unpacked
 
 
@@ -61,7 +61,10 @@ def _work(network: Network, layer: int, packing: Packing) -> int:
         inputs = 1 if gather.mask else gather.weight.shape[1]
         rows += sum(field.taps[0] * field.taps[1] * (1 if gather.mask else field.run) * inputs
                     * network.map_bits(field.map) for field in gather.fields)
-    return rows * height * packing.columns(network, layer) * packing.groups(network, layer) * network.steps
+    once = not isinstance(network.layers[layer], MaxPool) and all(
+        network.map_static(index) for index in layer_inputs(network.layers[layer]))
+    steps = 1 if once else network.steps
+    return rows * height * packing.columns(network, layer) * packing.groups(network, layer) * steps
 
 
 def choose_lanes(network: Network) -> int:
@@ -102,6 +105,14 @@ def cut(network: Network, cores: int | str, packing: Packing) -> list[tuple[int,
         segments.append((firsts, ends[end]))
         firsts = ends[end] + 1
     return segments
+
+
+def row_parts(network: Network, layer: int, packing: Packing, shares: tuple[Share, ...]) -> int:
+    """Return in how many parts a row of a layer's map is handed over: one for each cluster that computes some of it."""
+    if any(share.row[1] > 1 for share in shares):
+        return 1
+    return sum(Share.count(share.col, packing.columns(network, layer)) > 0
+               and Share.count(share.group, packing.groups(network, layer)) > 0 for share in shares)
 
 
 def split_layer(network: Network, layer: int, packing: Packing, clusters: int) -> tuple[Share, ...]:

@@ -22,9 +22,9 @@ class Tables:
     """The rows of one cluster's memories, growing layer by layer."""
 
     def __init__(self, network: Network, core: CoreParams, segment: Segment, packing: Packing,
-                 layouts: dict[int, MapLayout], cluster: int, streams: bool):
+                 layouts: dict[int, MapLayout], cluster: int, streams: bool, row_parts: int):
         self.network, self.core, self.segment, self.packing, self.layouts = network, core, segment, packing, layouts
-        self.streams = streams
+        self.streams, self.row_parts = streams, row_parts   # row_parts: parts of a row of the input map
         self.layers: list[dict] = []
         self.sources: list[dict] = []
         self.channels: list[tuple[int, int]] = []           # (bias, shift) of one channel
@@ -56,6 +56,7 @@ class Tables:
         row["sources"] = len(own) if rows else 1
         row["planes"] = max((s["exponent"] + s["planes"] for s in own), default=1)
         row.update(self._output(index, share))
+        row.update(self._input(own))
         self.layers.append(row)
 
     def _neuron(self, layer: Layer) -> dict:
@@ -81,6 +82,13 @@ class Tables:
         every = (each + [(0, 1)] * (-channels % (lanes // packed))) * packed
         for group in groups:
             self.channels += every[group * lanes:(group + 1) * lanes]
+
+    def _input(self, sources: list[dict]) -> dict:
+        """Return how many parts of the input map the output rows read: the most that any source does."""
+        read = [(min(s["y_init"] + (s["tap_rows"] - 1) * s["tap_dy"] + 1, s["y_limit"]), s["y_step"])
+                for s in sources if s["input"]]
+        first, step = (max((0, *numbers)) for numbers in zip(*read, strict=True)) if read else (0, 0)
+        return {"input_first": first * self.row_parts, "input_step": step * self.row_parts}
 
     def _output(self, index: int, share: Share) -> dict:
         stream = index == self.segment.last and self.streams

@@ -18,7 +18,7 @@ import zlib
 MAGIC = 0x464C_4251
 """First beat of a program image and value of the ID register: ``b"QBLF"`` read as a little-endian word."""
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 """Incremented whenever anything in this file changes its meaning."""
 
 LINK_BITS = 32
@@ -137,6 +137,7 @@ COUNTERS: tuple[tuple[str, str], ...] = (
     ("neuron_stalls", "cycles in which a finished sum waited for the neuron unit"),
     ("turnaround", "cycles between layers: table fetch, pipeline fill and drain"),
     ("output_stalls", "cycles in which the core waited for its output to be taken"),
+    ("input_stalls", "cycles without an addition in which rows of the input map were waited for"),
 )
 """Per-core performance counters, 64 bits each, cleared by reset; for several clusters, summed over them.
 
@@ -253,6 +254,7 @@ CONFIG_FIELDS = (
     ("input_words", 32),   # words of the input feature map of one image
     ("input_base", 24),    # word address of input buffer 0
     ("buffer_step", 24),   # distance of input buffer 1 from buffer 0, in words; 0: single-buffered
+    ("input_row_words", 24),  # words of one row of the input feature map
 )
 """The one row of the CONFIG memory of a core (section cluster = ALL_CLUSTERS)."""
 
@@ -285,8 +287,14 @@ LAYER_FIELDS = (
     ("rounds", 1),           # 1: h = 2**(f-1) is added before the shift (I-LIF)
     ("levels", 8),           # N (MAX: 2**planes - 1)
     ("classes", 16),         # READOUT: number of logits sent
+    ("input_first", 16),     # parts of the input map that output row 0 of this cluster reads, from the map's first on
+    ("input_step", 16),      # how many more each further output row reads
 )
-"""A row of the layer table. Every cluster has its own."""
+"""A row of the layer table. Every cluster has its own; clusters that sit a layer out come last.
+
+A map is handed over in parts, in order: a row of the host's input is one part; of a map that clusters of a core write,
+every output row of every cluster is one, in turns: row 0 of cluster 0, of cluster 1 ..., row 1 of cluster 0 ...
+"""
 
 ZERO_FACTOR = 15
 """Exponent that stands for a factor of zero in LAYER_FIELDS.decay and .reset."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-LOSSES = ("doublings", "starved", "neuron_stalls", "turnaround")
+LOSSES = ("doublings", "starved", "neuron_stalls", "turnaround", "input_stalls")
 """Counters of cluster cycles in which nothing was accumulated, by cause."""
 
 
@@ -51,6 +51,11 @@ class CoreStats:
         return self.counters["cycles"] * self.clusters
 
     @property
+    def worked(self) -> float:
+        """Cycles of work, without those in which nothing was added for want of rows of the input map."""
+        return self.counters["cycles"] - self.counters["input_stalls"] / self.clusters
+
+    @property
     def scan_efficiency(self) -> float:
         """Weight rows that any strategy has to add / cluster cycles: 1 where no cycle is idle; 0 before any work.
 
@@ -94,13 +99,13 @@ class Stats:
 
     @property
     def scan_efficiency(self) -> float:
-        """That of the slowest core, which sets the pace of a chain."""
-        return max(self.cores, key=lambda core: core.counters["cycles"]).scan_efficiency
+        """That of the slowest core, which sets the pace of a chain; others wait for it."""
+        return max(self.cores, key=lambda core: core.worked).scan_efficiency
 
     @property
     def cycles_per_image(self) -> float:
-        """Cycles of work of the slowest core per image; 0 before the first image."""
-        return max(core.counters["cycles"] for core in self.cores) / self.images if self.images else 0.0
+        """Cycles of work of the slowest core per image, waiting for input apart; 0 before the first image."""
+        return max(core.worked for core in self.cores) / self.images if self.images else 0.0
 
     @property
     def core_rate(self) -> float | None:

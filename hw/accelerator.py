@@ -117,7 +117,7 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             loader.hold.eq(busy),
             loader.halted.eq(halted),
-            feeder.words.eq(chain.input_words),
+            feeder.words.eq(chain.input_words), feeder.row_words.eq(chain.input_row_words),
             feeder.loaded.eq(loader.loaded),
             feeder.hold.eq(loader.loading | loader.i.valid),
             feeder.halted.eq(halted),

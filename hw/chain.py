@@ -44,7 +44,7 @@ class Chain(wiring.Component):
     i_map: In (layouts.map_stream), for the first core
     logits: Out (stream of layouts.logit)
     enable: In(1), a program is in place
-    input_words: Out(32), of the first core
+    input_words: Out(32), input_row_words: Out(24), of the first core
     busy: Out(1), an image is in work or between cores
     progress: Out(1), something moved in this cycle
     counters: Out(ArrayLayout(64, number of counters)), one per core
@@ -55,7 +55,7 @@ class Chain(wiring.Component):
         self._design, self._core, self._baked = design, core, baked
         super().__init__({
             "i_map": In(map_stream(design.cores[0])), "logits": Out(stream.Signature(logit)),
-            "enable": In(1), "input_words": Out(32), "busy": Out(1), "progress": Out(1),
+            "enable": In(1), "input_words": Out(32), "input_row_words": Out(24), "busy": Out(1), "progress": Out(1),
             "counters": Out(data.ArrayLayout(64, len(abi.COUNTERS))).array(len(design.cores)),
         } | {f"load_{index}": In(LoadBus(params)) for index, params in enumerate(design.cores)}
           | trace_members(design))
@@ -84,7 +84,7 @@ class Chain(wiring.Component):
         connect(m, cores[-1].logits, flipped(self.logits))
 
         m.d.comb += [
-            self.input_words.eq(cores[0].input_words),
+            self.input_words.eq(cores[0].input_words), self.input_row_words.eq(cores[0].input_row_words),
             self.busy.eq(Cat(busy).any()),
             self.progress.eq(Cat(progress).any()),
         ]

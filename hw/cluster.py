@@ -19,7 +19,7 @@ from .sequencer import Sequencer
 from .words import WordReader
 from .writeback import WriteBack
 
-EVENTS = ("adds", "set_bits", "masks", "doublings", "starved", "neuron_stalls", "turnaround")
+EVENTS = ("adds", "set_bits", "masks", "doublings", "starved", "neuron_stalls", "turnaround", "input_stalls")
 """abi.COUNTERS that a cluster counts."""
 
 
@@ -32,9 +32,10 @@ class Cluster(wiring.Component):
     layer_index: In, the row of the layer table in work, for the trace; begin: In, one cycle: work on it.
     next_index, read, take: In, ready: Out, how that row gets there (layer_table.LayerTable); `take` two cycles before
     `begin`.
-    buffer: In, words to add to addresses of input sources.
+    buffer: In, words to add to addresses of input sources. parts: In, parts of the input map that are there; complete:
+    In, all of them are. rests: In, the image is done and its map is still to come.
     write: In, a write to the feature maps, applied in this cycle when `valid` (commit is ignored).
-    o: Out, stream of map writes; to_stream: Out, they are meant for the next core.
+    o: Out, stream of map writes; to_stream: Out, they are meant for the next core; takes_part: Out, there are any.
     logits: Out. idle: Out, the layer is done. active: In, an image is in work.
     events: Out, one bit per entry of EVENTS, counted by the core. trace: Out, present when params.trace.
     """
@@ -50,9 +51,13 @@ class Cluster(wiring.Component):
             "ready": Out(1),
             "take": In(1),
             "buffer": In(24),
+            "parts": In(16),
+            "complete": In(1),
+            "rests": In(1),
             "write": In(wiring.Signature({"valid": Out(1), "p": Out(map_write(params))})),
             "o": Out(map_stream(params)),
             "to_stream": Out(1),
+            "takes_part": Out(1),
             "logits": Out(stream.Signature(logit)),
             "active": In(1),
             "idle": Out(1),
@@ -108,7 +113,8 @@ class Cluster(wiring.Component):
             accumulators.i.eq(scanner.o), scanner.released.eq(neurons.released),
             neurons.credit.eq(writeback.credit), writeback.issued.eq(neurons.issued),
             neurons.layer_index.eq(self.layer_index),
-            sequencer.buffer.eq(self.buffer), self.to_stream.eq(layer.to_stream),
+            sequencer.buffer.eq(self.buffer), sequencer.parts.eq(self.parts), sequencer.complete.eq(self.complete),
+            self.to_stream.eq(layer.to_stream), self.takes_part.eq(layer.rows != 0),
         ]
         for part in (sequencer, neurons, writeback):
             m.d.comb += [part.layer.eq(layer), part.begin.eq(self.begin)]
@@ -118,6 +124,7 @@ class Cluster(wiring.Component):
         m.d.sync += self.idle.eq(ended & neurons.idle & writeback.idle & ~self.begin)
 
         retired, events = scanner.o, self.events
+        starved, turnaround, waits = Signal(), Signal(), Signal()
         with m.If(retired.valid):
             m.d.sync += scanning.eq(1)
         with m.Elif(ended | self.begin):
@@ -129,11 +136,14 @@ class Cluster(wiring.Component):
             events.set_bits.eq(add & ~retired.diagonal & ~retired.again),
             events.doublings.eq(retired.valid & ~retired.add & retired.double),
             events.neuron_stalls.eq(stalled),
-            events.starved.eq(~stalled & scanning & ~ended & ~(retired.valid & (retired.add | retired.double))),
-            events.turnaround.eq(self.active & ~stalled & ~(scanning & ~ended) & ~retired.valid),
+            starved.eq(~stalled & scanning & ~ended & ~(retired.valid & (retired.add | retired.double))),
+            turnaround.eq(self.active & ~stalled & ~(scanning & ~ended) & ~retired.valid),
+            waits.eq(sequencer.waits | self.rests),
+            events.starved.eq(starved & ~waits), events.turnaround.eq(turnaround & ~waits),
+            events.input_stalls.eq((starved | turnaround) & waits),
         ]
         with m.If(retired.valid & ~scanning & ~retired.add & ~retired.double):
-            m.d.comb += events.starved.eq(1)    # a sum of nothing, at the very start
+            m.d.comb += starved.eq(1)           # a sum of nothing, at the very start
 
         if p.trace:
             connect(m, inner=neurons.trace, outer=flipped(self.trace))

@@ -12,6 +12,7 @@ from .baked import EMPTY, Contents
 from .cluster import EVENTS, Cluster
 from .layouts import CoreSignature, abi_row, logit, row_for
 from .link import Buffer
+from .merge import Merge
 from .params import CoreParams
 
 
@@ -24,6 +25,7 @@ class State(enum.Enum):
     BEGIN = 3
     RUN = 4
     COMMIT = 5
+    REST = 6
 
 
 class Core(wiring.Component):
@@ -31,8 +33,9 @@ class Core(wiring.Component):
 
     The clusters work on one layer at a time, each by its own tables; the next layer begins when all are idle.
     Writes of one cluster go to the maps of all, or to the next core. The input map has one or two buffers
-    (CONFIG.buffer_step); with two, the next image arrives while one is in work. Three cycles from the end of a
-    layer to the beginning of the next.
+    (CONFIG.buffer_step); with two, the next image arrives while one is in work. An image begins when the first part of
+    its map is there; output rows wait for the parts that they read. Three cycles from the end of a layer to the
+    beginning of the next.
     """
 
     def __init__(self, params: CoreParams, contents: Contents = EMPTY):
@@ -46,8 +49,9 @@ class Core(wiring.Component):
                         init=next(iter(self._contents.table(abi.MemoryId.CONFIG, abi.CONFIG_FIELDS)), {}))
         with m.If(row_for(m, self.load, abi.MemoryId.CONFIG)):
             m.d.sync += config.eq(self.load.data)
-        m.d.comb += self.input_words.eq(config.input_words)
+        m.d.comb += [self.input_words.eq(config.input_words), self.input_row_words.eq(config.input_row_words)]
 
+        m.submodules.merge = merge = Merge(p)
         clusters = []
         for index in range(p.clusters):
             m.submodules[f"cluster_{index}"] = cluster = Cluster(p, self._contents.cluster(index))
@@ -68,17 +72,21 @@ class Core(wiring.Component):
         state = Signal(State)
         layer, next_layer = Signal(range(p.layer_depth)), Signal(range(p.layer_depth))
         fill, work = Signal(), Signal()             # buffer being filled, buffer being worked on
-        full = Signal(2)
-        committed, released = Signal(), Signal()
+        full = Signal(2)                            # maps that are complete and not released
+        parts = Signal(16)                          # of the map that is being filled
+        taken, committed, released = Signal(), Signal(), Signal()
         m.d.sync += full.eq(full + committed - released)
         double = config.buffer_step != 0
+        # The map in work is the oldest: where none is complete, it is the one that is being filled.
+        complete = full != 0
+        ended, rests = Signal(), Signal()           # nothing is left to do for the image; its map is still to come
         to_stream = clusters[0].to_stream
         # The row of the next layer is read while one is worked on: of the first, once the program is in place.
         enabled, read, last_layer, take = Signal(), Signal(), Signal(), Signal()
         m.d.sync += [enabled.eq(self.enable), read.eq((self.enable & ~enabled) | (state == State.BEGIN)),
                      last_layer.eq(layer == config.layers - 1)]
         all_idle, all_ready = Signal(), Signal()
-        m.d.comb += [all_idle.eq(1), all_ready.eq(1), take.eq((state == State.TAKE) & all_ready)]
+        m.d.comb += [all_idle.eq(merge.idle), all_ready.eq(1), take.eq((state == State.TAKE) & all_ready)]
         for cluster in clusters:
             with m.If(~cluster.idle):
                 m.d.comb += all_idle.eq(0)
@@ -88,11 +96,12 @@ class Core(wiring.Component):
                 cluster.next_index.eq(next_layer), cluster.read.eq(read), cluster.take.eq(take),
                 cluster.layer_index.eq(layer), cluster.begin.eq(state == State.BEGIN),
                 cluster.buffer.eq(Mux(work, config.buffer_step, 0)), cluster.active.eq(state != State.IDLE),
+                cluster.parts.eq(parts), cluster.complete.eq(complete), cluster.rests.eq(rests),
             ]
         with m.Switch(state):
-            # IDLE -- waits for an image
+            # IDLE -- waits for an image, for a first part of it
             with m.Case(State.IDLE):
-                with m.If(self.enable & (full != 0)):
+                with m.If(self.enable & (complete | (parts != 0))):
                     m.d.sync += [state.eq(State.TAKE), layer.eq(0)]
             # TAKE, LATCH -- waits until the layer's row has been read; what follows from it is registered
             with m.Case(State.TAKE):
@@ -110,38 +119,44 @@ class Core(wiring.Component):
                     with m.Elif(to_stream):
                         m.d.sync += state.eq(State.COMMIT)
                     with m.Else():
-                        m.d.comb += released.eq(1)
+                        m.d.comb += ended.eq(1)
             # COMMIT -- tells the next core that the map is complete
             with m.Case(State.COMMIT):
-                m.d.comb += released.eq(self.o_map.ready)
+                m.d.comb += ended.eq(self.o_map.ready)
+            # REST -- waits for parts of the input map that nothing reads
+            with m.Case(State.REST):
+                m.d.comb += ended.eq(1)
+        m.d.comb += [released.eq(ended & complete), rests.eq(state == State.REST)]
         with m.If(released):
             m.d.sync += [state.eq(State.IDLE), work.eq(double & ~work)]
+        with m.Elif(ended):
+            m.d.sync += state.eq(State.REST)
 
         # Map writes: a cluster's own go first; the input takes the cycles in between.
+        for index, cluster in enumerate(clusters):
+            connect(m, cluster.o, merge.i[index])
+            m.d.comb += merge.takes_part[index].eq(cluster.takes_part)
+        m.d.comb += [merge.begin.eq(state == State.BEGIN), merge.announces.eq(to_stream)]
         write = Signal.like(self.i_map.p)
         write_valid = Signal()
         own = Signal()
         m.d.comb += [
+            own.eq(merge.o.valid & ~to_stream),
             self.i_map.ready.eq(self.enable & ~own & (full <= double)),
-            write.eq(self.i_map.p), write_valid.eq(self.i_map.valid & self.i_map.ready),
-            write.address.eq(self.i_map.p.address + config.input_base + Mux(fill, config.buffer_step, 0)),
-            committed.eq(self.i_map.valid & self.i_map.ready & self.i_map.p.commit),
+            taken.eq(self.i_map.valid & self.i_map.ready), committed.eq(taken & self.i_map.p.commit),
+            write.eq(Mux(own, merge.o.p, self.i_map.p)), write_valid.eq(own | taken),
         ]
+        with m.If(~own):
+            m.d.comb += write.address.eq(self.i_map.p.address + config.input_base + Mux(fill, config.buffer_step, 0))
         with m.If(committed):
-            m.d.sync += fill.eq(double & ~fill)
-        m.d.comb += [self.o_map.valid.eq(state == State.COMMIT), self.o_map.p.commit.eq(state == State.COMMIT)]
-        for index, cluster in reversed(list(enumerate(clusters))):
-            # The lowest cluster with something to say is heard; none starves, since all are waited for.
-            with m.If(cluster.o.valid):
-                with m.If(to_stream):
-                    m.d.comb += [self.o_map.valid.eq(1), self.o_map.p.eq(cluster.o.p)]
-                with m.Else():
-                    m.d.comb += [own.eq(1), write.eq(cluster.o.p), write_valid.eq(1), self.i_map.ready.eq(0)]
-            before = Signal(name=f"before_{index}")
-            for other in clusters[:index]:
-                with m.If(other.o.valid):
-                    m.d.comb += before.eq(1)
-            m.d.comb += cluster.o.ready.eq(~before & (~to_stream | self.o_map.ready))
+            m.d.sync += [fill.eq(double & ~fill), parts.eq(0)]
+        with m.Elif(taken & self.i_map.p.part):
+            m.d.sync += parts.eq(parts + 1)
+        m.d.comb += [
+            self.o_map.valid.eq((state == State.COMMIT) | (merge.o.valid & to_stream)),
+            self.o_map.p.eq(merge.o.p), self.o_map.p.commit.eq(state == State.COMMIT),
+            merge.o.ready.eq(~to_stream | self.o_map.ready),
+        ]
         for cluster in clusters:
             m.d.sync += [cluster.write.valid.eq(write_valid), cluster.write.p.eq(write)]
 
@@ -165,7 +180,7 @@ class Core(wiring.Component):
             m.d.sync += [counted.eq(count), self.counters[index].eq(self.counters[index] + counted)]
         moves = [c.events.adds | c.events.doublings | c.events.starved for c in clusters]
         moves += [c.o.valid & c.o.ready for c in clusters]
-        m.d.comb += self.busy.eq(active | (full != 0))
+        m.d.comb += self.busy.eq(active | complete | (parts != 0))
         moves += [state == State.TAKE] + [port.valid & port.ready for port in (self.i_map, self.o_map, self.logits)]
         moved = Signal(len(moves))
         m.d.sync += moved.eq(Cat(moves))

@@ -25,7 +25,8 @@ class State(enum.Enum):
 class Input(wiring.Component):
     """Input frame to map writes: word_bits / 32 beats make a word, low beat first; one beat per cycle.
 
-    Words go to addresses 0, 1 …; after a frame of exactly `words` words a commit follows. A frame that is
+    Words go to addresses 0, 1 …, the last one of each row with `part`; after a frame of exactly `words` words a commit
+    follows. A frame that is
     shorter, longer, or comes before a program is reported as a fault in the cycle in which its wrong beat is
     accepted, and never committed. A last expected beat without TLAST is LONG_INPUT, reported at once.
 
@@ -37,7 +38,7 @@ class Input(wiring.Component):
     -------
     i: In (stream of link.beat)
     o: Out (layouts.map_stream)
-    words: In(32), words of a frame (CONFIG.input_words)
+    words: In(32), words of a frame (CONFIG.input_words); row_words: In(24), of a row (CONFIG.input_row_words)
     loaded: In(1), a program is in place
     hold: In(1), no frame may begin (a program is being loaded or waits to be)
     halted: In(1), accept and discard everything
@@ -50,7 +51,7 @@ class Input(wiring.Component):
         self._params = params
         super().__init__({
             "i": In(stream.Signature(beat)), "o": Out(map_stream(params)),
-            "words": In(32), "loaded": In(1), "hold": In(1), "halted": In(1),
+            "words": In(32), "row_words": In(24), "loaded": In(1), "hold": In(1), "halted": In(1),
             "fault": Out(Fault()), "busy": Out(1), "done": Out(1),
         })
 
@@ -64,7 +65,9 @@ class Input(wiring.Component):
         step, free = Signal(), Signal()
         index, part = Signal(32), Signal(range(max(2, parts)))    # beat of the frame, of the word
         address = Signal.like(o.p.address)
+        of_row = Signal(24)                                       # word of the row
 
+        row_ends = of_row + 1 == self.row_words
         m.d.comb += [
             free.eq(~o.valid | o.ready),
             step.eq(self.i.valid & self.i.ready & ~self.halted),
@@ -89,7 +92,7 @@ class Input(wiring.Component):
                         m.d.sync += o.p.data[32 * place:32 * place + 32].eq(self.i.p.data)
             with m.If(part == parts - 1):
                 m.d.sync += [o.valid.eq(1), o.p.commit.eq(0), o.p.address.eq(address), address.eq(address + 1),
-                             part.eq(0)]
+                             part.eq(0), o.p.part.eq(row_ends), of_row.eq(Mux(row_ends, 0, of_row + 1))]
             with m.If((part == parts - 1) & (address + 1 == self.words)):
                 m.next = State.COMMIT
                 with m.If(~last):
@@ -114,9 +117,9 @@ class Input(wiring.Component):
             # COMMIT -- the last word is on its way
             with m.State(State.COMMIT):
                 m.d.comb += self.i.ready.eq(self.halted)
-                m.d.sync += [index.eq(0), address.eq(0)]
+                m.d.sync += [index.eq(0), address.eq(0), of_row.eq(0)]
                 with m.If(free):
-                    m.d.sync += [o.valid.eq(1), o.p.commit.eq(1), o.p.address.eq(0)]
+                    m.d.sync += [o.valid.eq(1), o.p.commit.eq(1), o.p.part.eq(0), o.p.address.eq(0)]
                     m.next = State.HAND_OVER
             # HAND_OVER -- until the core has taken the commit
             with m.State(State.HAND_OVER):

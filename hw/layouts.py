@@ -19,10 +19,11 @@ def abi_row(fields) -> data.StructLayout:
 def map_write(params: CoreParams) -> data.StructLayout:
     """Return the layout of a write to a feature map, also what cores hand over to each other.
 
-    commit: 1: no write; the image's map is complete. address: word; for a hand-over, relative to the input
-    buffer of the receiver. enable: one bit per chunk of `lanes` bits. data: the word (`word_bits`).
+    commit: 1: no write; the image's map is complete. part: 1: with this write another part of it is (abi.LAYER_FIELDS
+    says what parts are). address: word; for a hand-over, relative to the input buffer of the receiver. enable: one bit
+    per chunk of `lanes` bits. data: the word (`word_bits`).
     """
-    return data.StructLayout({"commit": 1, "address": 24,
+    return data.StructLayout({"commit": 1, "part": 1, "address": 24,
                               "enable": params.banks, "data": params.word_bits})
 
 
@@ -79,11 +80,12 @@ def trace(params: CoreParams) -> data.StructLayout:
 class CoreSignature(wiring.Signature):
     """Ports of a core.
 
-    load: program rows (this core's only). i_map: the input map, as writes and one commit per image; refused
-    while no input buffer is free. o_map: map writes and commits to the next core; silent in the last core.
+    load: program rows (this core's only). i_map: the input map, as writes, parts in order, and one commit per image;
+    refused while no input buffer is free. o_map: map writes and commits to the next core; silent in the last core.
     logits: results; only the last core sends any. enable: a program is in place; images are worked on.
-    input_words: CONFIG's words per image, for whoever feeds i_map. busy: an image is in work or in a buffer.
-    progress: something moved in the cycle before (for the watchdog). counters: abi.COUNTERS, 64 bits each.
+    input_words, input_row_words: CONFIG's words per image and row, for whoever feeds i_map. busy: an image is in work
+    or in a buffer. progress: something moved in the cycle before (for the watchdog). counters: abi.COUNTERS, 64 bits
+    each.
     """
 
     def __init__(self, params: CoreParams):
@@ -94,6 +96,7 @@ class CoreSignature(wiring.Signature):
             "logits": Out(stream.Signature(logit)),
             "enable": In(1),
             "input_words": Out(32),
+            "input_row_words": Out(24),
             "busy": Out(1),
             "progress": Out(1),
             "counters": Out(data.ArrayLayout(64, len(abi.COUNTERS))),

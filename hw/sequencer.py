@@ -24,6 +24,8 @@ from .params import CoreParams
 
 X_BITS = 21
 Y_BITS = 14
+PARTS_BITS = 18
+"""Of the parts of a map that an output row reads; it may be more than there are, where that lies in the padding."""
 
 _MAP_ADDRESSES = ("row_init", "row_step", "step_step", "plane_step", "plane_top", "tap_row_step")
 _WEIGHT_ADDRESSES = ("tap_row_weights", "tap_col_weights", "weight_first")
@@ -71,9 +73,12 @@ class Sequencer(wiring.Component):
     load: In, program rows; fills the source table.
     layer: In, the layer row in work; stable from `begin` until the cluster is idle again.
     begin: In, one cycle: start the layer. buffer: In, words to add to addresses of input sources.
+    parts: In(16), parts of the input map that are there; complete: In, all of them are.
     o: Out, stream of fields. idle: Out, nothing left to say of this layer.
+    waits: Out, an output row reads parts of the input map that are still to come.
 
-    One visit (field offered or source skipped) per cycle; four cycles from `begin` to the first field.
+    One visit (field offered or source skipped) per cycle; four cycles from `begin` to the first field. While the input
+    map is not complete each output row takes a cycle more.
     """
 
     def __init__(self, params: CoreParams, contents: Contents = EMPTY):
@@ -83,6 +88,9 @@ class Sequencer(wiring.Component):
             "layer": In(abi_row(abi.LAYER_FIELDS)),
             "begin": In(1),
             "buffer": In(24),
+            "parts": In(16),
+            "complete": In(1),
+            "waits": Out(1),
             "o": Out(stream.Signature(field(params))),
             "idle": Out(1),
         })
@@ -143,10 +151,17 @@ class Sequencer(wiring.Component):
         now = Signal(visit)      # visit whose row of the source table is being read
         advance = Signal()       # all visits move on
 
+        # An output row begins when all that it reads of the input map is there.
+        waiting, needed = Signal(), Signal(PARTS_BITS)
+        goes = Signal()
+        m.d.comb += [goes.eq(busy & ~waiting), self.waits.eq(busy & waiting)]
+        with m.If(self.complete | (self.parts >= needed)):
+            m.d.sync += waiting.eq(0)
+
         m.d.comb += [read.addr.eq(layer.source_first + source), read.en.eq(advance)]
         with m.If(advance):
             m.d.sync += [
-                now.valid.eq(busy),
+                now.valid.eq(goes),
                 now.source.eq(source),
                 now.plane.eq(plane),
                 now.new_plane.eq((plane != top) & (again == 0) & (is_max | (source == 0))),
@@ -159,7 +174,7 @@ class Sequencer(wiring.Component):
             ]
         step_done = Signal()
         m.d.comb += step_done.eq(last_plane & last_source)
-        with m.If(advance & busy):
+        with m.If(advance & goes):
             def next_plane():
                 with m.If(~last_again):
                     m.d.sync += again.eq(again + 1)
@@ -183,11 +198,13 @@ class Sequencer(wiring.Component):
                                      group_weights.eq(group_weights + layer.group_weights),
                                      group_bits.eq(group_bits + layer.group_bits)]
                         with m.If(last_group):
-                            m.d.sync += [group.eq(0), group_weights.eq(0), group_bits.eq(0), row.eq(row + 1)]
+                            m.d.sync += [group.eq(0), group_weights.eq(0), group_bits.eq(0), row.eq(row + 1),
+                                         needed.eq(needed + layer.input_step), waiting.eq(~self.complete)]
                             with m.If(last_row):
                                 m.d.sync += busy.eq(0)
         with m.If(self.begin):
-            m.d.sync += [busy.eq(layer.rows != 0), row.eq(0), group.eq(0), col.eq(0), step.eq(0), source.eq(0),
+            m.d.sync += [needed.eq(layer.input_first), waiting.eq(~self.complete),
+                         busy.eq(layer.rows != 0), row.eq(0), group.eq(0), col.eq(0), step.eq(0), source.eq(0),
                          plane.eq(top), again.eq(0), group_weights.eq(0), group_bits.eq(0)]
 
         # Cycle 2: the source table is read. Cycle 3: what needs nothing but its row.

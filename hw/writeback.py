@@ -26,7 +26,7 @@ class WriteBack(wiring.Component):
     -------
     layer: In, the layer row in work. begin: In, one cycle: a layer starts.
     i: In, stream of chunks of levels, never refused. issued: In, one is under way. credit: Out, another may be.
-    o: Out, stream of map writes. idle: Out.
+    o: Out, stream of map writes; the last one of an output row completes a part. idle: Out.
 
     One plane per cycle; the next lane group is gathered meanwhile.
     """
@@ -92,6 +92,7 @@ class WriteBack(wiring.Component):
             self.o.valid.eq(writing),
             self.o.p.address.eq(address + (place >> bank_bits)),
             self.o.p.enable.eq(1 << place[:bank_bits] if bank_bits else 1),
+            self.o.p.part.eq(last_plane & last_step & last_col & last_group),
             self.o.p.data.eq(out[0].replicate(p.banks)),
             self.idle.eq(~writing & ~full & (chunk == 0) & (fifo.level == 0) & (free == depth)),
         ]

@@ -331,6 +331,24 @@ def bench(args: argparse.Namespace) -> int:
     return DONE
 
 
+def chains(args: argparse.Namespace) -> int:
+    """Run networks on chains of cores in RTL: cycles from image to image, latency, and where each core's cycles go."""
+    from qblif.sim import chains as measuring
+    from qblif.sim import named
+    from qblif.sim.simulation import BLOCK
+
+    for text in args.networks:
+        found = named.find(text)
+        images = found.test_set(None, args.root).test.x[:args.blocks * BLOCK]
+        for cores in args.cores:
+            try:
+                measured = measuring.measure(found.network, images, cores=cores, buffers=args.buffers)
+            except ValueError as error:  # too few images or too many cores
+                raise Mistake(str(error)) from error
+            print(measuring.report(f"{found.network.name} on {cores} core(s)", measured), flush=True)
+    return DONE
+
+
 def netlist(args: argparse.Namespace) -> int:
     """Synthesise small hardware for ECP5, simulate its cells on digits and compare with golden model and RTL."""
     from qblif.gen.data import digits_data
@@ -663,6 +681,16 @@ def parser() -> argparse.ArgumentParser:
                      help="report.json of `qblif bitstream`, for clock and cells (default: build/bitstream's)")
     sub.add_argument("-o", "--out", type=Path, default=Path("benchmarks/results"), metavar="FOLDER",
                      help="where the results go, a JSON file for each run (default: benchmarks/results)")
+
+    sub = command(chains)
+    sub.add_argument("networks", nargs="+", metavar="NETWORK", help=NETWORK)
+    sub.add_argument("--cores", type=_number(1, 11), nargs="+", default=[1, 2, 3], metavar="NUMBER",
+                     help="cores of the chains (default: 1 2 3)")
+    sub.add_argument("--buffers", type=_number(1, 2), default=2, metavar="NUMBER",
+                     help="input maps that a core holds: 2, or 1 where memory is short (default: 2)")
+    sub.add_argument("--blocks", type=_number(1, 100), default=2, metavar="NUMBER",
+                     help="how many times 12 test images; the chain is empty between them (default: 2)")
+    sub.add_argument("--root", type=Path, metavar="FOLDER", help="where the data sets are (default: as `qblif eval`)")
 
     sub = command(netlist)
     sub.add_argument("network", nargs="?", metavar="NETWORK",

@@ -23,6 +23,7 @@ CAUSES = {
     "starved": "accumulators waiting for the scan",
     "neuron_stalls": "finished sums waiting for the neuron unit",
     "turnaround": "turnaround between layers",
+    "input_stalls": "rows of the input still to come",
     "output_stalls": "waiting for the output to be taken",
     "other": "pipelines filling and draining",
 }

@@ -38,24 +38,31 @@ class TableCore:
         self.memory = rng.integers(0, 2, (params.map_depth, params.word_bits), np.uint8)
         self.rows = 0               # weight rows added so far
 
-    def take(self, words, buffer):
-        """Put the words of an input map, (words, word_bits) bits, into an input buffer."""
-        first = self.config["input_base"] + buffer * self.config["buffer_step"]
+    def take(self, words, parts, buffer):
+        """Put the words of an input map, (words, word_bits) bits, into an input buffer.
+
+        parts: (words,), how many parts of the map have come when each word is there; None: rows, as from the host."""
+        self.first = self.config["input_base"] + buffer * self.config["buffer_step"]
         assert len(words) == self.config["input_words"]
-        self.memory[first:first + len(words)] = words
+        self.memory[self.first:self.first + len(words)] = words
+        self.parts = np.arange(len(words)) // self.config["input_row_words"] + 1 if parts is None else parts
 
     def work(self, buffer):
-        """Run all layers. Returns (logits, words of the map handed over), one of them None."""
+        """Run all layers. Returns (logits, words of the map handed over, their parts), some of them None."""
         for index in range(self.config["layers"]):
             self.written, self.logits = {}, []
+            self.turns = sum(cluster.layers[index]["rows"] > 0 for cluster in self.clusters)
+            assert all(cluster.layers[index]["rows"] for cluster in self.clusters[:self.turns]), "others come last"
             for cluster in self.clusters:
                 self._layer(cluster, cluster.layers[index], buffer)
         if self.logits:
-            return np.array(self.logits), None
+            return np.array(self.logits), None, None
         out = np.zeros((1 + max(address for address, _ in self.written), self.params.word_bits), np.uint8)
-        for (address, bank), bits in self.written.items():
+        parts = np.zeros(len(out), int)
+        for (address, bank), (bits, part) in self.written.items():
             out[address, bank * self.params.lanes:(bank + 1) * self.params.lanes] = bits
-        return None, out
+            parts[address] = max(parts[address], part)
+        return None, out, parts
 
     def _layer(self, cluster, layer, buffer):
         sources = cluster.sources[layer["source_first"]:layer["source_first"] + layer["sources"]]
@@ -75,7 +82,8 @@ class TableCore:
                     assert max(source["exponent"] + source["planes"] for source in sources) == layer["planes"]
                     v, s = self._neuron(layer, shift, v, s, sum(sums) + bias)
                 if layer["kind"] != LayerKind.READOUT:
-                    self._write(layer, row, group, col, step, s)
+                    part = row * self.turns + self.clusters.index(cluster) + 1
+                    self._write(layer, row, group, col, step, s, part)
             if layer["kind"] == LayerKind.READOUT:
                 self.logits += v[:layer["classes"] - len(self.logits)].tolist()
 
@@ -87,6 +95,7 @@ class TableCore:
             address = (source["row_init"] + row * source["row_step"] + step * source["step_step"]
                        + (buffer * self.config["buffer_step"] if source["input"] else 0))
             weight = source["weight_first"] + group * layer["group_weights"]
+            there = layer["input_first"] + row * layer["input_step"]
             assert source["plane_top"] == (source["planes"] - 1) * source["plane_step"]
             for r, c in itertools.product(range(source["tap_rows"]), range(source["tap_cols"])):
                 if not 0 <= y + r * source["tap_dy"] < source["y_limit"]:
@@ -100,7 +109,7 @@ class TableCore:
                                                                                         rows + high - start]
                 for plane in range(source["planes"]):
                     at = (address + r * source["tap_row_step"] + plane * source["plane_step"]) % WORDS
-                    bits = self._bits(at, low, high)
+                    bits = self._bits(at, low, high, there if source["input"] else None)
                     if source["diagonal"]:      # a lane is a bit of the chunk; of those cut off none is set
                         assert start % self.params.lanes == 0
                         bits = np.pad(bits, (low - start, start + self.params.lanes - high))
@@ -109,8 +118,11 @@ class TableCore:
                     total += part << plane + source["exponent"]
         return total
 
-    def _bits(self, address, low, high):
+    def _bits(self, address, low, high, there):
         first, last = low // self.params.word_bits, (high - 1) // self.params.word_bits
+        if there is not None:
+            needed = self.parts[address - self.first + first:address - self.first + last + 1]
+            assert len(needed) == last - first + 1 and needed.max() <= there, "a row of the input is read too early"
         words = self.memory[address + first:address + last + 1].reshape(-1)
         return words[low - first * self.params.word_bits:high - first * self.params.word_bits].astype(np.int64)
 
@@ -127,7 +139,7 @@ class TableCore:
             v = _shifted(v - _shifted(s << f, layer["reset"]), layer["decay"]) + c
         return v, np.clip(v + ((1 << f) >> 1 if layer["rounds"] else 0) >> f, 0, layer["levels"])
 
-    def _write(self, layer, row, group, col, step, levels):
+    def _write(self, layer, row, group, col, step, levels, part):
         chunk = layer["out_chunk"] + group * layer["out_group_step"] + col * layer["out_col_step"]
         word, bank = divmod(chunk, self.params.banks)
         for plane in range(layer["out_planes"]):
@@ -135,7 +147,7 @@ class TableCore:
                        + plane * layer["out_plane_step"] + word)
             bits = (levels >> plane & 1).astype(np.uint8)
             assert (address, bank) not in self.written, "two clusters or positions write the same place"
-            self.written[address, bank] = bits
+            self.written[address, bank] = bits, part
             if not layer["to_stream"]:
                 self.memory[address, bank * self.params.lanes:(bank + 1) * self.params.lanes] = bits
 
@@ -152,10 +164,10 @@ class TableMachine:
     def run(self, frame):
         """Return the logits of one input frame, uint32 (beats,). Buffers take turns from image to image."""
         bits = np.unpackbits(np.ascontiguousarray(frame, "<u4").view(np.uint8), bitorder="little")
-        words = bits.reshape(-1, self.design.cores[0].word_bits)
+        words, parts = bits.reshape(-1, self.design.cores[0].word_bits), None
         for core in self.cores:
             buffer = self.images % 2 if core.config["buffer_step"] else 0
-            core.take(words, buffer)
-            logits, words = core.work(buffer)
+            core.take(words, parts, buffer)
+            logits, words, parts = core.work(buffer)
         self.images += 1
         return logits

@@ -71,7 +71,7 @@ def test_another_build_is_refused_with_both_hashes_and_the_file_that_fits(fakes)
 
 @pytest.mark.parametrize("register, value, words", [
     ("ID", 0xFFFF_FFFF, "no qblif accelerator here: register ID is 0xffffffff"),
-    ("ABI", 2, "ABI version 2"),
+    ("ABI", abi.ABI_VERSION + 1, f"ABI version {abi.ABI_VERSION + 1}"),
 ])
 def test_what_is_no_accelerator_of_this_abi_is_refused(fakes, register, value, words):
     transport = fakes.transport(fakes.bundle, **{register: value})
@@ -292,18 +292,20 @@ def test_statistics_show_64_bit_counters_of_every_core(fakes):
     assert (stats.images, stats.host_images) == (4, 4) and stats.seconds > 0
     assert stats.cores[0].cluster_cycles == 2 * counters["cycles"]
     assert stats.scan_efficiency == (counters["set_bits"] + counters["masks"]) / (2 * counters["cycles"])
-    assert stats.cycles_per_image == counters["cycles"] / 4
+    assert stats.cycles_per_image == (counters["cycles"] - counters["input_stalls"] / 2) / 4
     assert "core 0: cycles=" in str(stats)
 
 
 def test_the_breakdown_accounts_for_every_cycle_of_every_cluster():
     from qblif.host import CoreStats
     counters = {"cycles": 100, "adds": 120, "set_bits": 90, "masks": 30, "doublings": 10, "starved": 20,
-                "neuron_stalls": 6, "turnaround": 16, "output_stalls": 5}
+                "neuron_stalls": 6, "turnaround": 16, "output_stalls": 5, "input_stalls": 8}
     core = CoreStats(2, counters)
     assert core.scan_efficiency == 0.6
     assert core.breakdown == pytest.approx({"adds": 0.6, "doublings": 0.05, "starved": 0.1, "neuron_stalls": 0.03,
-                                            "turnaround": 0.08, "other": 0.14, "output_stalls": 0.05})
+                                            "turnaround": 0.08, "input_stalls": 0.04, "other": 0.1,
+                                            "output_stalls": 0.05})
+    assert core.worked == 96
 
 
 def test_statistics_before_any_work_are_zero_not_an_error(fakes, monkeypatch):

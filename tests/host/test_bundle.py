@@ -89,7 +89,7 @@ def test_the_build_hash_is_the_hardwares_own():
 @pytest.mark.parametrize("change, words", [
     ({"program": np.zeros(9, np.uint32)}, "begins with 0x00000000"),
     ({"program": np.zeros(9, np.int64)}, "a vector of uint32, not int64"),
-    ({"design": {"abi": 1, "cores": [{"lanes": 32}]}}, "the build hash of the program"),
+    ({"design": {"abi": abi.ABI_VERSION, "cores": [{"lanes": 32}]}}, "the build hash of the program"),
     ({"golden_logits": np.zeros((3, 3), np.int64)}, "the shape of the golden logits"),
     ({"golden_logits": np.zeros((4, 3), np.int32)}, "it holds '<i4', allowed is '<i8'"),
     ({"golden_inputs": np.full((4, 2, 3, 5), 16, np.uint8)}, "golden/inputs.npy does not fit the network"),
@@ -197,7 +197,7 @@ def set_key(key, value):
     (set_key("schema", 2), "has bundle schema 2, this package reads up to 1\n.*upgrade"),
     (set_key("schema", "1"), "'schema' in manifest.json is '1', allowed is a int"),
     (set_key("schema", True), "'schema'"),
-    (set_key("abi", 7), "for ABI version 7, this package has 1"),
+    (set_key("abi", 7), f"for ABI version 7, this package has {abi.ABI_VERSION}"),
     (set_key("steps", 3), "the number of time steps is stated as 3 and is 2"),
     (set_key("classes", 10), "the shape of the golden logits"),
     (set_key("classes", 10**30), "'classes'"),
@@ -207,8 +207,9 @@ def set_key(key, value):
     (set_key("build_hash", "00"), "the build hash of the design is stated as 00"),
     (set_key("program_hash", "00"), "the program hash is stated as 00"),
     (set_key("design", {}), "'design' in manifest.json has no list of cores"),
-    (set_key("design", {"abi": 1, "cores": [3]}), "no list of cores"),
-    (set_key("design", {"abi": 1, "cores": [{"lanes": 32, "trace": False}]}), "the build hash of the design"),
+    (set_key("design", {"abi": abi.ABI_VERSION, "cores": [3]}), "no list of cores"),
+    (set_key("design", {"abi": abi.ABI_VERSION, "cores": [{"lanes": 32, "trace": False}]}),
+     "the build hash of the design"),
     (set_key("input", {}), "an input layout has the fields"),
     (set_key("members", {}), "has members that its manifest.json does not list"),
     (set_key("members", []), "'members'"),
@@ -224,7 +225,7 @@ def test_manifests_that_contradict_the_rest_are_refused(bundle, change, words):
 
 
 def test_a_program_for_another_build_is_refused(bundle, fakes):
-    other = fakes.image({"abi": 1, "cores": [{"lanes": 32}]})
+    other = fakes.image({"abi": abi.ABI_VERSION, "cores": [{"lanes": 32}]})
     with pytest.raises(BundleError, match="the build hash of the program"):
         Bundle.load(repack(bundle.path, signed(members_of(bundle), **{"program.npy": npy(other)})))
 

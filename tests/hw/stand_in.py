@@ -42,6 +42,7 @@ class StandIn(wiring.Component):
                 m.d.sync += weight.eq(self.load.data)
         m.d.comb += [
             self.input_words.eq(config.input_words),
+            self.input_row_words.eq(config.input_row_words),
             self.busy.eq(1),
             self.progress.eq(0),
             self.logits.p.value.eq(total + weight + which),
@@ -84,7 +85,7 @@ class StandIn(wiring.Component):
 def config(layers, input_words):
     """Return the CONFIG row."""
     return abi.pack(abi.CONFIG_FIELDS, {"layers": layers, "input_words": input_words, "input_base": 0,
-                                        "buffer_step": 0})
+                                        "buffer_step": 0, "input_row_words": 1})
 
 
 def expected(beats, weights):

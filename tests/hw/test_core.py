@@ -16,6 +16,11 @@ from ..program_image import parse
 from .bench import get, pause, put, simulate, stability
 from .core_bench import SETTLE, load_rows, plain
 
+ACCOUNT = ("adds", "doublings", "starved", "neuron_stalls", "turnaround", "input_stalls")
+"""Counters that add up to the cycles of a core of one cluster."""
+
+COMMIT = {"commit": 1, "part": 0, "address": 0, "enable": 0, "data": 0}
+
 CORE = {"lanes": 4, "word_bits": 32, "neuron_lanes": 2}
 
 
@@ -63,9 +68,9 @@ def planned(cores=1, **options):
 class Bench:
     """A core of a plan with its program in place, and the streams around it."""
 
-    def __init__(self, plan, image, core=0):
+    def __init__(self, plan, image, core=0, dut=None):
         self.plan, self.image, self.number, self.params = plan, image, core, plan.design.cores[core]
-        self.dut = Core(self.params)
+        self.dut = dut or Core(self.params)
 
     async def load(self, ctx):
         for section in self.image.sections:
@@ -81,12 +86,17 @@ class Bench:
             for words in self.frames()[:count]:
                 for address, word in enumerate(words):
                     await pause(ctx, rng)
-                    await put(ctx, self.dut.i_map, {"commit": 0, "address": address, "data": word,
-                                                    "enable": (1 << self.params.banks) - 1})
-                await put(ctx, self.dut.i_map, {"commit": 1, "address": 0, "enable": 0, "data": 0})
+                    await put(ctx, self.dut.i_map, self.write(address, word))
+                await put(ctx, self.dut.i_map, COMMIT)
                 if accepted is not None:
                     accepted.append(words)
         return send
+
+    def write(self, address, word):
+        """Return the item that writes a word of the input map; the last word of a row completes a part."""
+        (config,) = self.image.table(self.number, 0, abi.MemoryId.CONFIG)
+        return {"commit": 0, "part": int((address + 1) % config["input_row_words"] == 0), "address": address,
+                "data": word, "enable": (1 << self.params.banks) - 1}
 
     def frames(self):
         """Return the words of the input map of each image."""
@@ -220,8 +230,7 @@ def test_every_cycle_of_work_is_accounted_for_by_one_counter():
     simulate(bench.dut, bench.sender(2), collect)
     adds = golden.row_adds(network(), images()[0][:2], bench.params.lanes).sum()
     assert counters["adds"] == counters["set_bits"] + counters["masks"] == adds
-    assert counters["cycles"] == sum(counters[name] for name in ("adds", "doublings", "starved", "neuron_stalls",
-                                                                 "turnaround"))
+    assert counters["cycles"] == sum(counters[name] for name in ACCOUNT)
     assert counters["output_stalls"] == 0
 
 
@@ -241,3 +250,70 @@ def test_progress_shows_while_something_moves_and_stops_when_the_output_is_not_t
         assert max(map(len, pauses)) < 60, "a watchdog would think that the core hangs"
 
     simulate(bench.dut, bench.sender(1), collect, processes=[watch])
+
+
+def test_an_image_begins_with_its_first_row_and_waits_for_each_that_it_reads():
+    """A sender that stalls for long after every row: nothing moves meanwhile, and the result is the same."""
+    bench, pauses, counters = Bench(*planned()), [], {}
+    (config,) = bench.image.table(0, 0, abi.MemoryId.CONFIG)
+    rows = config["input_words"] // config["input_row_words"]
+
+    async def send(ctx):
+        await bench.load(ctx)
+        for words in bench.frames()[:2]:
+            for address, word in enumerate(words):
+                item = bench.write(address, word)
+                await put(ctx, bench.dut.i_map, item)
+                if item["part"]:
+                    await ctx.tick().repeat(300)
+                    pauses.append([ctx.get(bench.dut.progress), counted(ctx, bench, "cycles"),
+                                   counted(ctx, bench, "adds")])
+            await put(ctx, bench.dut.i_map, COMMIT)
+
+    async def collect(ctx):
+        assert await bench.logits(ctx, 2) == expected_logits(2)
+        await ctx.tick().repeat(SETTLE)
+        counters.update((name, counted(ctx, bench, name)) for name, _ in abi.COUNTERS)
+
+    simulate(bench.dut, send, collect)
+    assert len(pauses) == 2 * rows
+    assert not any(progress for progress, _, _ in pauses[:rows]), "a core that waits for its sender does not move"
+    assert pauses[0][1] >= 290, "the first row alone begins the image"
+    assert pauses[1][2] > pauses[0][2], "two rows are enough for an output row of a padded 3 x 3 kernel"
+    assert counters["input_stalls"] >= 2 * rows * 200
+    assert counters["cycles"] == sum(counters[name] for name in ACCOUNT)
+
+
+@pytest.mark.parametrize("buffers", [1, 2])
+def test_an_image_ends_when_its_map_has_come_whole_also_the_rows_that_nobody_reads(buffers):
+    """A network that reads the first of three rows only: its logits may be early, the next image is not mixed up."""
+    rng = np.random.default_rng(1)
+    source = Source(0, frozen(rng.integers(-7, 8, (3, 2, 1, 3)), np.int8), stride=(3, 1))
+    net = Network("top row", 1, Input((2, 3, 3), 2), (
+        Readout("readout", (source,), frozen([1, 2, 3], np.int32)),))
+    plan = make_plan(net, buffers=buffers, **CORE)
+    bench = Bench(plan, parse(plan.program, plan.design))
+    expected, early = golden.run(net, images()[0]).logits.tolist(), []
+
+    async def send(ctx):
+        await bench.load(ctx)
+        for words in bench.frames():
+            for address, word in enumerate(words):
+                await put(ctx, bench.dut.i_map, bench.write(address, word))
+                await ctx.tick().repeat(100)
+            early.append(counted(ctx, bench, "input_stalls"))
+            await put(ctx, bench.dut.i_map, COMMIT)
+
+    async def collect(ctx):
+        assert await bench.logits(ctx, 3) == expected
+        assert len(early) < 3, "the logits of the last image come before its last row"
+        await ctx.tick().until(~bench.dut.busy)
+        assert counted(ctx, bench, "cycles") == sum(counted(ctx, bench, name) for name in ACCOUNT)
+
+    simulate(bench.dut, send, collect)
+    assert early[0] > 100
+
+
+def counted(ctx, bench, name):
+    """Return a counter."""
+    return ctx.get(bench.dut.counters[[known for known, _ in abi.COUNTERS].index(name)])

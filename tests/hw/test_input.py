@@ -30,8 +30,9 @@ class Bench(wiring.Component):
         m.d.comb += [self.input.halted.eq(self.supervisor.halted), self.supervisor.image_in.eq(self.input.done)]
         return m
 
-    def start(self, ctx, words):
+    def start(self, ctx, words, row_words=1):
         ctx.set(self.input.words, words)
+        ctx.set(self.input.row_words, row_words)
         ctx.set(self.input.loaded, 1)
 
     def run(self, *testbenches, cycles=20_000):
@@ -39,16 +40,17 @@ class Bench(wiring.Component):
 
 
 @pytest.mark.parametrize("word_bits", [32, 64, 256])
-@pytest.mark.parametrize("words", [1, 7])
+@pytest.mark.parametrize(("words", "row_words"), [(1, 1), (7, 7), (8, 2)])
 @pytest.mark.parametrize("stalls", [0, 0.5])
-def test_frames_become_words_at_rising_addresses_and_a_commit(word_bits, words, stalls):
+def test_frames_become_words_at_rising_addresses_the_ends_of_rows_marked_and_a_commit(word_bits, words, row_words,
+                                                                                      stalls):
     rng = random.Random(word_bits + words)
     bench = Bench(word_bits)
     parts = word_bits // 32
     frames = [[rng.getrandbits(32) for _ in range(words * parts)] for _ in range(4)]
 
     async def send(ctx):
-        bench.start(ctx, words)
+        bench.start(ctx, words, row_words)
         await ctx.tick()
         for frame in frames:
             await put_frame(ctx, bench.input.i, frame, rng if stalls else None)
@@ -61,9 +63,10 @@ def test_frames_become_words_at_rising_addresses_and_a_commit(word_bits, words, 
                 word = sum(beat << 32 * i for i, beat in enumerate(frame[address * parts:(address + 1) * parts]))
                 assert (write.commit, write.address, write.data) == (0, address, word)
                 assert write.enable == (1 << bench.params.banks) - 1
+                assert write.part == ((address + 1) % row_words == 0)
             await pause(ctx, rng, stalls)
             write = await get(ctx, bench.input.o)
-            assert (write.commit, write.enable) == (1, 0)
+            assert (write.commit, write.enable, write.part) == (1, 0, 0)
             await ctx.tick()
         assert ctx.get(bench.supervisor.images_in) == len(frames)
         assert ctx.get(bench.input.busy) == 0

@@ -119,7 +119,7 @@ def header(core=0, memory=MemoryId.WEIGHTS, cluster=abi.ALL_CLUSTERS, reserved=0
 WRONG = [
     ([GOOD[0] ^ 1, *GOOD[1:]], Error.BAD_MAGIC, 0),
     ([0], Error.BAD_MAGIC, 0),
-    ([GOOD[0], 2, *GOOD[2:]], Error.BAD_VERSION, 1),
+    ([GOOD[0], GOOD[1] + 1, *GOOD[2:]], Error.BAD_VERSION, 1),
     ([*GOOD[:2], GOOD[2] ^ 1 << 31, *GOOD[3:]], Error.WRONG_BUILD, 2),
     ([*GOOD[:3], GOOD[3] ^ 1, *GOOD[4:]], Error.WRONG_BUILD, 3),
     (header(core=3), Error.BAD_SECTION, 7),

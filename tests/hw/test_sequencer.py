@@ -10,7 +10,7 @@ from qblif.hw.params import CoreParams
 from qblif.hw.sequencer import Sequencer
 
 from .bench import pause, simulate, stability
-from .core_bench import gather, load_rows, take
+from .core_bench import gather, load_rows, plain, take
 
 PARAMS = {"lanes": 4, "word_bits": 32, "neuron_lanes": 2, "map_depth": 512, "weight_depth": 512, "source_depth": 32,
           "layer_depth": 4, "contexts": 8}
@@ -119,6 +119,7 @@ def run(params, jobs, rng=None, cycles=20_000):
 
     async def bench(ctx):
         ctx.set(dut.o.ready, 0)
+        ctx.set(dut.complete, 1)
         for row, sources, buffer in jobs:
             await load_rows(ctx, dut.load, MemoryId.SOURCES, [abi.pack(abi.SOURCE_FIELDS, s) for s in sources],
                             row["source_first"])
@@ -214,3 +215,72 @@ def test_a_layer_without_rows_is_over_at_once():
     sources = [source()]
     results = run(DOUBLE, [(layer(sources, rows=0), sources, 0), (layer(sources), sources, 0)])
     assert [len(found) for _, found in results] == [0, 1]
+
+
+class Rows:
+    """A sequencer of a layer whose output rows wait for parts of the input map; what it offers is taken at once."""
+
+    def __init__(self, first, step, rows=4):
+        self.dut, self.sources = Sequencer(DOUBLE), [source(input=1, row_step=1)]
+        self.row = layer(self.sources, rows=rows, cols=2, input_first=first, input_step=step)
+        self.found = []
+
+    def run(self, bench):
+        async def whole(ctx):
+            dut = self.dut
+            await load_rows(ctx, dut.load, MemoryId.SOURCES, [abi.pack(abi.SOURCE_FIELDS, s) for s in self.sources])
+            ctx.set(dut.layer, self.row)
+            ctx.set(dut.o.ready, 1)
+            await ctx.tick()
+            ctx.set(dut.begin, 1)
+            await ctx.tick()
+            ctx.set(dut.begin, 0)
+            await bench(ctx, dut)
+
+        async def collect(ctx):
+            async for _, _, valid, field in ctx.tick().sample(self.dut.o.valid, self.dut.o.p):
+                if valid:
+                    self.found.append(plain(field)["address"])
+
+        simulate(self.dut, whole, processes=[collect])
+
+
+@pytest.mark.parametrize("first, step", [(2, 1), (1, 2), (3, 6), (0, 1), (0, 0), (7, 0)])
+def test_an_output_row_begins_when_the_parts_that_it_reads_are_there_and_not_before(first, step):
+    rows = Rows(first, step)
+
+    async def come(ctx, dut):
+        for parts in range(first + 3 * step + 2):
+            ctx.set(dut.parts, parts)
+            await ctx.tick().repeat(20)
+            there = 4 if step == 0 else min(4, (parts - first) // step + 1)
+            there = there if parts >= first else 0
+            assert rows.found == [row for row in range(there) for _ in range(2)]
+            assert ctx.get(dut.waits) == (there < 4) and ctx.get(dut.idle) == (there == 4)
+
+    rows.run(come)
+
+
+def test_rows_of_a_complete_map_never_wait():
+    rows = Rows(100, 100)
+
+    async def come(ctx, dut):
+        ctx.set(dut.parts, 3)
+        await ctx.tick().repeat(30)
+        assert rows.found == [] and ctx.get(dut.waits)
+        ctx.set(dut.complete, 1)
+        ctx.set(dut.parts, 0)       # from here on those of the next map are counted
+        await ctx.tick().repeat(20)
+        assert rows.found == [0, 0, 1, 1, 2, 2, 3, 3] and ctx.get(dut.idle) and not ctx.get(dut.waits)
+
+    rows.run(come)
+
+
+def test_a_layer_that_nobody_computes_waits_for_nothing():
+    rows = Rows(5, 1, rows=0)
+
+    async def come(ctx, dut):
+        await ctx.tick().repeat(5)
+        assert ctx.get(dut.idle) and not ctx.get(dut.waits)
+
+    rows.run(come)

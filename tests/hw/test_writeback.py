@@ -31,14 +31,16 @@ def groups(row):
 
 
 def writes(params, row, levels):
-    """Return (address, bank, bits of the lanes) of each write, in order; levels: one list per lane group."""
+    """Return (address, bank, bits of the lanes, row is complete) of each write, in order; levels: a list per group."""
     found, levels = [], iter(levels)
+    last = tuple(row[name] - 1 for name in ("groups", "cols", "steps", "out_planes"))
     for y, group, x, step in itertools.product(*map(range, (row["rows"], row["groups"], row["cols"], row["steps"]))):
         word, bank = divmod(row["out_chunk"] + group * row["out_group_step"] + x * row["out_col_step"], params.banks)
         at = row["out_base"] + y * row["out_row_step"] + step * row["out_step_step"] + word
         lanes = next(levels)
         found += [(at + plane * row["out_plane_step"], bank,
-                   sum((level >> plane & 1) << lane for lane, level in enumerate(lanes)))
+                   sum((level >> plane & 1) << lane for lane, level in enumerate(lanes)),
+                   int((group, x, step, plane) == last))
                   for plane in range(row["out_planes"])]
     return found
 
@@ -81,10 +83,10 @@ def run(params, jobs, rng=None, ready=0.5):
 
 
 def placed(params, write):
-    """Return (address, bank, bits) of a write; it goes to one bank and is no commit."""
+    """Return (address, bank, bits, row is complete) of a write; it goes to one bank and is no commit."""
     bank = write["enable"].bit_length() - 1
     assert write["enable"] == 1 << bank and not write["commit"]
-    return write["address"], bank, write["data"] >> bank * params.lanes & (1 << params.lanes) - 1
+    return write["address"], bank, write["data"] >> bank * params.lanes & (1 << params.lanes) - 1, write["part"]
 
 
 def random_job(rng, params):
@@ -107,14 +109,14 @@ def test_planes_are_written_where_the_layer_s_row_says(params):
 
 def test_lane_0_of_plane_0_is_bit_0_of_the_first_chunk():
     (found,) = run(FOUR_BANKS, [(layer(out_base=40, out_plane_step=3), [[1, 2, 4, 8, 16, 31, 0, 0]])])
-    assert [tuple(write) for _, *write in found] == [(40, 0, 0b100001), (43, 0, 0b100010), (46, 0, 0b100100),
-                                                    (49, 0, 0b101000), (52, 0, 0b110000)]
+    assert [tuple(write) for _, *write in found] == [(40, 0, 0b100001, 0), (43, 0, 0b100010, 0), (46, 0, 0b100100, 0),
+                                                    (49, 0, 0b101000, 0), (52, 0, 0b110000, 1)]
 
 
 def test_chunks_fill_the_banks_of_a_word_and_then_the_next_word():
     row = layer(cols=3, groups=2, out_planes=1, out_col_step=2, out_group_step=1, out_base=7)
     (found,) = run(FOUR_BANKS, [(row, [[0] * 8] * 6)])
-    assert [(address, bank) for _, address, bank, _ in found] == [(7, 0), (7, 2), (8, 0), (7, 1), (7, 3), (8, 1)]
+    assert [(address, bank) for _, address, bank, *_ in found] == [(7, 0), (7, 2), (8, 0), (7, 1), (7, 3), (8, 1)]
 
 
 def test_nothing_is_lost_while_the_map_is_not_to_be_written():

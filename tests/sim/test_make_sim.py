@@ -34,5 +34,5 @@ def test_one_core_scans_it_with_an_efficiency_of_0_80_bit_exactly(network):
     needed = sum(int(layer.row_adds[subjects.LANES].sum()) for layer in expected.counts)
     assert needed / core.counters["cycles"] >= 0.80
     # The hardware's own account of where the cycles went is complete.
-    causes = ("adds", "doublings", "starved", "neuron_stalls", "turnaround")
+    causes = ("adds", "doublings", "starved", "neuron_stalls", "turnaround", "input_stalls")
     assert sum(core.counters[name] for name in causes) == core.counters["cycles"]

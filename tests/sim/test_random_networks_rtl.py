@@ -13,6 +13,7 @@ import pytest
 
 from qblif.gen.errors import PlanError
 from qblif.gen.plan import allowed_cuts, make_plan
+from qblif.host.errors import DeviceError
 from qblif.hw.params import CoreParams, DesignParams
 from qblif.sim import golden
 from qblif.sim.compare import compare_logits, first_mismatch
@@ -158,6 +159,27 @@ def test_stalls_change_no_result_and_an_image_does_not_depend_on_its_neighbours(
     np.testing.assert_array_equal(apart, together)
 
 
+def test_a_chain_goes_on_after_a_frame_that_breaks_off_amid_its_rows(simulations):
+    """The first core has begun with the rows that came, the second perhaps too; the reset forgets them."""
+    sim, limits = simulations("chain"), BUILDS["chain"].limits
+    seeds = [seed for seed in range(1000, 1012) if allowed_cuts(drawn(seed, limits)[0])][:3]
+    for seed in seeds:
+        network, x, expected = drawn(seed, limits)
+        plan = make_plan(network, design=BUILDS["chain"].design)
+        frames = plan.input_layout.pack(x)
+        beats = np.concatenate([frames[0], frames[1][:frames.shape[1] // 2]])
+        ends = np.zeros(len(beats), np.uint8)
+        ends[[frames.shape[1] - 1, -1]] = 1
+        sim.program(plan.program)
+        sim.raw.send("input", beats, ends)
+        sim.raw.run(20_000)
+        with pytest.raises(DeviceError):
+            sim.infer(frames, network.classes)
+        sim.reset()
+        sim.program(plan.program)
+        assert compare_logits(network, expected.logits, sim.infer(frames, network.classes).logits) is None
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_counters_count_the_row_additions_that_the_golden_model_predicts(simulations, seed):
     network = random_network(seed)
@@ -170,4 +192,4 @@ def test_the_counters_count_the_row_additions_that_the_golden_model_predicts(sim
     adds = golden.row_adds(network, x, plan.packing).sum()
     assert counters["set_bits"] + counters["masks"] == counters["adds"] == adds
     assert counters["cycles"] == sum(counters[name] for name in ("adds", "doublings", "starved", "neuron_stalls",
-                                                                 "turnaround"))
+                                                                 "turnaround", "input_stalls"))
