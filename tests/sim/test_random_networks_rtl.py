@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from qblif.gen.errors import PlanError
+from qblif.gen.packing import unpacked
 from qblif.gen.plan import allowed_cuts, make_plan
 from qblif.host.errors import DeviceError
 from qblif.hw.params import CoreParams, DesignParams
@@ -178,6 +179,27 @@ def test_a_chain_goes_on_after_a_frame_that_breaks_off_amid_its_rows(simulations
         sim.reset()
         sim.program(plan.program)
         assert compare_logits(network, expected.logits, sim.infer(frames, network.classes).logits) is None
+
+
+@pytest.mark.long
+def test_packing_saves_cycles_where_channels_are_few(simulations):
+    """The figures of docs/decisions.md. What is estimated leaves out what tiny layers cost beside additions."""
+    build, sim, cycles = BUILDS["wide lanes"], simulations("wide lanes"), []
+    for seed in range(40):
+        network = random_network(seed, build.limits)
+        plain, chosen = unpacked(network, 64), make_plan(network, design=build.design)
+        if chosen.packing == plain:
+            continue
+        x, each = random_input(network, seed, batch=3, density=0.3), []
+        for plan in (chosen, make_plan(network, design=build.design, packing=plain)):
+            sim.program(plan.program)
+            found = sim.infer(plan.input_layout.pack(x), network.classes)
+            assert compare_logits(network, golden.run(network, x).logits, found.logits) is None
+            each.append(found.cycles.sum())
+        cycles.append(each)
+    packed, plain = np.transpose(cycles)
+    assert len(cycles) == 29 and packed.sum() < 0.57 * plain.sum()
+    assert (packed < plain).sum() == 27 and (packed <= 1.1 * plain).all()
 
 
 @pytest.mark.parametrize("seed", range(3))
