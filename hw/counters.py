@@ -44,8 +44,7 @@ class Counters(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         turn = _turn(self._count)
-        m.submodules.rows = rows = Memory(shape=BITS, depth=turn, init=[],
-                                          attrs={"no_rw_check": 1, "ram_style": "distributed"})
+        m.submodules.rows = rows = Memory(shape=BITS, depth=turn, init=[], attrs={"ram_style": "distributed"})
         write, read = rows.write_port(), rows.read_port(domain="comb")
         at, walked = Signal(range(turn)), Signal()      # walked: every row has been written since the reset
         m.d.sync += at.eq(at + 1)
