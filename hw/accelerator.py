@@ -140,5 +140,6 @@ class Accelerator(wiring.Component):
             registers.images_out.eq(supervisor.images_out),
             registers.program_hash.eq(loader.program_hash),
         ]
-        m.d.comb += [shown.eq(counted) for shown, counted in zip(registers.counters, chain.counters, strict=True)]
+        m.d.comb += [chain.counter_index.eq(registers.counter_index),
+                     *(shown.eq(value) for shown, value in zip(registers.counter, chain.counter, strict=True))]
         return m

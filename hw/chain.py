@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from qblif.host import abi
-
+from . import counters
 from .baked import Baked
-from .layouts import LoadBus, logit, map_stream, map_write, trace
+from .layouts import COUNTER_INDEX, LoadBus, logit, map_stream, map_write, trace
 from .link import Stage
 from .params import DesignParams
 
@@ -47,7 +46,7 @@ class Chain(wiring.Component):
     input_words: Out(32), input_row_words: Out(24), of the first core
     busy: Out(1), an image is in work or between cores
     progress: Out(1), something moved in this cycle
-    counters: Out(ArrayLayout(64, number of counters)), one per core
+    counter_index: In, of abi.COUNTERS; counter: Out(64), its value in each core, COUNTER_CYCLES later
     trace_<core>_<cluster>: Out(valid, p), only with trace
     """
 
@@ -56,7 +55,7 @@ class Chain(wiring.Component):
         super().__init__({
             "i_map": In(map_stream(design.cores[0])), "logits": Out(stream.Signature(logit)),
             "enable": In(1), "input_words": Out(32), "input_row_words": Out(24), "busy": Out(1), "progress": Out(1),
-            "counters": Out(data.ArrayLayout(64, len(abi.COUNTERS))).array(len(design.cores)),
+            "counter_index": In(COUNTER_INDEX), "counter": Out(counters.BITS).array(len(design.cores)),
         } | {f"load_{index}": In(LoadBus(params)) for index, params in enumerate(design.cores)}
           | trace_members(design))
 
@@ -68,7 +67,8 @@ class Chain(wiring.Component):
                                                     self._core(params))
             cores.append(core)
             connect(m, flipped(getattr(self, f"load_{index}")), core.load)
-            m.d.comb += [core.enable.eq(self.enable), self.counters[index].eq(core.counters)]
+            m.d.comb += [core.enable.eq(self.enable), core.counter_index.eq(self.counter_index),
+                         self.counter[index].eq(core.counter)]
             busy.append(core.busy)
             progress.append(core.progress)
             for cluster in range(params.clusters if params.trace else 0):

@@ -10,6 +10,7 @@ from qblif.host import abi
 
 from .baked import EMPTY, Contents
 from .cluster import EVENTS, Cluster
+from .counters import Counters
 from .layouts import CoreSignature, abi_row, logit, row_for
 from .link import Buffer
 from .merge import Merge
@@ -169,6 +170,8 @@ class Core(wiring.Component):
             m.d.comb += cluster.logits.ready.eq(logits.i.ready)
 
         active = state != State.IDLE
+        m.submodules.counters = counters = Counters(len(abi.COUNTERS), p.clusters)
+        m.d.comb += [counters.index.eq(self.counter_index), self.counter.eq(counters.value)]
         # Registered before they are counted: every handshake of the core ends here.
         stall = (self.o_map.valid & ~self.o_map.ready) | (self.logits.valid & ~self.logits.ready)
         for index, (name, _) in enumerate(abi.COUNTERS):
@@ -177,7 +180,8 @@ class Core(wiring.Component):
             else:
                 count = {"cycles": active, "output_stalls": active & stall}[name]
             counted = Signal.like(Value.cast(count), name=f"counted_{name}")
-            m.d.sync += [counted.eq(count), self.counters[index].eq(self.counters[index] + counted)]
+            m.d.sync += counted.eq(count)
+            m.d.comb += counters.i[index].eq(counted)
         moves = [c.events.adds | c.events.doublings | c.events.starved for c in clusters]
         moves += [c.o.valid & c.o.ready for c in clusters]
         m.d.comb += self.busy.eq(active | complete | (parts != 0))

@@ -8,7 +8,14 @@ from amaranth.lib.wiring import In, Out
 
 from qblif.host import abi
 
+from . import counters
 from .params import CoreParams
+
+COUNTER_INDEX = range(1 << (len(abi.COUNTERS) - 1).bit_length())
+"""Shape of the index of one of abi.COUNTERS."""
+
+COUNTER_CYCLES = counters.settle(len(abi.COUNTERS))
+"""From a change of that index until the counter is shown."""
 
 
 def abi_row(fields) -> data.StructLayout:
@@ -84,8 +91,8 @@ class CoreSignature(wiring.Signature):
     refused while no input buffer is free. o_map: map writes and commits to the next core; silent in the last core.
     logits: results; only the last core sends any. enable: a program is in place; images are worked on.
     input_words, input_row_words: CONFIG's words per image and row, for whoever feeds i_map. busy: an image is in work
-    or in a buffer. progress: something moved in the cycle before (for the watchdog). counters: abi.COUNTERS, 64 bits
-    each.
+    or in a buffer. progress: something moved in the cycle before (for the watchdog). counter_index: one of
+    abi.COUNTERS; counter: its value, COUNTER_CYCLES later and from then on.
     """
 
     def __init__(self, params: CoreParams):
@@ -99,7 +106,8 @@ class CoreSignature(wiring.Signature):
             "input_row_words": Out(24),
             "busy": Out(1),
             "progress": Out(1),
-            "counters": Out(data.ArrayLayout(64, len(abi.COUNTERS))),
+            "counter_index": In(COUNTER_INDEX),
+            "counter": Out(counters.BITS),
         }
         if params.trace:
             members["trace"] = Out(wiring.Signature({"valid": Out(1), "p": Out(trace(params))})).array(params.clusters)

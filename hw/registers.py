@@ -12,6 +12,8 @@ from amaranth.lib.wiring import In, Out
 from qblif.host import abi
 
 from .axi_lite import RegisterBus
+from .counters import BITS
+from .layouts import COUNTER_CYCLES, COUNTER_INDEX
 from .params import STREAMS, DesignParams, Shell
 
 status = data.StructLayout(dict(abi.STATUS_FIELDS))
@@ -23,9 +25,9 @@ OFFSETS = {name: offset for name, offset, *_ in abi.REGISTERS}
 class Registers(wiring.Component):
     """Register file: identity, status, control and the 64-bit counters of the selected core.
 
-    A read is answered four cycles after `bus.read`, in which a 64-bit counter is taken in one cycle; reading
-    its low word keeps the high word for the next read of any counter's high word. Counters of a core that
-    does not exist, and unused addresses, read 0.
+    A read is answered four cycles after `bus.read`, that of a counter COUNTER_CYCLES later. The 64 bits of one are
+    those of one cycle: reading its low word keeps the high word for the next read of any counter's high word. Counters
+    of a core that does not exist, and unused addresses, read 0.
 
     `clear` is high for the one cycle after a 1 was written to bit 0 of CONTROL; CORE_SELECT and the kept high
     word are cleared by it too, WATCHDOG and SCRATCH are not.
@@ -43,7 +45,7 @@ class Registers(wiring.Component):
     status: In(status), its error field included
     error_info, images_in, images_out: In(32)
     program_hash: In(64)
-    counters: In(ArrayLayout(64, number of counters)), one per core
+    counter_index: Out, of abi.COUNTERS; counter: In(64), its value in each core, COUNTER_CYCLES later
     """
 
     def __init__(self, design: DesignParams, shell: Shell = STREAMS):
@@ -58,7 +60,7 @@ class Registers(wiring.Component):
             "images_in": In(32),
             "images_out": In(32),
             "program_hash": In(64),
-            "counters": In(data.ArrayLayout(64, len(abi.COUNTERS))).array(len(design.cores)),
+            "counter_index": Out(COUNTER_INDEX), "counter": In(BITS).array(len(design.cores)),
         })
 
     def elaborate(self, platform):
@@ -101,30 +103,29 @@ class Registers(wiring.Component):
                 with m.Case(OFFSETS["CONTROL"] >> 2):
                     m.d.sync += self.clear.eq(bus.write_data[0] & bus.write_strobe[0])
 
-        # Reads, in four steps: whose address it is, one bit each, so that the rest is ANDs and ORs; a counter per core
-        # and a register; the selected core; the half that is meant.
-        plain, is_counter, high = Signal(32), Signal(), Signal(32)
-        hits, counter_hits, found = Signal(len(values)), Signal(len(abi.COUNTERS)), Signal()
-        picked = [Signal(64, name=f"picked_{index}") for index in range(len(design.cores))]
-        chosen = Signal(64)
-        picked_now, chosen_now = Signal(), Signal()
-        m.d.sync += [found.eq(bus.read), picked_now.eq(found), chosen_now.eq(picked_now)]
-
+        # Reads, in four steps: whose address it is, one bit each, so that the rest is ANDs and ORs; the register, or a
+        # wait for the counter; the counter of the selected core; the half that is meant.
+        plain, is_counter, high, chosen = Signal(32), Signal(), Signal(32), Signal(BITS)
+        hits, counter_hit, found = Signal(len(values)), Signal(), Signal()
+        wait, here, chosen_now = Signal(range(COUNTER_CYCLES + 1)), Signal(), Signal()
+        counter = bus.read_address[1:] - (abi.COUNTER_BASE >> 3)
+        m.d.comb += self.counter_index.eq(counter)
         m.d.sync += [
+            found.eq(bus.read), chosen_now.eq(here),
             hits.eq(Cat(bus.read_address == OFFSETS[name] >> 2 for name in values)),
-            counter_hits.eq(Cat(bus.read_address[1:] == (abi.COUNTER_BASE >> 3) + index
-                                for index in range(len(abi.COUNTERS)))),
+            counter_hit.eq(Cat(bus.read_address[1:] == (abi.COUNTER_BASE >> 3) + index
+                               for index in range(len(abi.COUNTERS))).any()),
+            here.eq((found & ~counter_hit) | (wait == 1)), wait.eq(Mux(wait == 0, 0, wait - 1)),
         ]
         with m.If(found):
             m.d.sync += [
-                plain.eq(_chosen(hits, values.values())), is_counter.eq(counter_hits.any()),
-                *(target.eq(_chosen(counter_hits, counters))
-                  for target, counters in zip(picked, self.counters, strict=True)),
+                is_counter.eq(counter_hit), wait.eq(Mux(counter_hit, COUNTER_CYCLES, 0)),
+                plain.eq(reduce(or_, (Mux(hit, value, 0) for hit, value in zip(hits, values.values(), strict=True)))),
             ]
-        with m.If(picked_now):
+        with m.If(here):
             m.d.sync += chosen.eq(0)
             with m.Switch(core_select):
-                for index, value in enumerate(picked):
+                for index, value in enumerate(self.counter):
                     with m.Case(index):
                         m.d.sync += chosen.eq(value)
         m.d.comb += [bus.read_done.eq(chosen_now), bus.read_data.eq(plain)]
@@ -138,8 +139,3 @@ class Registers(wiring.Component):
         with m.If(self.clear):
             m.d.sync += high.eq(0)
         return m
-
-
-def _chosen(hits, values):
-    """Return the value whose hit is 1; 0 where there is none."""
-    return reduce(or_, (Mux(hit, value, 0) for hit, value in zip(hits, values, strict=True)))

@@ -76,9 +76,17 @@ class StandIn(wiring.Component):
                 with m.If(self.o_map.ready):
                     m.d.sync += total.eq(0)
                     m.next = State.TAKE
-        m.d.sync += [self.counters[0].eq(self.counters[0] + self.busy),
-                     self.counters[2].eq(self.counters[2] + self.enable)]
-        m.d.comb += self.counters[1].eq(0x1111_2222_3333_4444)
+        worked, enabled = Signal(64), Signal(64)
+        m.d.sync += [worked.eq(worked + self.busy), enabled.eq(enabled + self.enable)]
+        with m.Switch(self.counter_index):
+            with m.Case(0):
+                m.d.sync += self.counter.eq(worked)
+            with m.Case(1):
+                m.d.sync += self.counter.eq(0x1111_2222_3333_4444)
+            with m.Case(2):
+                m.d.sync += self.counter.eq(enabled)
+            with m.Default():
+                m.d.sync += self.counter.eq(0)
         return m
 
 

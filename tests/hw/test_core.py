@@ -10,6 +10,7 @@ from qblif.gen.network import Input, MaxPool, Network, Neuron, NeuronLayer, Read
 from qblif.gen.plan import make_plan
 from qblif.host import abi
 from qblif.hw.core import Core
+from qblif.hw.layouts import COUNTER_CYCLES
 from qblif.sim import golden
 
 from ..program_image import parse
@@ -223,9 +224,10 @@ def test_every_cycle_of_work_is_accounted_for_by_one_counter():
 
     async def collect(ctx):
         await bench.logits(ctx, 2)
-        await ctx.tick().repeat(SETTLE)
         for index, (name, _) in enumerate(abi.COUNTERS):
-            counters[name] = ctx.get(bench.dut.counters[index])
+            ctx.set(bench.dut.counter_index, index)
+            await ctx.tick().repeat(SETTLE + COUNTER_CYCLES)
+            counters[name] = ctx.get(bench.dut.counter)
 
     simulate(bench.dut, bench.sender(2), collect)
     adds = golden.row_adds(network(), images()[0][:2], bench.params.lanes).sum()

@@ -43,6 +43,12 @@ def test_every_row_goes_to_a_file_and_nothing_else_changes():
     assert {line for line in kept if "initial begin" not in line and line.strip() != "end"} <= set(short.splitlines())
 
 
+def test_numbers_of_32_bits_which_are_decimal_in_the_text_go_to_files_too():
+    text = "  initial begin\n    rows[0] = 32'd133761018;\n    rows[1] = 32'hffff0000;\n    rows[2] = 32'd0;\n  end\n"
+    assert split(text) == ('  initial $readmemh("memory_0.hex", rows);\n',
+                           {"memory_0.hex": "7f907fa\nffff0000\n0\n"})
+
+
 def test_blocks_that_are_no_memory_from_row_0_on_stay():
     for body in ("    a[1] = 4'h0;\n", "    a[0] = 4'h0;\n    b[1] = 4'h0;\n", "    a = 4'h1;\n"):
         text = f"  initial begin\n{body}  end\n"

@@ -118,8 +118,10 @@ def test_weights_and_maps_become_block_ram_and_nothing_becomes_a_dsp_block(targe
     found = synthesis.synthesise(emit_top(DesignParams((SMALL,))), target, modules=True)
     assert found.multipliers == {}
     became = {memory.path: memory for memory in found.memories}
-    weights = became["accelerator.chain.core_0.cluster_0.accumulators.weights"]
-    assert (weights.kind, weights.width, weights.depth) == ("block RAM", 32, 512)
+    for chunk in range(SMALL.chunks):
+        weights = became[f"accelerator.chain.core_0.cluster_0.accumulators.group_{chunk}.weights"]
+        width = SMALL.neuron_lanes * SMALL.weight_bits
+        assert (weights.kind, weights.width, weights.depth) == ("block RAM", width, 512)
     for bank in range(SMALL.banks):
         assert became[f"accelerator.chain.core_0.cluster_0.map_{bank}"].kind == "block RAM"
     assert "flip-flops" not in {memory.kind for memory in found.memories}

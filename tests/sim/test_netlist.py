@@ -163,7 +163,8 @@ def shape(style, width, depth, filled=True, **more):
 BLOCKS, FREE, LOGIC, SPREAD, EMULATED = STYLES
 OURS = [shape(BLOCKS, 32, 8192), shape(BLOCKS, 128, 2048), shape(BLOCKS, 16, 1024, filled=False),
         shape(BLOCKS, 4, 2048), shape(BLOCKS, 8, 16384), shape(FREE, 258, 128), shape(FREE, 128, 128, filled=False),
-        shape(FREE, 91, 16), shape(FREE, 32, 512), shape(SPREAD, 325, 32), shape(LOGIC, 65, 4),
+        shape(FREE, 91, 16), shape(FREE, 32, 512), shape(SPREAD, 64, 16), shape(LOGIC, 65, 4),
+        shape(FREE, 48, 32),
         shape(EMULATED, 40, 512), shape(BLOCKS, 32, 512, guarded=False)]
 """Memories of this project, or as wide and deep; one that breaks its promise is the last."""
 
