@@ -34,12 +34,11 @@ class LayerCounts:
     additions: strategy -> additions of one weight to one accumulator that it really does; a layer whose sources are
         all static is computed once for all steps. "double" and "shift-add" do equally many
     macs: multiply-accumulates of the same layer on dense data, gen/sizes.py, the same for each image
-    row_adds: lanes P, or a packing -> weight rows that a cluster adds: for dense sources the set bits of each field,
-        summed over output positions, steps and ceil(C_out / P) lane groups; for diagonal sources and MaxPool the chunks
-        of P channels of a plane with any bit set, summed over positions, taps, planes and steps (one row under a mask
-        each). Static layers once. With a packing (gen/packing.py) fields and chunks are those of packed positions, as
-        planned. Summed over the layers it is what the hardware's counters `set_bits` and `masks` show together, and
-        `adds` under "double"
+    row_adds: packing -> weight rows that a cluster adds, fields and chunks being those of packed positions
+        (gen/packing.py): for sources that are scanned bit by bit the set bits of each field, summed over output
+        positions, steps and lane groups; where chunks are lane masks the chunks of a plane with any bit set, summed
+        over positions, taps, planes and steps (one row under a mask each). Static layers once. Summed over the layers
+        it is what the hardware's counters `set_bits` and `masks` show together, and `adds` under "double"
     """
 
     name: str
@@ -48,15 +47,14 @@ class LayerCounts:
     input_sops: np.ndarray
     additions: dict[str, np.ndarray]
     macs: int
-    row_adds: dict[int | Packing, np.ndarray]
+    row_adds: dict[Packing, np.ndarray]
 
 
-def count_layer(network: Network, index: int, maps, lanes: tuple[int | Packing, ...] = ()) -> LayerCounts:
-    """Return the counts of layer `index`; maps: all maps, integers (T or 1, B, C, H, W); lanes: keys of row_adds."""
+def count_layer(network: Network, index: int, maps, packings: tuple[Packing, ...] = ()) -> LayerCounts:
+    """Return the counts of layer `index`; maps: all maps, integers (T or 1, B, C, H, W); packings: keys of row_adds."""
     layer = network.layers[index]
     batch = maps[0].shape[1]
     set_bits, sops, input_sops, unary, adds = (torch.zeros(batch, dtype=torch.int64) for _ in range(5))
-    rows = {width: torch.zeros(batch, dtype=torch.int64) for width in lanes if not isinstance(width, Packing)}
     pooling = isinstance(layer, MaxPool)
     static = not pooling and all(network.map_static(m) for m in layer_inputs(layer))
     for source in _sources(layer):
@@ -76,21 +74,13 @@ def count_layer(network: Network, index: int, maps, lanes: tuple[int | Packing, 
             input_sops += events if source.map == 0 else 0
             unary += field_levels
             adds += field_bits * width
-        levels = maps[source.map] if static else maps[source.map].expand(network.steps, *maps[source.map].shape[1:])
-        for lane_count in rows:
-            if source.diagonal or pooling:
-                rows[lane_count] += (_chunks(levels, lane_count, network.map_bits(source.map)) * fan).sum((0, 2, 3, 4))
-            else:
-                rows[lane_count] += field_bits * -(-out[0] // lane_count)
-    rows |= {packing: _packed_rows(network, index, maps, packing, static)
-             for packing in lanes if isinstance(packing, Packing)}
     additions = {"unary": unary.numpy(), "double": adds.numpy(), "shift-add": adds.numpy()}
     return LayerCounts(layer.name, set_bits.numpy(), sops.numpy(), input_sops.numpy(), additions, macs(network, layer),
-                       {width: count.numpy() for width, count in rows.items()})
+                       {packing: _row_adds(network, index, maps, packing, static).numpy() for packing in packings})
 
 
-def _packed_rows(network: Network, index: int, maps, packing: Packing, static: bool) -> torch.Tensor:
-    """Return the weight rows that a cluster adds for each image, int64 (B,), with a packing."""
+def _row_adds(network: Network, index: int, maps, packing: Packing, static: bool) -> torch.Tensor:
+    """Return the weight rows that a cluster adds for each image, int64 (B,)."""
     outputs = (range(network.layers[index].shape[1]), range(packing.columns(network, index)))
     groups, rows = packing.groups(network, index), 0
     for gather in gathers(network, index, packing):

@@ -53,7 +53,7 @@ class Result:
 
 
 def run(network: Network, x, record: bool = False, batch_size: int = 64, count: bool = False,
-        lanes: tuple[int | Packing, ...] = ()) -> Result:
+        packings: tuple[Packing, ...] = ()) -> Result:
     """Run a network on a batch.
 
     Parameters
@@ -62,7 +62,7 @@ def run(network: Network, x, record: bool = False, batch_size: int = 64, count: 
         user has them: the host's padding and zero points are applied here
     record: return every current, membrane and level
     batch_size: images in work at a time
-    count: return set bits, additions and so on, `sim.counts`; lanes: widths or packings for which to count weight rows
+    count: return set bits, additions and so on, `sim.counts`; packings: those for which to count weight rows
 
     Raises InputError for anything but such an x.
     """
@@ -73,20 +73,20 @@ def run(network: Network, x, record: bool = False, batch_size: int = 64, count: 
         logits.append(steps[-1].membrane[-1, :, :, 0, 0])
         if record:
             records.append([_record(step, network.steps) for step in steps])
-        if count or lanes:
+        if count or packings:
             maps = [pad_input(network, images), *(step.levels for step in steps)]
-            counts.append([count_layer(network, index, maps, lanes) for index in range(len(network.layers))])
+            counts.append([count_layer(network, index, maps, packings) for index in range(len(network.layers))])
     return Result(torch.cat(logits).to(torch.int64).numpy(), _join_records(records),
                   tuple(join_counts(parts) for parts in zip(*counts, strict=True)))
 
 
-def row_adds(network: Network, x, lanes: int | Packing, batch_size: int = 64) -> np.ndarray:
-    """Return int64 (layers, B): weight rows that a cluster of `lanes` lanes has to add for each layer and image.
+def row_adds(network: Network, x, packing: Packing, batch_size: int = 64) -> np.ndarray:
+    """Return int64 (layers, B): weight rows that a cluster has to add for each layer and image.
 
     Defined at `sim.counts.LayerCounts.row_adds`. Scan efficiency is this over the measured cycles.
     """
-    counts = run(network, x, batch_size=batch_size, lanes=(lanes,)).counts
-    return np.stack([layer.row_adds[lanes] for layer in counts])
+    counts = run(network, x, batch_size=batch_size, packings=(packing,)).counts
+    return np.stack([layer.row_adds[packing] for layer in counts])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

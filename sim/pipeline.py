@@ -59,7 +59,7 @@ def _run(options: Options) -> int:
     given = subject(options)
     network, images = given.network, given.images
     plan, planned = timed("plan", lambda: make_plan(network, lanes=given.lanes))
-    expected, ran_golden = timed("golden", lambda: golden.run(network, images, count=True, lanes=(plan.packing,)))
+    expected, ran_golden = timed("golden", lambda: golden.run(network, images, count=True, packings=(plan.packing,)))
     built = _build(given, plan)
     stages = [*given.stages, ran_golden, planned, built]
 

@@ -47,7 +47,7 @@ def run(network: str | None, images: int) -> str:
 def _name(variant: dict) -> str:
     parts = [f"{variant['lanes']} lanes", variant.get("fanout", CoreParams().fanout)]
     parts += [f"{variant[name]} {name}" for name in ("clusters", "cores") if name in variant]
-    return ", ".join(parts + ["" if variant.get("packed", True) else "not packed"]).removesuffix(", ")
+    return ", ".join(parts if variant.get("packed", True) else [*parts, "not packed"])
 
 
 def _plan(network: Network, variant: dict, designs: dict[str, DesignParams]) -> Plan:
@@ -62,7 +62,7 @@ def _plan(network: Network, variant: dict, designs: dict[str, DesignParams]) -> 
 
 def _row(plan: Plan, x: np.ndarray, count: int, name: str) -> tuple[str, ...]:
     network, lanes = plan.network, plan.packing.lanes
-    expected = golden.run(network, x, count=True, lanes=(plan.packing,))
+    expected = golden.run(network, x, count=True, packings=(plan.packing,))
     with Simulation(plan.design) as sim:
         sim.program(plan.program)
         result = sim.infer(plan.input_layout.pack(x), network.classes)

@@ -21,8 +21,8 @@ class Log:
     def __init__(self, folder: Path, history: list[dict], quiet: bool = False,
                  told: Callable[[dict], None] | None = None):
         self.folder, self.history, self.quiet, self.told = folder, history, quiet, told
-        self.board = None
-        if quiet or told:
+        self.board, self.prints = None, not (quiet or told)
+        if not self.prints:
             return
         try:
             from torch.utils.tensorboard import SummaryWriter
@@ -34,12 +34,12 @@ class Log:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        if not (self.quiet or self.told):
+        if self.prints:
             print(text, flush=True)
 
     def bar(self, title: str, count: int):
         """Return a function for Phase.epoch's progress, and one that ends the bar; a log gets no bar."""
-        if self.quiet or self.told or not sys.stderr.isatty():
+        if not self.prints or not sys.stderr.isatty():
             return None, lambda: None
         from tqdm import tqdm
 

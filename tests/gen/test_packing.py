@@ -42,13 +42,6 @@ def test_any_packing_computes_the_golden_model_s_logits_with_the_rows_that_it_co
     assert rows == golden.row_adds(net, x, plan.packing).sum()
 
 
-@pytest.mark.parametrize("seed", range(100, 112))
-def test_without_packing_rows_are_counted_as_for_so_many_lanes(seed):
-    net = network(seed)
-    x = random_input(net, seed, batch=2)
-    np.testing.assert_array_equal(golden.row_adds(net, x, unpacked(net, 16)), golden.row_adds(net, x, 16))
-
-
 def one(*sources, size=9, channels=4, out=None):
     """Return a network of one layer on the input and a read-out."""
     side = out or size

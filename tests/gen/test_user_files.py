@@ -2,7 +2,7 @@
 
 import pytest
 
-from qblif.gen import ModelError, digits
+from qblif.gen import ModelError
 from qblif.gen.user_module import load_module
 
 
@@ -17,9 +17,3 @@ def test_files_that_give_no_module_are_refused(tmp_path, text, message):
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(ModelError, match=message):
         load_module(f"{tmp_path / 'mine.py'}:f")
-
-
-def test_weights_of_digits_that_are_no_weights_are_refused(tmp_path):
-    (tmp_path / "weights").write_bytes(b"something else")
-    with pytest.raises(ModelError, match="was not written by `qblif train`"):
-        digits.load(tmp_path / "weights")

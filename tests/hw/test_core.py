@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from qblif.gen.network import Input, MaxPool, Network, Neuron, NeuronLayer, Readout, Source
+from qblif.gen.packing import unpacked
 from qblif.gen.plan import make_plan
 from qblif.host import abi
 from qblif.hw.core import Core
@@ -230,7 +231,7 @@ def test_every_cycle_of_work_is_accounted_for_by_one_counter():
             counters[name] = ctx.get(bench.dut.counter)
 
     simulate(bench.dut, bench.sender(2), collect)
-    adds = golden.row_adds(network(), images()[0][:2], bench.params.lanes).sum()
+    adds = golden.row_adds(network(), images()[0][:2], unpacked(network(), bench.params.lanes)).sum()
     assert counters["adds"] == counters["set_bits"] + counters["masks"] == adds
     assert counters["cycles"] == sum(counters[name] for name in ACCOUNT)
     assert counters["output_stalls"] == 0

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from qblif.gen.network import Input, MaxPool, Network, Readout, Source
+from qblif.gen.packing import unpacked
 from qblif.gen.sizes import macs
 from qblif.sim import golden, reference
 from qblif.sim.random_networks import Limits, random_input, random_network
@@ -64,7 +65,8 @@ def expected(network, index, maps):
 def test_counts_equal_a_walk_over_all_outputs_and_taps(seed):
     network = random_network(seed, Limits(row_adds=3000, channels=20))
     x = random_input(network, seed, 2)
-    counts = golden.run(network, x, count=True, lanes=LANES).counts
+    packings = {lanes: unpacked(network, lanes) for lanes in LANES}
+    counts = golden.run(network, x, count=True, packings=tuple(packings.values())).counts
     for image in range(2):
         _, layers = reference.run(network, x[image] if network.input.static else x[:, image])
         frames = [x[image]] * network.steps if network.input.static else x[:, image]
@@ -74,21 +76,24 @@ def test_counts_equal_a_walk_over_all_outputs_and_taps(seed):
             assert (found.sops[image], found.input_sops[image]) == (sops, of_input)
             assert {key: values[image] for key, values in found.additions.items()} == \
                 {"unary": unary, "double": double, "shift-add": double}
-            assert {lanes: values[image] for lanes, values in found.row_adds.items()} == rows
+            assert {lanes: found.row_adds[packing][image] for lanes, packing in packings.items()} == rows
 
 
 def test_row_adds_are_given_by_layer_and_image():
     network = random_network(4)
     x = random_input(network, 0, 3)
-    rows = golden.row_adds(network, x, lanes=16, batch_size=2)
+    packing = unpacked(network, 16)
+    rows = golden.row_adds(network, x, packing, batch_size=2)
     assert rows.shape == (len(network.layers), 3)
-    assert rows.sum(0).tolist() == [golden.row_adds(network, x[i:i + 1], 16).sum() for i in range(3)]
+    assert rows.sum(0).tolist() == [golden.row_adds(network, x[i:i + 1], packing).sum() for i in range(3)]
 
 
 def test_no_event_means_no_work():
     network = random_network(4)
-    first = golden.run(network, random_input(network, 0, 2, density=0), count=True, lanes=(16,)).counts[0]
-    assert not first.sops.any() and not first.row_adds[16].any() and not first.set_bits.any()
+    packing = unpacked(network, 16)
+    nothing = random_input(network, 0, 2, density=0)
+    first = golden.run(network, nothing, count=True, packings=(packing,)).counts[0]
+    assert not first.sops.any() and not first.row_adds[packing].any() and not first.set_bits.any()
 
 
 def test_counts_of_a_layer_computed_by_hand():
@@ -98,11 +103,12 @@ def test_counts_of_a_layer_computed_by_hand():
         Readout("out", (Source(0, weight, stride=(9, 9), padding=(1, 1)),), np.zeros(10, np.int32)),))
     x = np.zeros((1, 1, 3, 3), np.uint8)
     x[0, 0, 0, 0], x[0, 0, 1, 1] = 5, 8
-    count = golden.run(network, x, count=True, lanes=(4,)).counts[0]
+    packing = unpacked(network, 4)
+    count = golden.run(network, x, count=True, packings=(packing,)).counts[0]
     # The only output position, (0, 0), sees rows and columns -1 and 0: level 5 through one tap.
     assert count.set_bits.tolist() == [3]
     assert count.sops.tolist() == [3 * 5 * 10]
     assert {key: value.tolist() for key, value in count.additions.items()} == \
         {"unary": [50], "double": [20], "shift-add": [20]}
-    assert count.row_adds[4].tolist() == [2 * 3]
+    assert count.row_adds[packing].tolist() == [2 * 3]
     assert count.macs == macs(network, network.layers[0]) == 10 * 4 * 3

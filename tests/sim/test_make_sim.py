@@ -25,13 +25,13 @@ def test_the_digits_network_is_right_on_98_5_percent_of_all_360_test_images(netw
 def test_one_core_scans_it_with_an_efficiency_of_0_80_bit_exactly(network):
     images = digits_data().test_x.numpy()[:36]
     plan = make_plan(network, lanes=subjects.LANES)
-    expected = golden.run(network, images, count=True, lanes=(subjects.LANES,))
+    expected = golden.run(network, images, count=True, packings=(plan.packing,))
     with Simulation(plan.design, threads=1) as sim:
         sim.program(plan.program)
         result = sim.infer(plan.input_layout.pack(images), network.classes)
         core = CoreStats(1, sim.counters())
     assert compare_logits(network, expected.logits, result.logits) is None
-    needed = sum(int(layer.row_adds[subjects.LANES].sum()) for layer in expected.counts)
+    needed = sum(int(layer.row_adds[plan.packing].sum()) for layer in expected.counts)
     assert needed / core.counters["cycles"] >= 0.80
     # The hardware's own account of where the cycles went is complete.
     causes = ("adds", "doublings", "starved", "neuron_stalls", "turnaround", "input_stalls")

@@ -172,3 +172,9 @@ def test_what_training_left_is_read_back(whole):
     assert (found.float_accuracy, found.quantised_accuracy) == (done.float_accuracy, done.quantised_accuracy)
     x = done.dataset.test.batch(torch.arange(5))[0]
     assert torch.equal(found.quantised(found.dataset()).integers(x), done.quantised.integers(x))
+
+
+def test_a_run_whose_weights_are_no_weights_is_refused(tmp_path):
+    (tmp_path / run.WEIGHTS).write_bytes(b"something else")
+    with pytest.raises(CheckpointError, match="was not written by a training run, or is damaged"):
+        finished.load(tmp_path)
