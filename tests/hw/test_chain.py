@@ -29,7 +29,8 @@ class Two(Bench):
         ctx.set(self.dut.enable, 1)
 
     def cycles(self, ctx, core):
-        return ctx.get(self.dut.counters[core][0])
+        """Return the counter that is shown where no other one is asked for: cycles in which a core works."""
+        return ctx.get(self.dut.counter[core])
 
 
 @pytest.mark.parametrize("options", [{}, {"buffers": 1, "clusters": 2}, {"clusters": 3}], ids=str)
@@ -51,7 +52,7 @@ def test_logits_are_the_golden_model_s_and_the_cores_overlap(options):
 
     simulate(two.dut, two.sender(1), collect, processes=[watch])
     assert found == expected_logits(1)
-    assert len(both) > 50, "the second core begins while the first one is at work on the only image in the chain"
+    assert max(both) - min(both) > 50, "the second core begins while the first one works on the only image"
 
 
 @pytest.mark.parametrize("options", [{"buffers": 1}, {"clusters": 2}], ids=str)

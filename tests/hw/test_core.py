@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from qblif.gen.network import Input, MaxPool, Network, Neuron, NeuronLayer, Readout, Source
-from qblif.gen.packing import unpacked
 from qblif.gen.plan import make_plan
 from qblif.host import abi
 from qblif.hw.core import Core
@@ -225,13 +224,11 @@ def test_every_cycle_of_work_is_accounted_for_by_one_counter():
 
     async def collect(ctx):
         await bench.logits(ctx, 2)
-        for index, (name, _) in enumerate(abi.COUNTERS):
-            ctx.set(bench.dut.counter_index, index)
-            await ctx.tick().repeat(SETTLE + COUNTER_CYCLES)
-            counters[name] = ctx.get(bench.dut.counter)
+        for name, _ in abi.COUNTERS:
+            counters[name] = await counted(ctx, bench, name)
 
     simulate(bench.dut, bench.sender(2), collect)
-    adds = golden.row_adds(network(), images()[0][:2], unpacked(network(), bench.params.lanes)).sum()
+    adds = golden.row_adds(network(), images()[0][:2], bench.plan.packing).sum()
     assert counters["adds"] == counters["set_bits"] + counters["masks"] == adds
     assert counters["cycles"] == sum(counters[name] for name in ACCOUNT)
     assert counters["output_stalls"] == 0
@@ -269,14 +266,14 @@ def test_an_image_begins_with_its_first_row_and_waits_for_each_that_it_reads():
                 await put(ctx, bench.dut.i_map, item)
                 if item["part"]:
                     await ctx.tick().repeat(300)
-                    pauses.append([ctx.get(bench.dut.progress), counted(ctx, bench, "cycles"),
-                                   counted(ctx, bench, "adds"), counted(ctx, bench, "input_stalls")])
+                    pauses.append([ctx.get(bench.dut.progress), await counted(ctx, bench, "cycles"),
+                                   await counted(ctx, bench, "adds"), await counted(ctx, bench, "input_stalls")])
             await put(ctx, bench.dut.i_map, COMMIT)
 
     async def collect(ctx):
         assert await bench.logits(ctx, 2) == expected_logits(2)
-        await ctx.tick().repeat(SETTLE)
-        counters.update((name, counted(ctx, bench, name)) for name, _ in abi.COUNTERS)
+        for name, _ in abi.COUNTERS:
+            counters[name] = await counted(ctx, bench, name)
 
     simulate(bench.dut, send, collect)
     assert len(pauses) == 2 * rows
@@ -304,19 +301,21 @@ def test_an_image_ends_when_its_map_has_come_whole_also_the_rows_that_nobody_rea
             for address, word in enumerate(words):
                 await put(ctx, bench.dut.i_map, bench.write(address, word))
                 await ctx.tick().repeat(100)
-            early.append(counted(ctx, bench, "input_stalls"))
+            early.append(await counted(ctx, bench, "input_stalls"))
             await put(ctx, bench.dut.i_map, COMMIT)
 
     async def collect(ctx):
         assert await bench.logits(ctx, 3) == expected
         assert len(early) < 3, "the logits of the last image come before its last row"
         await ctx.tick().until(~bench.dut.busy)
-        assert counted(ctx, bench, "cycles") == sum(counted(ctx, bench, name) for name in ACCOUNT)
+        assert await counted(ctx, bench, "cycles") == sum([await counted(ctx, bench, name) for name in ACCOUNT])
 
     simulate(bench.dut, send, collect)
     assert early[0] > 100
 
 
-def counted(ctx, bench, name):
+async def counted(ctx, bench, name):
     """Return a counter."""
-    return ctx.get(bench.dut.counters[[known for known, _ in abi.COUNTERS].index(name)])
+    ctx.set(bench.dut.counter_index, [known for known, _ in abi.COUNTERS].index(name))
+    await ctx.tick().repeat(SETTLE + COUNTER_CYCLES)
+    return ctx.get(bench.dut.counter)

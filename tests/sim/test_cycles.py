@@ -104,7 +104,7 @@ def test_every_neuron_update_is_predicted_and_counters_agree(simulation):
     np.testing.assert_array_equal(layer_ends(plan, prediction), measured_ends(plan, result))
     layers = [layer for image in prediction.layers for layer in image]
     counters = sim.counters()
-    assert counters["adds"] == sum(layer.adds for layer in layers) == golden.row_adds(network, x, 16).sum()
+    assert counters["adds"] == sum(layer.adds for layer in layers) == golden.row_adds(network, x, plan.packing).sum()
     assert counters["doublings"] == sum(layer.doublings for layer in layers)
 
 
