@@ -13,7 +13,7 @@ from .timing import NEVER
 
 
 class _Arrivals:
-    """Of an input map. parts: cycles from which 1, 2, … parts are there; complete: all of it, None as long as unknown."""
+    """Of an input map. parts: cycles from which 1, 2 … parts of it are there; complete: all of it, None: not yet."""
 
     def __init__(self):
         self.parts: list[int] = []

@@ -2,8 +2,9 @@
 
 Each part of the pipeline takes the next item as soon as it has come, the item before has left and there is room behind;
 so each cycle is a maximum of sums of earlier ones. Every constant that the recurrences add is named here, and nowhere
-else; where `hw` exports one it is imported. Two things depend on others than the cluster, and take the time of a process
-(sim/events.py): an output row waits for its input (`Scan.hold`), and writes for their turn (`WriteBack`).
+else; where `hw` exports one it is imported. Two things depend on others than the cluster: an output row waits for its
+input (`Scan.hold`), and a write for its turn (`WriteBack`), which makes the methods that lead to it parts of a process
+(sim/events.py).
 
 The classes mirror the hardware: `Scan` is sequencer, run generator, word reader, bit scanner and accumulators,
 `Neurons` the neuron unit, `WriteBack` the write-back. Cycles are integers on one clock, the core's.
@@ -165,8 +166,8 @@ class Scan:
 class WriteBack:
     """Chunks of levels to map writes.
 
-    write: a process' part that writes all planes of a lane group from a cycle on, as soon as may be, and returns the cycle
-    of the last write; told whether that completes an output row.
+    write: a part of a process that writes a lane group, told the cycle from which on, how many planes, and whether this
+    completes an output row; it returns the cycle of the last write.
     """
 
     def __init__(self, layer: dict, params: CoreParams, write: Callable[[int, int, bool], Generator]):
