@@ -5,7 +5,8 @@
     prediction.cycles, prediction.latency           # as sim.simulation.Result has them, from the RTL
 
 What is read comes from the tables of the plan's program (sim/reads.py), what is in it from the golden model, and when
-it happens from the rules of the pipeline (sim/timing.py). Nothing here is fitted to a measurement.
+it happens from the rules of the pipeline (sim/timing.py) and of the chain (sim/flow.py). Nothing here is fitted to a
+measurement.
 """
 
 from __future__ import annotations
@@ -110,12 +111,11 @@ def measured_ends(plan: Plan, result: Result) -> np.ndarray:
     return ends
 
 
-def difference(plan: Plan, prediction: Prediction, result: Result, within: float = 0) -> str | None:
+def difference(plan: Plan, prediction: Prediction, result: Result) -> str | None:
     """Return in words where prediction and simulation differ first, or None where all images agree in their cycles.
 
-    within: relative error that counts as agreement. With the records of a traced simulation the layer is named."""
-    wrong = np.flatnonzero((np.abs(prediction.cycles - result.cycles) > within * result.cycles)
-                           | (np.abs(prediction.latency - result.latency) > within * result.latency))
+    With the records of a traced simulation the layer is named."""
+    wrong = np.flatnonzero((prediction.cycles != result.cycles) | (prediction.latency != result.latency))
     if not len(wrong):
         return None
     image = int(wrong[0])
