@@ -1,0 +1,116 @@
+"""What cores of any depth take, from few elaborations: for choosing among many layouts before one is estimated exactly.
+
+A core is elaborated once for each shape (lanes, neuron lanes, widths) with one cluster and with two. Its memories then
+follow the depths asked for, by the rule of hw/resources.py, and so do further clusters: logic grows by the second
+cluster for each, memories come in pairs of clusters. Logic is that of deep memories, a few flip-flops of addresses too
+many. What is chosen in the end is estimated anew as a whole (`resources.estimate`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections import Counter
+from collections.abc import Callable
+
+from . import resources
+from .params import CoreParams, DesignParams
+from .structure import MemoryShape, Module
+
+DEPTHS = {"contexts": 64, "source_depth": 256, "channel_depth": 512, "weight_depth": 4096, "map_depth": 2048,
+          "layer_depth": 8}
+"""Of the elaborated core: all memories differ in depth, so that a depth names its parameter."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """What a part of a design takes. lut: LUT4, those of carry chains and LUT RAM included; ff; block_ram: DP16KD."""
+
+    lut: float
+    ff: float
+    block_ram: int
+
+    def __add__(self, other: Size) -> Size:
+        return Size(self.lut + other.lut, self.ff + other.ff, self.block_ram + other.block_ram)
+
+    @classmethod
+    def of(cls, used: resources.Resources) -> Size:
+        """Return the size of an estimate: after place and route, as far as routed designs tell."""
+        return cls(resources.placed(used) or used.slots, used.ff, used.block_ram)
+
+
+def summary(modules: tuple[Module, ...], by: resources.Fit) -> dict:
+    """Return what is kept of elaborated modules, JSON-able: cells of their logic, and memories with their number."""
+    memories = Counter(memory for module in modules for memory in module.memories)
+    return {"cells": resources.cells(modules, by),
+            "memories": [[*dataclasses.astuple(memory), count] for memory, count in memories.items()]}
+
+
+class Sizes:
+    """Sizes of cores and shells.
+
+    keep: called with a name and a function that makes a JSON-able value; returns that value, perhaps from an earlier
+    call with the same name and the same hardware. Default: made anew by each instance."""
+
+    def __init__(self, keep: Callable[[str, Callable[[], dict]], dict] = lambda name, make: make()):
+        self._keep = keep
+        self._memo: dict[tuple, dict] = {}
+
+    @functools.cached_property
+    def by(self) -> resources.Fit:
+        """The fit of the resource model."""
+        return resources.Fit(**self._keep("fit", lambda: dataclasses.asdict(resources.calibrated())))
+
+    def core(self, core: CoreParams) -> Size:
+        """Return the size of a core, without what is around it."""
+        one, two = (self._elaborated(core, clusters) for clusters in (1, 2))
+        clusters, depths = core.clusters, {16 * DEPTHS["layer_depth"]: 16 * core.layer_depth}
+        depths |= {rows: getattr(core, name) for name, rows in DEPTHS.items() if name != "layer_depth"}
+        cells = {name: one["cells"][name] + (clusters - 1) * (two["cells"][name] - one["cells"][name])
+                 for name in one["cells"]}
+        pairs, alone = (_memories(found["memories"], depths) for found in (two, one))
+        blocks, distributed = (clusters // 2 * of_pairs + clusters % 2 * of_one
+                               for of_pairs, of_one in zip(pairs, alone, strict=True))
+        return _size(cells, blocks, distributed)
+
+    def shell(self, cores: int) -> Size:
+        """Return the size of what is around the cores of a design on a serial line."""
+        def found(count):
+            return self._keep(f"shell of {count}", lambda: summary(
+                resources.of_shell(DesignParams((CoreParams(lanes=64),) * count)), self.by))
+
+        one, two = found(1), found(2)
+        cells = {name: one["cells"][name] + (cores - 1) * (two["cells"][name] - one["cells"][name])
+                 for name in one["cells"]}
+        return _size(cells, *_memories(one["memories"], {}))
+
+    def _elaborated(self, core: CoreParams, clusters: int) -> dict:
+        shape = dataclasses.replace(core, clusters=clusters, trace=False, **DEPTHS)
+        if shape not in self._memo:
+            self._memo[shape] = self._keep(repr(shape), lambda: summary(resources.of_core(shape), self.by))
+        return self._memo[shape]
+
+def _size(cells: dict[str, float], blocks: int, distributed: int) -> Size:
+    slots = cells["LUT4"] + 2 * cells["CCU2C"] + resources.LUT_RAM_LUTS * distributed
+    return Size(slots * placed_share(), cells["TRELLIS_FF"], blocks)
+
+
+@functools.cache
+def placed_share() -> float:
+    """Return LUT4 of the device after place and route per LUT4 of the netlist; 1 as long as no routed design tells."""
+    million = 1_000_000
+    return (resources.placed(resources.Resources(million, 0, 0, 0, 0)) or million) / million
+
+
+@functools.lru_cache(maxsize=100_000)
+def _rams(memory: MemoryShape) -> tuple[int, int]:
+    return resources.rams(memory)
+
+
+def _memories(memories: list[list], depths: dict[int, int]) -> tuple[int, int]:
+    """Return the DP16KD and DPR16X4 of memories; depths: rows of the elaborated ones -> rows wanted."""
+    blocks = distributed = 0
+    for width, depth, style, clocked, count in memories:
+        block, lut = _rams(MemoryShape(width, depths.get(depth, depth), style, clocked))
+        blocks, distributed = blocks + count * block, distributed + count * lut
+    return blocks, distributed
