@@ -116,7 +116,7 @@ def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | 
     if buffers not in (1, 2):
         raise PlanError(f"buffers is {buffers!r}, allowed is 1 or 2")
     if design is None:
-        shape = _shape(network, lanes or choose_lanes(network), core_params)
+        shape = core_shape(network, lanes or choose_lanes(network), core_params)
         given = _Given(cores, shape, None, frozenset(core_params), buffers, work, spans)
     else:
         given = _Given(len(design.cores), design.cores[0], design, frozenset(LARGEST), buffers, work, spans)
@@ -189,7 +189,7 @@ def _plan(network: Network, given: _Given, packing: Packing) -> Plan:
     return Plan(network, design, segments, packing, layouts, image, program_hash, layout)
 
 
-def _shape(network: Network, lanes: int, given: dict) -> CoreParams:
+def core_shape(network: Network, lanes: int, given: dict) -> CoreParams:
     """Return parameters of a new core, with depths still open, from those given and what the network needs."""
     levels = [network.map_bits(i + 1) for i in range(len(network.layers) - 1)]
     needed = {

@@ -1,9 +1,9 @@
 """What cores of any depth take, from few elaborations: for choosing among many layouts before one is estimated exactly.
 
-A core is elaborated once for each shape (lanes, neuron lanes, widths) with one cluster and with two. Its memories then
-follow the depths asked for, by the rule of hw/resources.py, and so do further clusters: logic grows by the second
-cluster for each, memories come in pairs of clusters. Logic is that of deep memories, a few flip-flops of addresses too
-many. What is chosen in the end is estimated anew as a whole (`resources.estimate`).
+A core is elaborated once for each shape (lanes, neuron lanes, widths), with two clusters; without the second one's
+modules it is a core of one. Memories follow the depths asked for, by the rule of hw/resources.py. More clusters: logic
+grows by the second cluster for each, memories come in pairs of clusters. That is within about a percent of logic and
+two blocks of a core's block RAM; what is chosen in the end is estimated anew, as a whole (`resources.estimate`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from . import resources
 from .params import CoreParams, DesignParams
@@ -20,6 +21,9 @@ from .structure import MemoryShape, Module
 DEPTHS = {"contexts": 64, "source_depth": 256, "channel_depth": 512, "weight_depth": 4096, "map_depth": 2048,
           "layer_depth": 8}
 """Of the elaborated core: all memories differ in depth, so that a depth names its parameter."""
+
+SECOND = "core.cluster_1"
+"""End of the path of the second cluster, with those of its sub-modules behind it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +36,10 @@ class Size:
 
     def __add__(self, other: Size) -> Size:
         return Size(self.lut + other.lut, self.ff + other.ff, self.block_ram + other.block_ram)
+
+    def within(self, room: Size) -> bool:
+        """Return whether it fits into a room."""
+        return self.lut <= room.lut and self.ff <= room.ff and self.block_ram <= room.block_ram
 
     @classmethod
     def of(cls, used: resources.Resources) -> Size:
@@ -52,9 +60,11 @@ class Sizes:
     keep: called with a name and a function that makes a JSON-able value; returns that value, perhaps from an earlier
     call with the same name and the same hardware. Default: made anew by each instance."""
 
-    def __init__(self, keep: Callable[[str, Callable[[], dict]], dict] = lambda name, make: make()):
+    def __init__(self, keep: Callable[[str, Callable[[], Any]], Any] = lambda name, make: make()):
         self._keep = keep
-        self._memo: dict[tuple, dict] = {}
+        self._elaborated: dict[CoreParams, list[dict]] = {}
+        self._cores: dict[CoreParams, Size] = {}
+        self._shells: dict[int, Size] = {}
 
     @functools.cached_property
     def by(self) -> resources.Fit:
@@ -63,7 +73,22 @@ class Sizes:
 
     def core(self, core: CoreParams) -> Size:
         """Return the size of a core, without what is around it."""
-        one, two = (self._elaborated(core, clusters) for clusters in (1, 2))
+        if core not in self._cores:
+            self._cores[core] = self._core(core)
+        return self._cores[core]
+
+    def shell(self, cores: int) -> Size:
+        """Return the size of what is around the cores of a design on a serial line."""
+        if cores not in self._shells:
+            one, two = (self._keep(f"shell of {count}", lambda count=count: summary(
+                resources.of_shell(DesignParams((CoreParams(lanes=64),) * count)), self.by)) for count in (1, 2))
+            cells = {name: one["cells"][name] + (cores - 1) * (two["cells"][name] - one["cells"][name])
+                     for name in one["cells"]}
+            self._shells[cores] = _size(cells, *_memories(one["memories"], {}))
+        return self._shells[cores]
+
+    def _core(self, core: CoreParams) -> Size:
+        one, two = self._shape(core)
         clusters, depths = core.clusters, {16 * DEPTHS["layer_depth"]: 16 * core.layer_depth}
         depths |= {rows: getattr(core, name) for name, rows in DEPTHS.items() if name != "layer_depth"}
         cells = {name: one["cells"][name] + (clusters - 1) * (two["cells"][name] - one["cells"][name])
@@ -73,26 +98,22 @@ class Sizes:
                                for of_pairs, of_one in zip(pairs, alone, strict=True))
         return _size(cells, blocks, distributed)
 
-    def shell(self, cores: int) -> Size:
-        """Return the size of what is around the cores of a design on a serial line."""
-        def found(count):
-            return self._keep(f"shell of {count}", lambda: summary(
-                resources.of_shell(DesignParams((CoreParams(lanes=64),) * count)), self.by))
+    def _shape(self, core: CoreParams) -> list[dict]:
+        """Return what is kept of the core's shape with one cluster and with two."""
+        shape = dataclasses.replace(core, clusters=2, trace=False, **DEPTHS)
+        if shape not in self._elaborated:
+            def measure() -> list[dict]:
+                two = resources.of_core(shape)
+                return [summary(tuple(one for one in two if f"{SECOND}." not in f"{one.path}."), self.by),
+                        summary(two, self.by)]
 
-        one, two = found(1), found(2)
-        cells = {name: one["cells"][name] + (cores - 1) * (two["cells"][name] - one["cells"][name])
-                 for name in one["cells"]}
-        return _size(cells, *_memories(one["memories"], {}))
+            self._elaborated[shape] = self._keep(repr(shape), measure)
+        return self._elaborated[shape]
 
-    def _elaborated(self, core: CoreParams, clusters: int) -> dict:
-        shape = dataclasses.replace(core, clusters=clusters, trace=False, **DEPTHS)
-        if shape not in self._memo:
-            self._memo[shape] = self._keep(repr(shape), lambda: summary(resources.of_core(shape), self.by))
-        return self._memo[shape]
 
 def _size(cells: dict[str, float], blocks: int, distributed: int) -> Size:
     slots = cells["LUT4"] + 2 * cells["CCU2C"] + resources.LUT_RAM_LUTS * distributed
-    return Size(slots * placed_share(), cells["TRELLIS_FF"], blocks)
+    return Size(float(slots * placed_share()), float(cells["TRELLIS_FF"]), blocks)
 
 
 @functools.cache
