@@ -34,7 +34,7 @@ FULL = 0.85
 """Share of a part's LUTs and flip-flops that is planned with: the model of both is good to 15 %, and place and route
 needs some room. Block RAM is predicted exactly, and all of it is."""
 
-NEAR = 1.05
+NEAR = 1.02
 """The search goes on with what is so much too large by its approximate sizes; the exact ones decide."""
 
 FINALISTS = 3
@@ -62,17 +62,17 @@ class Speed:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Choice:
-    """A layout for a board's part. used: as a whole, by the resource model."""
+    """A layout for a board's part. used: as a whole, by the resource model; None as long as nobody asked."""
 
     layout: Layout
     plan: Plan
-    used: resources.Resources
     speed: Speed
+    used: resources.Resources | None = None
 
     @property
     def size(self) -> Size:
         """What it takes of the part, after place and route."""
-        return Size.of(self.used)
+        return self.layout.size if self.used is None else Size.of(self.used)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,22 +135,25 @@ class Planner:
 
     def choose(self, board: boards.Board) -> Choice:
         """Return the best layout for a board; raises PlanError, which says what is missing, where none fits."""
-        part, found = part_of(board), []
-        for layout in self.layouts(room_of(part, NEAR)):
-            if found and (len(found) == FINALISTS
-                          or layout.cost(self.goal) > NEAR * found[0].layout.cost(self.goal)):
-                break
-            used = resources.estimate(layout.design, self.sizes.by)
+        part, best = part_of(board), []
+        layouts = self.layouts(room_of(part, NEAR))
+        while len(best) < FINALISTS and layouts and (
+                not best or layouts[0].cost(self.goal) <= NEAR * best[0].layout.cost(self.goal)):
+            best.append(self.finish(layouts.pop(0)))
+        # The whole of a design is only sized where it may be the answer: that takes a second for each core.
+        while best:
+            choice = best.pop(best.index(min(best, key=lambda one: one.speed.of(self.goal))))
+            used = resources.estimate(choice.layout.design, self.sizes.by)
             if Size.of(used).within(room_of(part)):
-                found.append(self.finish(layout, used))
-        if not found:
-            raise self._misfit(board)
-        return min(found, key=lambda choice: choice.speed.of(self.goal))
+                return dataclasses.replace(choice, used=used)
+            if layouts:
+                best.append(self.finish(layouts.pop(0)))
+        raise self._misfit(board)
 
-    def finish(self, layout: Layout, used: resources.Resources) -> Choice:
+    def finish(self, layout: Layout) -> Choice:
         """Plan a layout in full and time it."""
         plan = make_plan(self.network, design=layout.design, packing=layout.packing, spans=layout.spans)
-        return Choice(layout, plan, used, self.time(layout, plan))
+        return Choice(layout, plan, self.time(layout, plan))
 
     def time(self, layout: Layout, plan: Plan) -> Speed:
         """Return the speed of a plan, by the exact model where that does not take long."""
