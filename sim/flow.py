@@ -1,4 +1,4 @@
-"""Images on their way through a chain of cores: the input, the cores and their clusters as processes (sim/events.py).
+"""Images on their way through a chain of cores: input, cores and clusters as processes (sim/processes.py).
 
 Mirrors hw/input.py and the control of images and layers in hw/core.py; a cluster's own pipeline is sim/timing.py, and
 what happens to its writes sim/handover.py.
@@ -17,8 +17,8 @@ from qblif.host import abi
 from qblif.host.abi import LayerKind
 from qblif.hw.params import CoreParams
 
-from .events import Clock, Event, Process
 from .handover import Merge, Port, Stage
+from .processes import Clock, Event, Process
 from .reads import Reads, entries
 from .timing import FETCHED, IDLE, LOGIT, NEVER, NEXT, Neurons, Scan, WriteBack
 

@@ -1,14 +1,14 @@
 """How maps come into a core and leave it: write port, stage between cores, and the merging of clusters' writes.
 
 Mirrors hw/core.py (writes and buffers), hw/link.py (Stage) and hw/merge.py. All methods that take time are parts of a
-process (sim/events.py): ``yield from`` them.
+process (sim/processes.py): ``yield from`` them.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-from .events import Clock, Event, Process
+from .processes import Clock, Event, Process
 from .timing import NEVER
 
 

@@ -4,7 +4,7 @@ Each part of the pipeline takes the next item as soon as it has come, the item b
 so each cycle is a maximum of sums of earlier ones. Every constant that the recurrences add is named here, and nowhere
 else; where `hw` exports one it is imported. Two things depend on others than the cluster: an output row waits for its
 input (`Scan.hold`), and a write for its turn (`WriteBack`), which makes the methods that lead to it parts of a process
-(sim/events.py).
+(sim/processes.py).
 
 The classes mirror the hardware: `Scan` is sequencer, run generator, word reader, bit scanner and accumulators,
 `Neurons` the neuron unit, `WriteBack` the write-back. Cycles are integers on one clock, the core's.
