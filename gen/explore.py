@@ -9,7 +9,6 @@ best layout is found, as far as the figures go that it is given: measured weight
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 from collections.abc import Callable, Iterator
 
@@ -169,16 +168,18 @@ class _Search:
 
 
 def front(items: list, key: Callable[[object], tuple[float, Size]]) -> list:
-    """Return those of the items that no other beats or equals in cost, LUTs and block RAM, cheapest first."""
-    kept, luts, blocks = [], [], []         # luts ascending, blocks descending: the steps of a staircase
-    for item in sorted(items, key=lambda one: (lambda cost, size: (cost, size.lut, size.block_ram))(*key(one))):
-        size = key(item)[1]
-        at = bisect.bisect_right(luts, size.lut)
-        if at and blocks[at - 1] <= size.block_ram:
-            continue
-        kept.append(item)
-        end = at
-        while end < len(blocks) and blocks[end] >= size.block_ram:
-            end += 1
-        luts[at:end], blocks[at:end] = [size.lut], [size.block_ram]
+    """Return those of the items that no other beats or equals in cost, LUTs, flip-flops and block RAM, cheapest first.
+    """
+    valued = sorted((((cost, size.lut, size.ff, size.block_ram), item) for cost, size, item in
+                     ((*key(item), item) for item in items)), key=lambda one: one[0])
+    kept, sizes = [], []
+    for (_, lut, ff, blocks), item in valued:
+        for index, (least_lut, least_ff, least_blocks) in enumerate(sizes):
+            if least_lut <= lut and least_ff <= ff and least_blocks <= blocks:
+                # What beats one beats the next one, too, as a rule: it is asked first
+                sizes.insert(0, sizes.pop(index))
+                break
+        else:
+            kept.append(item)
+            sizes.append((lut, ff, blocks))
     return kept

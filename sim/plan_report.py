@@ -93,7 +93,7 @@ def pareto(layouts: Iterable[Layout], board: Board, clock: Clock) -> str:
     part, layouts = part_of(board), list(layouts)
 
     def flat(some: list[Layout]) -> list[Layout]:       # only cycles and LUTs count here
-        return front(some, lambda one: (one.cost("throughput"), dataclasses.replace(one.size, block_ram=0)))
+        return front(some, lambda one: (one.cost("throughput"), Size(one.size.lut, 0, 0)))
 
     fits = flat([one for one in layouts if one.size.within(room_of(part))])
     others = [one for one in layouts if not one.size.within(room_of(part))]

@@ -145,7 +145,8 @@ class Planner:
             choice = best.pop(best.index(min(best, key=lambda one: one.speed.of(self.goal))))
             used = resources.estimate(choice.layout.design, self.sizes.by)
             if Size.of(used).within(room_of(part)):
-                return dataclasses.replace(choice, used=used)
+                speed = choice.speed if choice.speed.how == EXACT else self.time(choice.layout, choice.plan, BUDGET)
+                return dataclasses.replace(choice, used=used, speed=speed)
             if layouts:
                 best.append(self.finish(layouts.pop(0)))
         raise self._misfit(board)
@@ -153,13 +154,13 @@ class Planner:
     def finish(self, layout: Layout) -> Choice:
         """Plan a layout in full and time it."""
         plan = make_plan(self.network, design=layout.design, packing=layout.packing, spans=layout.spans)
-        return Choice(layout, plan, self.time(layout, plan))
+        return Choice(layout, plan, self.time(layout, plan, BUDGET // FINALISTS))
 
-    def time(self, layout: Layout, plan: Plan) -> Speed:
-        """Return the speed of a plan, by the exact model where that does not take long."""
+    def time(self, layout: Layout, plan: Plan, budget: int) -> Speed:
+        """Return the speed of a plan, by the exact model where it gets along with so many cycles."""
         cores, static = len(layout.cores), self.network.input.static
         count = min(self.images.shape[0 if static else 1], BLOCK,
-                    int(BUDGET / FINALISTS // max(1.0, sum(layout.cycles))))
+                    int(budget // max(1.0, sum(layout.cycles))))
         if count < cores + 1:       # the first images fill the chain
             return Speed(max(layout.cycles), sum(layout.cycles), ESTIMATED, count)
         found = CycleModel(plan).predict(self.images[:count] if static else self.images[:, :count])

@@ -41,3 +41,28 @@ def test_equal_layers_are_shared_out_equally():
 def test_more_cores_than_segments_are_refused_with_the_places_of_the_cuts(cores):
     with pytest.raises(PlanError, match=re.escape(f"{cores!r} cores; allowed is 1 to 4") + r".*\[0, 2, 3\]"):
         make_plan(shortcut(), cores)
+
+
+def test_measured_work_is_shared_out_instead_of_an_estimate():
+    net = chain(layers=6, classes=1)
+    plan = make_plan(net, 2, work=[10, 1, 1, 1, 1, 1, 1])
+    assert [(segment.first, segment.last) for segment in plan.segments] == [(0, 0), (1, 6)]
+    with pytest.raises(PlanError, match=re.escape("the work of 2 layers is given, network 'chain' has 7")):
+        make_plan(net, 2, work=[1, 1])
+
+
+def test_layers_go_to_cores_as_they_are_told_to():
+    plan = make_plan(shortcut(), 2, spans=[(0, 3), (4, 4)])
+    assert [(segment.first, segment.last) for segment in plan.segments] == [(0, 3), (4, 4)]
+
+
+@pytest.mark.parametrize("spans", [[(0, 1), (2, 4)], [(0, 4), (4, 4)], [(0, 3)], [(1, 4)], [(0, 2), (4, 4)], []])
+def test_spans_that_leave_layers_out_or_cut_a_shortcut_are_refused(spans):
+    with pytest.raises(PlanError, match=re.escape("a core may end after layers [0, 2, 3, 4]")):
+        make_plan(shortcut(), spans=spans)
+
+
+def test_spans_are_as_many_as_the_build_has_cores():
+    design = make_plan(shortcut(), 2).design
+    with pytest.raises(PlanError, match="given to 1 cores, the build has 2"):
+        make_plan(shortcut(), design=design, spans=[(0, 4)])

@@ -1,0 +1,92 @@
+"""The search finds what trying everything finds, and what it finds can be planned."""
+
+import itertools
+
+import pytest
+
+from qblif.gen import explore
+from qblif.gen.explore import Layout, layer_cycles, packings
+from qblif.gen.packing import Packing
+from qblif.gen.plan import allowed_cuts, core_shape, make_plan
+from qblif.hw.sizing import Size
+
+from .planned import chain, network, shortcut
+
+SHAPES = ((8, 2), (16, 4))
+
+
+class Simple:
+    """Sizes that are easy to add up."""
+
+    @staticmethod
+    def core(core):
+        memory = core.map_depth * core.word_bits + core.weight_depth * core.lanes * core.weight_bits
+        lanes = core.lanes * core.clusters
+        return Size(100.0 + 10 * lanes, 300.0 + 40 * core.chunks * core.clusters, -(-memory // 1024))
+
+    @staticmethod
+    def shell(cores):
+        return Size(50.0 + cores, 20.0, 1)
+
+
+def dense(net):
+    """Return rows as if each weight row was added at each position of a share."""
+    def rows(layer, packing, share):
+        shape = net.layers[layer].shape
+        return 7.0 * sum(share.count(part, count) for part, count in (
+            (share.row, shape[1]), (share.col, packing.columns(net, layer)), (share.group, packing.groups(net, layer))))
+
+    return rows
+
+
+def everything(net, rows, goal, clusters):
+    """Yield cost and size of every chain, every choice of clusters, every packing looked at."""
+    cuts = allowed_cuts(net)
+    for lanes, neuron_lanes in SHAPES:
+        shape = core_shape(net, lanes, {"neuron_lanes": neuron_lanes})
+        for packing, buffers in itertools.product(packings(net, shape, clusters), (2, 1)):
+            search = explore._Search(net, rows, Simple, goal, None, shape, clusters, packing, buffers, 16)
+            for count in range(len(cuts) + 1):
+                for chosen in itertools.combinations(cuts, count):
+                    spans = list(zip([0, *(cut + 1 for cut in chosen)], [*chosen, len(net.layers) - 1], strict=True))
+                    for cores in itertools.product(*(search._options(*span) for span in spans)):
+                        cycles = [core[1] for core in cores]
+                        yield (max(cycles) if goal == "throughput" else sum(cycles),
+                               sum((core[2] for core in cores), Simple.shell(len(cores))))
+
+
+@pytest.mark.parametrize("goal", explore.GOALS)
+@pytest.mark.parametrize("net", [chain(layers=5, classes=3), shortcut(), network(3)], ids=("chain", "shortcut", "any"))
+def test_nothing_that_fits_is_better_than_what_is_found(net, goal):
+    clusters, rows = (1, 2), dense(net)
+    tried = list(everything(net, rows, goal, clusters))
+    limits = sorted(tried, key=lambda one: one[1].lut + one[1].block_ram)[::max(1, len(tried) // 9)]
+    for _, room in limits:
+        found = explore.explore(net, rows, Simple, goal, room=room, shapes=SHAPES, clusters=clusters)
+        assert found[0].cost(goal) == min(cost for cost, size in tried if size.within(room))
+        assert all(one.size.within(room) for one in found)
+    found = explore.explore(net, rows, Simple, goal, shapes=SHAPES, clusters=clusters)
+    for one in found:
+        assert not any(cost < one.cost(goal) and size.within(one.size) for cost, size in tried)
+    assert not explore.explore(net, rows, Simple, goal, room=Size(1, 1, 1), shapes=SHAPES, clusters=clusters)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_found_can_be_planned_as_it_says(seed):
+    net = network(seed)
+    for layout in explore.explore(net, dense(net), Simple, shapes=SHAPES, clusters=(1, 3))[:6]:
+        plan = make_plan(net, design=layout.design, packing=layout.packing, spans=layout.spans)
+        assert plan.design.cores == layout.cores and plan.packing == layout.packing
+        assert tuple((segment.first, segment.last) for segment in plan.segments) == layout.spans
+
+
+def test_a_layer_takes_as_long_as_its_additions_or_its_neurons():
+    net = chain(layers=2, classes=1)
+    packing = packings(net, core_shape(net, 8, {}), (1,))[0]
+    at = [layer_cycles(net, 0, packing, 1, chunks, lambda *_: 1000.0) for chunks in (1, 10_000)]
+    assert at[0] == 1000 + explore.LAYER and at[1] > 10_000
+
+
+def test_cost_is_the_slowest_core_or_all():
+    layout = Layout((), (), Packing(8, ()), 2, (5.0, 7.0), Size(0, 0, 0))
+    assert (layout.cost("throughput"), layout.cost("latency")) == (7.0, 12.0)
