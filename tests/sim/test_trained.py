@@ -114,11 +114,11 @@ def test_wrong_names_are_one_message(capsys, tmp_path):
 def test_ablation_rows_are_told_apart_and_compared(tmp_path):
     from qblif.sim import ablation
 
-    assert len(ablation.SETTINGS) == 6 + 6 + 7
+    assert len(ablation.SETTINGS) == 6 + 6 + 3 + 7
     folders = {ablation.folder_of(tmp_path, s.recipe(seed)) for s in ablation.SETTINGS for seed in range(3)}
-    assert len(folders) == 57
+    assert len(folders) == 66
     names = [s.name for s in ablation.SETTINGS]
-    assert len(set(names)) == 19 and "QB-LIF, ReLSG-ET, N = 20 at most, learned from 8, penalty 0.3" in names
+    assert len(set(names)) == 22 and "QB-LIF, ReLSG-ET, N = 20 at most, learned from 8, penalty 0.3" in names
     assert [s for s in ablation.SETTINGS if "QB-LIF, ReLSG-ET, N = 20" in s.name] == list(ablation.FEWER)
 
     def runs(*values):
@@ -132,7 +132,12 @@ def test_ablation_rows_are_told_apart_and_compared(tmp_path):
     cards = {s: runs(*(.8 + x + (s.levels - 10 * s.penalty) / 1000 for x in (0, .01))) for s in ablation.SETTINGS}
     for card in cards[ablation.FEWER[-1]]:
         card["additions"] = {"double": 4e5}
+    for card in cards[ablation.ONE_STEP[1]]:
+        card["golden_accuracy"] -= .005
     text = ablation.report(cards, 3)
+    assert "| quantised ANN | LSQ | 20 | 82.50 ± 0.71 % | 1.000 M | 0.500 M | 2 |" in text
+    assert "- QB-LIF with ReLSG-ET over quantised ANN with ReLSG-ET, T = 1: higher (+0.50 points" in text
+    assert "- QB-LIF with ReLSG-ET over quantised ANN with LSQ, T = 1: no difference" in text
     assert "| QB-LIF | ReLSG-ET | 20 | 82.50 ± 0.71 % | 1.000 M | 2 | 95.58 % |" in text
     assert "| 31 | 83.60 ± 0.71 % | 1.000 M | 0.500 M | 2 |  |" in text
     assert "- QB-LIF over I-LIF, Box-ET: no difference" in text and "- N = 2 over N = 1: higher (+0.10" in text
@@ -142,6 +147,26 @@ def test_ablation_rows_are_told_apart_and_compared(tmp_path):
     assert ("- penalty 1 over none, N = 20 at most, learned from 8: lower (-1.00 points, standard error 0.00, 2 "
             "seeds); additions -20.0 %") in lines
     assert any(line.startswith("- N = 20 at most, learned from 8 over N = 20, penalty 0.1: no diff") for line in lines)
+
+
+def test_the_ann_of_the_ablation_has_one_step_and_no_membrane():
+    from qblif.sim import ablation
+
+    ours, *others = (setting.recipe(1) for setting in ablation.ONE_STEP)
+    for other in others:
+        assert other.neuron | {"method": "qblif", "tau": 2.0, "surrogate": "relsg_et"} == ours.neuron
+        assert other.T == ours.T == 1 and other.neuron["tau"] == 1 and other.neuron["method"] == "ann"
+        assert other.train == ours.train
+    assert [other.neuron["surrogate"] for other in others] == ["relsg_et", "clipped"]
+
+
+def test_the_folders_of_runs_stay_where_they_were(tmp_path):
+    """The hash of a recipe names the folder of a run that took minutes: another one trains it again."""
+    from qblif.sim import ablation
+
+    named = [ablation.folder_of(tmp_path, setting.recipe(0)).name
+             for setting in (ablation.TABLE_5[0], ablation.TABLE_6[-1], ablation.FEWER[-1])]
+    assert named == ["59b2c1db38beac45", "7ad2aa2dd989a41f", "6f6f8434c740bee0"]
 
 
 def test_the_ablation_trains_what_is_missing_and_only_that(tmp_path, monkeypatch):
