@@ -129,6 +129,9 @@ class RecipeFile:
         for table, key in (("data", "name"), ("model", "name"), ("neuron", "method")):
             if not isinstance(getattr(self, table).get(key), str):
                 wrong.append(f"{table}.{key} is missing, needed is a name in quotes")
+        limit = self.data.get("limit")
+        if limit is not None and not _whole(limit, 2):
+            wrong.append(f"data.limit is {limit!r}, allowed is an integer from 2")
         wrong += [f"an [[augment]] has no name: {step}" for step in self.augment
                   if not isinstance(step.get("name"), str)]
         if wrong:
