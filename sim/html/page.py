@@ -16,7 +16,7 @@ from qblif.gen import zoo
 from qblif.gen.errors import ZooError
 
 from .. import energy, named, runs
-from ..assess import assess, clipped
+from ..assess import assess
 from ..evaluation import Evaluation
 from ..tables import percent
 from . import paper, pictures
@@ -73,11 +73,19 @@ def write(networks: list[str], out: Path, *, data: str | None = None, root: Path
     environment.filters |= {"percent": percent, "million": _million, "number": lambda value: f"{value:,.0f}"}
     text = environment.get_template("page.html").render(
         first=first, rows=rows, levels=shown, gammas=gammas, about=about, pictures={p.name: p for p in drawn},
-        paper=paper, lost=_lost(networks[0], data, root), constants=(energy.FLOP, energy.SOP, energy.SIGN),
+        paper=paper, lost=first.lost, constants=(energy.FLOP, energy.SOP, energy.SIGN),
         tools={"qblif": qblif.__version__, "python": platform.python_version(), "torch": torch.__version__,
                "numpy": np.__version__})
     out.write_text(text, encoding="utf-8")
     return Made(out, folder)
+
+
+def _card(text: str) -> dict | None:
+    """Return the card of a run or of a network of the zoo; None where there is none."""
+    if runs.is_run(text):
+        return runs.load(Path(text)).card
+    card = named.find(text).card
+    return None if card is None else dataclasses.asdict(card)
 
 
 def _known(text: str) -> tuple[dict, list[dict], list[tuple[str, str]]]:
@@ -115,27 +123,16 @@ def _of_run(folder: Path) -> dict:
 
 
 def _other(text: str, data: str | None, root: Path | None, limit: int | None) -> dict:
-    """Return the row of a further network: by its card where it has one."""
-    if runs.is_run(text):
-        card = runs.load(Path(text)).card
-    else:
-        found = named.find(text)
-        if found.card is None:
-            return _row(assess([text], data=data, root=root, limit=limit)[0])
-        card = dataclasses.asdict(found.card)
+    """Return the row of a further network: by its card where it has one of this data."""
+    card = _card(text)
+    if card is None or data not in (None, card["data"]):
+        return _row(assess([text], data=data, root=root, limit=limit)[0])
     return {"name": card["name"], "data": card["data"], "steps": card["steps"],
             "levels": ", ".join(map(str, card["levels"])), "weight_bits": card["weight_bits"],
             "accuracy": card["golden_accuracy"], "quantised": card["quantised_accuracy"],
             "float": card["float_accuracy"], "sops": card["sops"], "additions": card["additions"]["double"],
             "unary": card["additions"]["unary"], "macs": card["macs"],
             "source": f"{card['test_images']:,}, card"}
-
-
-def _lost(text: str, data: str | None, root: Path | None) -> str:
-    """Return how many events were clipped when they were counted; nothing for images."""
-    if runs.is_run(text):
-        return clipped(runs.load(Path(text)).dataset(root))
-    return clipped(named.find(text).test_set(data, root))
 
 
 def _pictures(first: Evaluation, levels: list, gammas: dict, history: list[dict], rows: list[dict]):
