@@ -20,7 +20,7 @@ from pathlib import Path
 from qblif.gen import training
 from qblif.gen.training import checkpoint, recipe
 from qblif.gen.training.recipe import RecipeFile
-from qblif.host.errors import install
+from qblif.host.errors import InputError, install
 
 from . import trained
 
@@ -104,9 +104,14 @@ def run(out: Path, seeds: int = 3, only: Callable[[Setting], bool] = lambda sett
         settings: tuple[str, ...] = (), data_root: Path | None = None) -> str:
     """Train what is missing, write ablation.md, .json and .png into `out`, and return the text of the first.
 
-    seeds: 0 to seeds - 1; only: which settings to train; settings: more `--set` of the recipe, for all"""
+    seeds: 0 to seeds - 1; only: which settings to train; settings: more `--set` of the recipe, for all
+
+    Raises InputError where there is no such setting."""
     cards: dict[Setting, list[dict]] = {}
     wanted = [setting for setting in SETTINGS if only(setting)]
+    if not wanted:
+        raise InputError("no setting is wanted; there are:\n  " + "\n  ".join(setting.name for setting in SETTINGS),
+                         hint="--only takes a part of one of these names")
     for seed in range(seeds):  # seed by seed: an unfinished ablation has something of everything
         for number, setting in enumerate(wanted, 1):
             chosen = setting.recipe(seed, settings)
@@ -141,8 +146,9 @@ def _draw(cards: dict[Setting, list[dict]], out: Path) -> None:
 def _read(folder: Path) -> dict:
     """Return a finished run's card, and in place of its work that of its neurons: the pixels' is the same for all."""
     card = json.loads((folder / trained.CARD).read_text(encoding="utf-8"))
-    layers = json.loads((folder / trained.EVALUATION).read_text(encoding="utf-8"))["layers"][1:]
-    return card | {"sops": sum(layer["sops"] for layer in layers),
+    found = json.loads((folder / trained.EVALUATION).read_text(encoding="utf-8"))
+    layers = found["layers"][1:]
+    return card | {"microjoules": found["energy"]["microjoules"]} | {"sops": sum(layer["sops"] for layer in layers),
                    "additions": {"double": sum(layer["additions"]["double"] for layer in layers)}}
 
 
@@ -157,16 +163,18 @@ def report(cards: dict[Setting, list[dict]], seeds: int, settings: tuple[str, ..
              f"{base.model['name']} {base.model.get('channels', '')}, T = {base.T} but where it says T = 1, "
              f"{how.epochs} + {how.quantised_epochs} epochs; golden model; mean and standard deviation of up to "
              f"{seeds} seeds. SOPs and additions are those of what neurons emit; what pixels cost is the same in all "
-             "rows. The paper's figures are of CIFAR-10 with ResNet-20: compare the order, not the values.")
+             "rows. Energy is by the paper's model, not measured. The paper's figures are of CIFAR-10 with ResNet-20: "
+             "compare the order, not the values.")
     lines = [about, "",
              "| Table 5: neuron | surrogate | N | accuracy | SOPs an image | runs | the paper |",
              "|---|---|--:|--:|--:|--:|--:|"]
     lines += [f"| {s.neuron} | {s.surrogate} | {s.levels} | {_accuracy(cards[s])} | {_sops(cards[s])} | "
               f"{len(cards[s])} | {_paper(PAPER.get((s.neuron, s.surrogate)))} |" for s in TABLE_5 if s in cards]
-    lines += ["", "| Table 6: N | accuracy | SOPs an image | additions by bit planes | runs | the paper |",
-              "|--:|--:|--:|--:|--:|--:|"]
+    lines += ["",
+              "| Table 6: N | accuracy | SOPs an image | additions by bit planes | energy, model | runs | the paper |",
+              "|--:|--:|--:|--:|--:|--:|--:|"]
     lines += [f"| {s.levels} | {_accuracy(cards[s])} | {_sops(cards[s])} | "
-              f"{_additions(cards[s])} | {len(cards[s])} | "
+              f"{_additions(cards[s])} | {_energy(cards[s])} | {len(cards[s])} | "
               f"{_paper(PAPER_LEVELS.get(s.levels))} |" for s in TABLE_6 if s in cards]
     lines += ["", "| T = 1: neuron | surrogate | N | accuracy | SOPs an image | additions by bit planes | runs |",
               "|---|---|--:|--:|--:|--:|--:|"]
@@ -241,6 +249,10 @@ def _sops(runs: list[dict]) -> str:
 
 def _additions(runs: list[dict]) -> str:
     return _millions([card["additions"]["double"] for card in runs])
+
+
+def _energy(runs: list[dict]) -> str:
+    return f"{statistics.mean(card['microjoules'] for card in runs):.3g} µJ"
 
 
 def _change(runs: list[dict], others: list[dict]) -> float:
