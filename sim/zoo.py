@@ -41,7 +41,7 @@ def add(folder: Path, name: str | None = None, where: Path = zoo.FOLDER, root: P
                        "(--limit): train it whole")
     kept = {field.name: trained.card[field.name] for field in dataclasses.fields(Card)
             if field.name in trained.card}
-    card = Card(**kept | measured(found) | {
+    card = Card(**kept | measured(found) | compared(found) | {
         "name": name or trained.recipe.name, "gammas": trained.gammas, "sha256": zoo.sha256(trained.path),
         "weight_bytes": weight_bytes(network), "file_bytes": len(data)})
     zoo.write(data, Card.from_json(card.to_json()), where)
@@ -49,12 +49,16 @@ def add(folder: Path, name: str | None = None, where: Path = zoo.FOLDER, root: P
 
 
 def measured(found: Evaluation) -> dict:
-    """Return the fields of a card that an evaluation gives."""
-    return {"test_images": found.images, "float_accuracy": found.float_accuracy,
-            "quantised_accuracy": found.quantised_accuracy, "golden_accuracy": found.golden_accuracy,
-            "different": len(found.different), "steps": found.steps, "levels": list(found.levels),
-            "weight_bits": found.weight_bits, "parameters": found.parameters, "sops": found.sops,
-            "additions": found.additions, "macs": found.macs}
+    """Return the fields of a card that an evaluation of a network's file gives."""
+    return {"test_images": found.images, "golden_accuracy": found.golden_accuracy, "steps": found.steps,
+            "levels": list(found.levels), "weight_bits": found.weight_bits, "parameters": found.parameters,
+            "sops": found.sops, "additions": found.additions, "macs": found.macs}
+
+
+def compared(found: Evaluation) -> dict:
+    """Return the fields of a card that an evaluation beside the modules in PyTorch gives."""
+    return {"float_accuracy": found.float_accuracy, "quantised_accuracy": found.quantised_accuracy,
+            "different": len(found.different)}
 
 
 def weight_bytes(network) -> int:
@@ -80,11 +84,9 @@ class Verified:
 def differing(card: Card, found: Evaluation, network) -> list[str]:
     """Return the fields of a card that are not what an evaluation of the network's file gives.
 
-    Accuracies in PyTorch are left out: the modules are not in the file. Means are compared to twelve digits."""
-    by_torch = ("float_accuracy", "quantised_accuracy", "different")
-    now = {name: value for name, value in measured(found).items() if name not in by_torch}
-    return [name for name, value in (now | {"weight_bytes": weight_bytes(network)}).items()
-            if not _equal(getattr(card, name), value)]
+    Means are compared to twelve digits."""
+    now = measured(found) | {"weight_bytes": weight_bytes(network)}
+    return [name for name, value in now.items() if not _equal(getattr(card, name), value)]
 
 
 def _equal(told, now) -> bool:
