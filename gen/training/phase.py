@@ -82,7 +82,7 @@ class Phase:
         recipe, count = self.recipe, len(self.split)
         mix = self.mix if recipe.mixup_off is None or self.done < recipe.mixup_off else None
         device, dtype = next((p.device, p.dtype) for p in self.module.parameters())
-        amp = torch.autocast("cuda", torch.bfloat16, recipe.amp and self.name == "float" and device.type == "cuda")
+        amp = torch.autocast(device.type, torch.bfloat16, recipe.amp and self.name == "float")
         self._wrapped.train()
         if self.team.size > 1:
             self.noise.manual_seed(1_000_003 * (self.team.rank + 1) + 7919 * self.done + recipe.seed * 2

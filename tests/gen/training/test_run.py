@@ -13,6 +13,7 @@ from qblif.gen.neuron import levels
 from qblif.gen.training import RecipeError, finished, phase, run
 from qblif.gen.training.checkpoint import CheckpointError
 from qblif.gen.training.distributed import Team
+from qblif.sim import golden
 
 from .helpers import make, tiny
 
@@ -168,6 +169,31 @@ def test_a_neuron_that_does_not_fold_is_trained_in_float_alone(tmp_path, capsys)
     done = make(tmp_path, tiny(neuron={"method": "mlf", "levels": 3}, train={"epochs": 1})).train()
     assert done.quantised is None and done.quantised_accuracy is None
     assert "mlf does not fold" in capsys.readouterr().out
+
+
+def test_amp_computes_the_float_phase_in_bfloat16_and_leaves_parameters_and_integers_exact(tmp_path):
+    seen = []
+
+    def note(module, given, result):
+        seen.append((module.training, result.dtype))
+
+    chosen = make(tmp_path, tiny(train={"amp": True, "epochs": 1, "quantised_epochs": 1}))
+    build = chosen.build
+
+    def watched(dataset):
+        module = build(dataset)
+        next(m for m in module.modules() if isinstance(m, torch.nn.Conv2d)).register_forward_hook(note)
+        return module
+
+    chosen.build = watched
+    done = chosen.train()
+    assert (True, torch.bfloat16) in seen            # training, in the float phase
+    assert (False, torch.bfloat16) not in seen       # never where accuracies are measured
+    kinds = {value.dtype for value in load_file(tmp_path / run.FLOAT).values() if value.is_floating_point()}
+    assert kinds == {torch.float32}
+    assert all(torch.isfinite(torch.tensor(entry["loss"])) for entry in done.history)
+    x = done.dataset.test.batch(torch.arange(20))[0]
+    assert (golden.run(fold(done.quantised), x.numpy()).logits == done.quantised.integers(x).numpy()).all()
 
 
 def test_another_seed_gives_another_network(whole, tmp_path):
