@@ -102,7 +102,7 @@ class QBLIF(SpikingNeuron):
     alpha: reset factor; default: 1/tau for the gate styles (the paper ties it to tau), 1 for "subtract"
     decay_input: True: the current is multiplied by 1/tau, as SpikingJelly does by default
     reset: see above; gate_sum is the paper's equation (2)
-    surrogate: "relsg_et" (12), "box_et", "arctan", "sigmoid" or "rectangular"
+    surrogate: "relsg_et" (12), "box_et", "clipped", "arctan", "sigmoid" or "rectangular" (gen/surrogate.py)
     gamma: initial value of gamma, one positive scalar per layer
     learn_gamma: False: gamma stays as it is
     gamma_gradient: "surrogate": S~ - h(U) U / gamma; "lsq": that of LSQ; both scaled by 1 / sqrt(numel N)

@@ -56,21 +56,25 @@ def train(args: argparse.Namespace) -> int:
             return INTERRUPTED
         if not team.first:
             return DONE
-        if done.quantised is None:
-            print(f"float accuracy on {len(done.dataset.test):,} test samples: {100 * done.float_accuracy:.2f} %")
-            return DONE
         with Progress("golden", unit="images") as bar:
             found = trained.finish(run, done, _train_command(args), bar)
+    if found is None:
+        print(trained.table([folder]))
+        return DONE
     print(f"{trained.table([folder])}\n\nAll {found.images:,} predictions of the golden model are those of quantised "
           f"PyTorch.\nsaved {folder / chosen.name}.network; next: qblif build {folder / chosen.name}.network")
     return DONE
 
 
 def _train_command(args: argparse.Namespace, folder: Path | None = None) -> str:
-    """Return the command line that does the same again; without `folder` as anybody would type it anywhere."""
+    """Return the command line that does the same again; without `folder` as anybody would type it anywhere.
+
+    It says how many threads there were: another number adds in another order, and gives other weights."""
     import shlex
 
-    words = ["qblif", "train", args.recipe]
+    import torch
+
+    words = ["qblif", "train", args.recipe, "--threads", str(torch.get_num_threads())]
     for setting in args.set:
         words += ["--set", setting]
     start = args.start if folder or args.start is None else Path("runs") / args.start.name

@@ -1,9 +1,10 @@
 """`make ablation`: what the paper's Tables 5 and 6 compare, at a scale that CPU time allows, and what came out.
 
-Table 5: binary, I-LIF and QB-LIF neurons with Box-ET and ReLSG-ET. Table 6: QB-LIF with several N. A third table, ours:
-a penalty on additions, with N fixed and with N learned, layer by layer. Each setting is trained with several seeds, and
-every run is kept in a folder named by the hash of its recipe: a second call trains what is missing, and only that. The
-words at the end are computed from the runs, whatever they say.
+Table 5: binary, I-LIF and QB-LIF neurons with Box-ET and ReLSG-ET. Table 6: QB-LIF with several N. Two more are ours:
+at T = 1, where no membrane matters, QB-LIF against a quantised ANN of the same levels; and a penalty on additions, with
+N fixed and with N learned, layer by layer. Each setting is trained with several seeds, and every run is kept in a
+folder named by the hash of its recipe: a second call trains what is missing, and only that. The words at the end are
+computed from the runs, whatever they say.
 """
 
 from __future__ import annotations
@@ -19,13 +20,18 @@ from pathlib import Path
 from qblif.gen import training
 from qblif.gen.training import checkpoint, recipe
 from qblif.gen.training.recipe import RecipeFile
-from qblif.host.errors import install
+from qblif.host.errors import InputError, install
 
 from . import trained
 
 RECIPE = "ablation"
-NEURONS = {"binary LIF": "lif", "I-LIF": "ilif", "QB-LIF": "qblif"}
-SURROGATES = {"Box-ET": "box_et", "ReLSG-ET": "relsg_et"}
+ANN = "quantised ANN"
+METHODS = {"binary LIF": "lif", "I-LIF": "ilif", "QB-LIF": "qblif", ANN: "ann"}
+SURROGATES = {"Box-ET": "box_et", "ReLSG-ET": "relsg_et", "LSQ": "clipped"}
+"""LSQ: that of a quantised ANN, which passes gradients wherever a level is not clipped."""
+NEURONS = ("binary LIF", "I-LIF", "QB-LIF")
+SHAPES = ("Box-ET", "ReLSG-ET")
+"""What Table 5 compares."""
 LEVELS = (1, 2, 4, 8, 15, 20, 31)
 PENALTIES = (0.0, 0.1, 0.3, 1.0)
 STARTS = (None, 8)
@@ -39,19 +45,23 @@ PAPER_LEVELS = {1: 90.50, 2: 93.35, 5: 94.13, 10: 94.64, 15: 95.03, 20: 95.58}
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One row: a neuron, a surrogate, N, the penalty on a million additions, and where N starts if it is learned."""
+    """One row: a neuron, a surrogate, N, the penalty on a million additions, where N starts if it is learned, and T.
+
+    steps: T, None: the recipe's
+    """
 
     neuron: str
     surrogate: str
     levels: int
     penalty: float = 0.0
     start: int | None = None
+    steps: int | None = None
 
     @property
     def name(self) -> str:
         """For people."""
-        return (f"{self.neuron}, {self.surrogate}, N = {self.levels}{self.learned}"
-                + (f", penalty {self.penalty:g}" if self.penalty else ""))
+        return (f"{self.neuron}, {self.surrogate}" + (f", T = {self.steps}" if self.steps else "")
+                + f", N = {self.levels}{self.learned}" + (f", penalty {self.penalty:g}" if self.penalty else ""))
 
     @property
     def learned(self) -> str:
@@ -60,22 +70,28 @@ class Setting:
 
     def recipe(self, seed: int, settings: tuple[str, ...] = ()) -> RecipeFile:
         """Return the recipe of a run."""
-        method = NEURONS[self.neuron]
+        method = METHODS[self.neuron]
         levels = () if method == "lif" else (f"neuron.levels={self.levels}",)
         if self.start is not None:
             levels += ("neuron.learn_levels=true", f"neuron.start_levels={self.start}")
+        time = () if self.steps is None else (f"train.T={self.steps}",)
+        if method == "ann":
+            time += ("neuron.tau=1",)  # it has no membrane
         base = recipe.load(RECIPE, (f'neuron.method="{method}"', f'neuron.surrogate="{SURROGATES[self.surrogate]}"',
-                                    *levels, f"train.sop_penalty={self.penalty}", f"train.seed={seed}", *settings))
+                                    *levels, *time, f"train.sop_penalty={self.penalty}", f"train.seed={seed}",
+                                    *settings))
         if not levels:
             base.neuron.pop("levels", None)
         return base
 
 
 TABLE_5 = tuple(Setting(neuron, surrogate, 1 if neuron == "binary LIF" else 20)
-                for surrogate in SURROGATES for neuron in NEURONS)
+                for surrogate in SHAPES for neuron in NEURONS)
 TABLE_6 = tuple(Setting("QB-LIF", "ReLSG-ET", levels) for levels in LEVELS)
+ONE_STEP = tuple(Setting(neuron, surrogate, 20, steps=1)
+                 for neuron, surrogate in (("QB-LIF", "ReLSG-ET"), (ANN, "ReLSG-ET"), (ANN, "LSQ")))
 FEWER = tuple(Setting("QB-LIF", "ReLSG-ET", 20, penalty, start) for start in STARTS for penalty in PENALTIES)
-SETTINGS = tuple(dict.fromkeys((*TABLE_5, *TABLE_6, *FEWER)))
+SETTINGS = tuple(dict.fromkeys((*TABLE_5, *TABLE_6, *ONE_STEP, *FEWER)))
 
 
 def folder_of(out: Path, chosen: RecipeFile) -> Path:
@@ -88,9 +104,14 @@ def run(out: Path, seeds: int = 3, only: Callable[[Setting], bool] = lambda sett
         settings: tuple[str, ...] = (), data_root: Path | None = None) -> str:
     """Train what is missing, write ablation.md, .json and .png into `out`, and return the text of the first.
 
-    seeds: 0 to seeds - 1; only: which settings to train; settings: more `--set` of the recipe, for all"""
+    seeds: 0 to seeds - 1; only: which settings to train; settings: more `--set` of the recipe, for all
+
+    Raises InputError where there is no such setting."""
     cards: dict[Setting, list[dict]] = {}
     wanted = [setting for setting in SETTINGS if only(setting)]
+    if not wanted:
+        raise InputError("no setting is wanted; there are:\n  " + "\n  ".join(setting.name for setting in SETTINGS),
+                         hint="--only takes a part of one of these names")
     for seed in range(seeds):  # seed by seed: an unfinished ablation has something of everything
         for number, setting in enumerate(wanted, 1):
             chosen = setting.recipe(seed, settings)
@@ -125,8 +146,9 @@ def _draw(cards: dict[Setting, list[dict]], out: Path) -> None:
 def _read(folder: Path) -> dict:
     """Return a finished run's card, and in place of its work that of its neurons: the pixels' is the same for all."""
     card = json.loads((folder / trained.CARD).read_text(encoding="utf-8"))
-    layers = json.loads((folder / trained.EVALUATION).read_text(encoding="utf-8"))["layers"][1:]
-    return card | {"sops": sum(layer["sops"] for layer in layers),
+    found = json.loads((folder / trained.EVALUATION).read_text(encoding="utf-8"))
+    layers = found["layers"][1:]
+    return card | {"microjoules": found["energy"]["microjoules"]} | {"sops": sum(layer["sops"] for layer in layers),
                    "additions": {"double": sum(layer["additions"]["double"] for layer in layers)}}
 
 
@@ -138,20 +160,26 @@ def report(cards: dict[Setting, list[dict]], seeds: int, settings: tuple[str, ..
     base = recipe.load(RECIPE, settings)
     data, how = base.data, base.train
     about = (f"Ablation on {data['name']}, {data.get('limit', 'all')} training images, the whole test set; "
-             f"{base.model['name']} {base.model.get('channels', '')}, T = {base.T}, {how.epochs} + "
-             f"{how.quantised_epochs} epochs; golden model; mean and standard deviation of up to {seeds} seeds. "
-             "SOPs and additions are those of what neurons emit; what pixels cost is the same in all rows. The paper's "
-             "figures are of CIFAR-10 with ResNet-20: compare the order, not the values.")
+             f"{base.model['name']} {base.model.get('channels', '')}, T = {base.T} but where it says T = 1, "
+             f"{how.epochs} + {how.quantised_epochs} epochs; golden model; mean and standard deviation of up to "
+             f"{seeds} seeds. SOPs and additions are those of what neurons emit; what pixels cost is the same in all "
+             "rows. Energy is by the paper's model, not measured. The paper's figures are of CIFAR-10 with ResNet-20: "
+             "compare the order, not the values.")
     lines = [about, "",
              "| Table 5: neuron | surrogate | N | accuracy | SOPs an image | runs | the paper |",
              "|---|---|--:|--:|--:|--:|--:|"]
     lines += [f"| {s.neuron} | {s.surrogate} | {s.levels} | {_accuracy(cards[s])} | {_sops(cards[s])} | "
               f"{len(cards[s])} | {_paper(PAPER.get((s.neuron, s.surrogate)))} |" for s in TABLE_5 if s in cards]
-    lines += ["", "| Table 6: N | accuracy | SOPs an image | additions by bit planes | runs | the paper |",
-              "|--:|--:|--:|--:|--:|--:|"]
+    lines += ["",
+              "| Table 6: N | accuracy | SOPs an image | additions by bit planes | energy, model | runs | the paper |",
+              "|--:|--:|--:|--:|--:|--:|--:|"]
     lines += [f"| {s.levels} | {_accuracy(cards[s])} | {_sops(cards[s])} | "
-              f"{_additions(cards[s])} | {len(cards[s])} | "
+              f"{_additions(cards[s])} | {_energy(cards[s])} | {len(cards[s])} | "
               f"{_paper(PAPER_LEVELS.get(s.levels))} |" for s in TABLE_6 if s in cards]
+    lines += ["", "| T = 1: neuron | surrogate | N | accuracy | SOPs an image | additions by bit planes | runs |",
+              "|---|---|--:|--:|--:|--:|--:|"]
+    lines += [f"| {s.neuron} | {s.surrogate} | {s.levels} | {_accuracy(cards[s])} | {_sops(cards[s])} | "
+              f"{_additions(cards[s])} | {len(cards[s])} |" for s in ONE_STEP if s in cards]
     lines += ["",
               "| Fewer additions: penalty | N | accuracy | SOPs an image | additions by bit planes | runs | N found |",
               "|--:|---|--:|--:|--:|--:|---|"]
@@ -166,7 +194,7 @@ def report(cards: dict[Setting, list[dict]], seeds: int, settings: tuple[str, ..
 def verdict(cards: dict[Setting, list[dict]]) -> list[str]:
     """Return what the runs say to each claim of the paper, in words."""
     lines = []
-    for surrogate in SURROGATES:
+    for surrogate in SHAPES:
         rows = {s.neuron: s for s in TABLE_5 if s.surrogate == surrogate}
         for better, worse in (("I-LIF", "binary LIF"), ("QB-LIF", "I-LIF")):
             lines.append(f"{better} over {worse}, {surrogate}: "
@@ -178,6 +206,9 @@ def verdict(cards: dict[Setting, list[dict]]) -> list[str]:
     done = [s for s in TABLE_6 if s in cards]
     lines += [f"N = {high.levels} over N = {low.levels}: " + compare(cards[high], cards[low])
               for low, high in zip(done, done[1:], strict=False)]
+    ours, *others = ONE_STEP
+    lines += [f"{ours.neuron} with {ours.surrogate} over {other.neuron} with {other.surrogate}, T = 1: "
+              + compare(cards.get(ours, []), cards.get(other, [])) for other in others]
     for s in FEWER:
         free = dataclasses.replace(s, penalty=0.0)
         fixed = dataclasses.replace(s, start=None)
@@ -218,6 +249,10 @@ def _sops(runs: list[dict]) -> str:
 
 def _additions(runs: list[dict]) -> str:
     return _millions([card["additions"]["double"] for card in runs])
+
+
+def _energy(runs: list[dict]) -> str:
+    return f"{statistics.mean(card['microjoules'] for card in runs):.3f} µJ"
 
 
 def _change(runs: list[dict], others: list[dict]) -> float:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from qblif.gen.data import DataSet
 from qblif.host.errors import InputError
 
 from . import named, runs, tables
 from .console import Progress
-from .evaluation import Evaluation, evaluate_network
+from .evaluation import Evaluation, evaluate_network, with_steps
 
 
 def assess(networks: list[str], folders: list[Path] = (), *, data: str | None = None, root: Path | None = None,
@@ -18,7 +17,7 @@ def assess(networks: list[str], folders: list[Path] = (), *, data: str | None = 
     """Evaluate networks, and runs with their float and quantised modules; a bar shows how far it is.
 
     networks: names of the zoo, files, or folders of runs; folders: of runs; data, root: another data set, or place;
-    limit: of test images; steps: another T, for networks with static input (runs are as they were trained)
+    limit: of test images; steps: another T, for networks with static input. A run is evaluated on its own data alone
 
     Raises InputError, ZooError, RunError, NetworkFileError, DataError.
     """
@@ -27,22 +26,28 @@ def assess(networks: list[str], folders: list[Path] = (), *, data: str | None = 
     found = []
     for text in networks:
         if runs.is_run(text):
-            found.append(_run(Path(text), root, limit))
+            found.append(_run(Path(text), data, root, limit, steps))
             continue
         one = named.find(text)
         dataset = one.test_set(data, root)
         with Progress(one.network.name, unit="images") as bar:
-            found.append(evaluate_network(one.network, dataset.test, limit, data=dataset.name, steps=steps,
-                                          progress=bar))
-    return found + [_run(folder, root, limit) for folder in folders]
+            found.append(evaluate_network(one.network, dataset.test, limit, data=dataset.name, lost=dataset.lost,
+                                          steps=steps, progress=bar))
+    return found + [_run(folder, data, root, limit, steps) for folder in folders]
 
 
-def _run(folder: Path, root: Path | None, limit: int | None) -> Evaluation:
+def _run(folder: Path, data: str | None, root: Path | None, limit: int | None, steps: int | None) -> Evaluation:
     trained = runs.load(folder)
+    if data not in (None, own := trained.recipe.data["name"]):
+        raise InputError(f"--data is {data!r}, and the run in {folder} was trained on {own!r}, which is what its float "
+                         "and quantised modules are evaluated on",
+                         hint=f"its network of integers takes other data: {trained.path} in place of the folder")
+    network = with_steps(trained.network, steps)
     dataset = trained.dataset(root)
-    with Progress(trained.network.name, unit="images") as bar:
-        return evaluate_network(trained.network, dataset.test, limit, data=dataset.name,
-                                quantised=trained.quantised(dataset), module=trained.module(dataset), progress=bar)
+    with Progress(network.name, unit="images") as bar:
+        return evaluate_network(network, dataset.test, limit, data=dataset.name, lost=dataset.lost,
+                                quantised=trained.quantised(dataset, steps), module=trained.module(dataset, steps),
+                                progress=bar)
 
 
 def text(found: list[Evaluation], as_json: bool = False) -> str:
@@ -50,11 +55,3 @@ def text(found: list[Evaluation], as_json: bool = False) -> str:
     if as_json:
         return json.dumps([one.to_dict() for one in found], indent=1)
     return tables.evaluations(found)
-
-
-def clipped(dataset: DataSet) -> str:
-    """Return what was lost when events were counted, or nothing."""
-    if not dataset.events:
-        return ""
-    return (f"{dataset.name}: {dataset.events:,} events, {dataset.clipped:,} clipped at {2 ** dataset.bits - 1} a "
-            f"pixel and step, {dataset.dropped:,} behind the last window")

@@ -15,6 +15,7 @@ import torch
 
 from qblif.gen.network import Network, NeuronLayer
 from qblif.gen.sizes import parameters
+from qblif.gen.training.score import classes
 from qblif.gen.verify import verify
 from qblif.host.errors import InputError
 
@@ -56,6 +57,7 @@ class Evaluation:
     quantised_accuracy, float_accuracy: of the same network in PyTorch, None where there was none
     different: predictions of the golden model that differ from quantised PyTorch's, as (image, golden, quantised);
         None where there was no quantised network
+    lost: what was lost when events were counted, in words; nothing for images
     input: histogram of the input; layers: in order; energy: by the paper's model; seconds: of the golden model
     """
 
@@ -77,6 +79,7 @@ class Evaluation:
     quantised_accuracy: float | None = None
     float_accuracy: float | None = None
     different: tuple[tuple[int, int, int], ...] | None = None
+    lost: str = ""
 
     @property
     def golden_accuracy(self) -> float:
@@ -106,7 +109,7 @@ class Evaluation:
             return plain | ({"levels": _levels(work.levels)} if work.levels else {})
 
         kept = ("network", "data", "images", "available", "steps", "weight_bits", "parameters", "golden_accuracy",
-                "quantised_accuracy", "float_accuracy", "sops", "additions", "macs", "seconds")
+                "quantised_accuracy", "float_accuracy", "sops", "additions", "macs", "seconds", "lost")
         plain = {name: getattr(self, name) for name in kept}
         return plain | {"levels": list(self.levels), "by_step": list(self.by_step),
                         "different": None if self.different is None else [list(one) for one in self.different],
@@ -120,16 +123,17 @@ def _levels(levels: Levels) -> dict:
     return {"histogram": levels.histogram.tolist()} | derived
 
 
-def evaluate_network(network: Network, split, limit: int | None = None, *, data: str = "", steps: int | None = None,
-                     quantised: torch.nn.Module | None = None, module: torch.nn.Module | None = None,
-                     batch: int = BATCH, progress: Progress | None = None) -> Evaluation:
+def evaluate_network(network: Network, split, limit: int | None = None, *, data: str = "", lost: str = "",
+                     steps: int | None = None, quantised: torch.nn.Module | None = None,
+                     module: torch.nn.Module | None = None, batch: int = BATCH,
+                     progress: Progress | None = None) -> Evaluation:
     """Run a network on a test set and return accuracies and counts.
 
     Parameters
     ----------
     split: len(), labels (N,) and batch(index) -> (x, y): x unsigned integers (B, C, H, W), or (T, B, C, H, W)
     limit: use only so many images, evenly spaced over the set; default: all
-    data: name of the set, to be kept
+    data, lost: name of the set and what it lost of events (DataSet.lost), to be kept
     steps: another T than the network's; static input only
     quantised: the QuantisedNetwork that the network was folded from: its predictions are compared, one by one
     module: the float module, for its accuracy
@@ -147,19 +151,19 @@ def evaluate_network(network: Network, split, limit: int | None = None, *, data:
         y = _classes(network, y)
         started = time.monotonic()
         sums = tally.add(torch.from_numpy(golden.checked(network, x)))
-        found = sums.argmax(-1)    # ties go to the first: torch documents it
+        found = classes(sums)
         seconds += time.monotonic() - started
         labels.append(y)
         predictions.append(found[-1])
         golden_hits.append((found == y).sum(1))
         if quantised is not None:
-            by_torch = quantised.integers(x).argmax(-1)
+            by_torch = classes(quantised.integers(x))
             others["quantised"] += int((by_torch == y).sum())
             different += [(int(part[i]), int(found[-1][i]), int(by_torch[i]))
                           for i in (by_torch != found[-1]).nonzero().flatten()]
         if module is not None:
             with torch.no_grad():
-                others["float"] += int((module(x.to(torch.get_default_dtype())).argmax(-1) == y).sum())
+                others["float"] += int((classes(module(x.to(torch.get_default_dtype()))) == y).sum())
         if progress is not None:
             done = sum(map(len, labels))
             progress(done, len(index), f"golden {100 * int(sum(hits[-1] for hits in golden_hits)) / done:.2f} %")
@@ -170,7 +174,7 @@ def evaluate_network(network: Network, split, limit: int | None = None, *, data:
         sum(map(parameters, network.layers)), torch.cat(labels).numpy(), torch.cat(predictions).numpy(),
         by_step, tally.input(), tally.layers(count), tally.energy(count), seconds,
         None if quantised is None else others["quantised"] / count, None if module is None else others["float"] / count,
-        None if quantised is None else tuple(different))
+        None if quantised is None else tuple(different), lost)
 
 
 def with_steps(network: Network, steps: int | None) -> Network:

@@ -48,15 +48,22 @@ class TrainedRun(FinishedRun):
 
 
 def is_run(text: str | Path) -> bool:
-    """Return whether this names the folder of a finished training; a name of the zoo comes first."""
-    return str(text) not in zoo.names() and finished.is_finished(text)
+    """Return whether this names the folder of a finished training, of neurons that fold or not; a name of the zoo
+    comes first."""
+    return str(text) not in zoo.names() and (finished.is_finished(text) or (Path(text) / CARD).is_file())
 
 
 def load(folder: Path) -> TrainedRun:
     """Return the training in a folder; raises RunError, CheckpointError, NetworkFileError, RecipeError."""
+    folder = Path(folder)
+    if not finished.is_finished(folder) and (folder / CARD).is_file():
+        card = json.loads(_text(folder / CARD))
+        raise RunError(f"{folder} has no network of integers, its neurons do not fold: {card['unfoldable']}. In "
+                       f"floating point it reaches {100 * card['float_accuracy']:.2f} % of {card['test_images']:,} "
+                       "test samples", hint="`qblif runs` shows it beside other runs")
     found = finished.load(folder)
+    card = json.loads(_text(folder / CARD))
     path = found.folder / f"{found.recipe.name}.network"
-    card = json.loads(_text(found.folder / CARD))
     history = [json.loads(line) for line in _text(found.folder / LOG).splitlines() if line.strip()]
     mine = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
     return TrainedRun(**mine, path=path, network=network_file.load(path), card=card, history=history)

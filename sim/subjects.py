@@ -157,7 +157,8 @@ def _test_images(found: named.Named, options: Options, count: int) -> tuple[np.n
         raise InputError(f"images {options.first} to {last - 1} are asked for, the test set of {dataset.name!r} has "
                          f"{len(dataset.test)}")
     x, y = dataset.test.batch(torch.arange(options.first, last))
-    return x.numpy(), y.numpy(), f"{numbered(options.first, count)} of the test set {dataset.name!r}"
+    about = f"{numbered(options.first, count)} of the test set {dataset.name!r}"
+    return x.numpy(), y.numpy(), about + (f" ({dataset.lost})" if dataset.lost else "")
 
 
 def numbered(first: int, count: int) -> str:

@@ -17,6 +17,7 @@ def evaluations(found: list[Evaluation]) -> str:
         parts.append(_by_step(found))
     if len(found) == 1:
         parts.append(_layers(found[0]))
+    parts += dict.fromkeys(one.lost for one in found if one.lost)
     parts += [text for one in found if (text := _different(one))]
     return "\n\n".join(parts)
 

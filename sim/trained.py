@@ -29,11 +29,19 @@ class Differs(QblifError):
     """The golden model predicts other classes than quantised PyTorch."""
 
 
-def finish(run: training.Run, done: training.Finished, command: str, progress=None) -> Evaluation:
+def finish(run: training.Run, done: training.Finished, command: str, progress=None) -> Evaluation | None:
     """Fold what `run` has trained, prove it, and write NAME.network and card.json into the run's folder.
 
+    Where its neurons do not fold there is a card of the float phase alone, which says why, and None is returned.
     command: what trains it again; progress: as sim.console.Progress. Raises Differs."""
     recipe = run.recipe
+    common = _common(run, done, command)
+    if done.quantised is None:
+        why = next(reason for m in done.module.modules() if (reason := getattr(m, "unfoldable", None)))
+        levels = sorted({m.levels for m in done.module.modules() if hasattr(m, "levels")}) or [1]
+        _write(run, common | {"golden_accuracy": None, "quantised_accuracy": None, "steps": recipe.T, "levels": levels,
+                              "weight_bits": None, "sops": None, "additions": None, "unfoldable": why})
+        return None
     meta = {"data": done.dataset.name, "recipe": json.dumps(recipe.tree()), "command": command,
             "seed": str(recipe.train.seed)}
     network = gen.fold(done.quantised.cpu(), name=recipe.name, meta=meta)
@@ -49,8 +57,21 @@ def finish(run: training.Run, done: training.Finished, command: str, progress=No
                       hint=f"please report this, with {path} and the run's command")
     data = path.read_bytes()
     weights = sum(source.weight.size for layer in network.layers for source in layer_sources(layer))
+    checkpoint.replace(run.folder / EVALUATION, json.dumps(found.to_dict(), indent=1) + "\n")
+    _write(run, common | {
+        "quantised_accuracy": found.quantised_accuracy, "golden_accuracy": found.golden_accuracy,
+        "different": len(found.different), "steps": network.steps, "levels": list(found.levels),
+        "weight_bits": network.weight_bits, "parameters": found.parameters,
+        "weight_bytes": -(-weights * network.weight_bits // 8), "sops": found.sops, "additions": found.additions,
+        "macs": found.macs, "sha256": hashlib.sha256(data).hexdigest(), "file_bytes": len(data)})
+    return found
+
+
+def _common(run: training.Run, done: training.Finished, command: str) -> dict:
+    """Return what a card says of a training, whether its network folds or not."""
+    recipe = run.recipe
     options = {key: value for key, value in recipe.data.items() if key != "name"}
-    card = {
+    return {
         "name": recipe.name, "title": recipe.about.get("title", recipe.name), "data": done.dataset.name,
         "data_options": options, "recipe": recipe.name, "command": command, "seed": recipe.train.seed,
         "train_images": len(done.dataset.train), "training_seconds": round(done.seconds, 1),
@@ -58,15 +79,11 @@ def finish(run: training.Run, done: training.Finished, command: str, progress=No
                    + (f" ({torch.cuda.get_device_name()})" if run.device.type == "cuda" else ""),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "qblif": qblif.__version__},
         "test_images": len(done.dataset.test), "float_accuracy": done.float_accuracy,
-        "quantised_accuracy": found.quantised_accuracy, "golden_accuracy": found.golden_accuracy,
-        "different": len(found.different), "steps": network.steps, "levels": list(found.levels),
-        "weight_bits": network.weight_bits, "parameters": found.parameters,
-        "weight_bytes": -(-weights * network.weight_bits // 8), "gammas": gen.gammas(done.module),
-        "sops": found.sops, "additions": found.additions,
-        "macs": found.macs, "sha256": hashlib.sha256(data).hexdigest(), "file_bytes": len(data), "schema": 1}
-    checkpoint.replace(run.folder / EVALUATION, json.dumps(found.to_dict(), indent=1) + "\n")
+        "gammas": gen.gammas(done.module), "schema": 1}
+
+
+def _write(run: training.Run, card: dict) -> None:
     checkpoint.replace(run.folder / CARD, json.dumps(card, indent=2) + "\n")
-    return found
 
 
 def table(folders: list[Path]) -> str:
@@ -81,15 +98,20 @@ def table(folders: list[Path]) -> str:
         raise checkpoint.CheckpointError(f"no finished run in {', '.join(map(str, folders))}: none has a {CARD}")
     lines = ["| run | data | T | N | weights | float | quantised | golden | float to golden | SOPs | additions |",
              "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
+    notes = []
     for name, card in rows:
+        start = (f"| {name} | {card['data']} | {card['steps']} | {'/'.join(map(str, card['levels']))} | ")
+        if why := card.get("unfoldable"):
+            lines.append(f"{start}float | {_percent(card['float_accuracy'])} | | | | | |")
+            notes.append(f"{name} does not fold: {why}")
+            continue
         lost = "" if card["float_accuracy"] is None else (
             f"{100 * (card['golden_accuracy'] - card['float_accuracy']):+.2f}")
         lines.append(
-            f"| {name} | {card['data']} | {card['steps']} | {'/'.join(map(str, card['levels']))} | "
-            f"{card['weight_bits']} bits | {_percent(card['float_accuracy'])} | "
+            f"{start}{card['weight_bits']} bits | {_percent(card['float_accuracy'])} | "
             f"{_percent(card['quantised_accuracy'])} | {_percent(card['golden_accuracy'])} | {lost} | "
             f"{card['sops'] / 1e6:.2f} M | {card['additions']['double'] / 1e6:.2f} M |")
-    return "\n".join(lines)
+    return "\n\n".join(["\n".join(lines), *notes])
 
 
 def _percent(value) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from qblif.gen import network_file, zoo
 from qblif.gen.errors import DataMissing, ZooError
 from qblif.gen.network import layer_sources
+from qblif.gen.training import sanity
 from qblif.gen.zoo import Card
 from qblif.host.errors import QblifError
 
@@ -40,7 +41,7 @@ def add(folder: Path, name: str | None = None, where: Path = zoo.FOLDER, root: P
                        "(--limit): train it whole")
     kept = {field.name: trained.card[field.name] for field in dataclasses.fields(Card)
             if field.name in trained.card}
-    card = Card(**kept | measured(found) | {
+    card = Card(**kept | measured(found) | compared(found) | {
         "name": name or trained.recipe.name, "gammas": trained.gammas, "sha256": zoo.sha256(trained.path),
         "weight_bytes": weight_bytes(network), "file_bytes": len(data)})
     zoo.write(data, Card.from_json(card.to_json()), where)
@@ -48,12 +49,16 @@ def add(folder: Path, name: str | None = None, where: Path = zoo.FOLDER, root: P
 
 
 def measured(found: Evaluation) -> dict:
-    """Return the fields of a card that an evaluation gives."""
-    return {"test_images": found.images, "float_accuracy": found.float_accuracy,
-            "quantised_accuracy": found.quantised_accuracy, "golden_accuracy": found.golden_accuracy,
-            "different": len(found.different), "steps": found.steps, "levels": list(found.levels),
-            "weight_bits": found.weight_bits, "parameters": found.parameters, "sops": found.sops,
-            "additions": found.additions, "macs": found.macs}
+    """Return the fields of a card that an evaluation of a network's file gives."""
+    return {"test_images": found.images, "golden_accuracy": found.golden_accuracy, "steps": found.steps,
+            "levels": list(found.levels), "weight_bits": found.weight_bits, "parameters": found.parameters,
+            "sops": found.sops, "additions": found.additions, "macs": found.macs}
+
+
+def compared(found: Evaluation) -> dict:
+    """Return the fields of a card that an evaluation beside the modules in PyTorch gives."""
+    return {"float_accuracy": found.float_accuracy, "quantised_accuracy": found.quantised_accuracy,
+            "different": len(found.different)}
 
 
 def weight_bytes(network) -> int:
@@ -74,6 +79,20 @@ class Verified:
     def __str__(self) -> str:
         """Return the table."""
         return table(self.rows, ("network", "file", "golden, card", "golden, now", "SOPs, now", "verdict"))
+
+
+def differing(card: Card, found: Evaluation, network) -> list[str]:
+    """Return the fields of a card that are not what an evaluation of the network's file gives.
+
+    Means are compared to twelve digits."""
+    now = measured(found) | {"weight_bytes": weight_bytes(network)}
+    return [name for name, value in now.items() if not _equal(getattr(card, name), value)]
+
+
+def _equal(told, now) -> bool:
+    if isinstance(now, dict):
+        return told.keys() == now.keys() and all(_equal(told[key], now[key]) for key in now)
+    return math.isclose(told, now, rel_tol=1e-12) if isinstance(now, float) else told == now
 
 
 def verify(names: list[str], limit: int | None = None, root: Path | None = None) -> Verified:
@@ -97,23 +116,28 @@ def verify(names: list[str], limit: int | None = None, root: Path | None = None)
         with Progress(name, unit="images") as bar:
             now = evaluate_network(one.network, dataset.test, limit, data=dataset.name, progress=bar)
         whole = now.images == told.test_images
-        same = now.golden_accuracy == told.golden_accuracy and math.isclose(now.sops, told.sops, rel_tol=1e-12)
-        verdict = ("as told" if same else "differs from its card") if whole else f"{now.images} images, not compared"
-        right = right and (same or not whole)
+        wrong = differing(told, now, one.network) if limit is None or whole else []
+        verdict = (f"differs from its card: {', '.join(wrong)}" if wrong else
+                   "as told" if whole else f"{now.images} images, not compared")
+        right = right and not wrong
         rows.append((name, "as told", percent(told.golden_accuracy), percent(now.golden_accuracy), round(now.sops),
                      verdict))
     return Verified(tuple(rows), right)
 
 
 def listing() -> str:
-    """Return the zoo as a table, one line a network, from the cards."""
-    rows = [_row(zoo.card(name)) for name in zoo.names()]
-    notes = ("  accuracies on the whole test set; SOPs, additions: per image, means; `qblif zoo NAME` prints a card")
-    return table(rows, ("network", "data", "T", "N", "weights", "kB", "float", "quantised", "golden", "SOPs",
-                        "additions", "dense MACs", "what")) + "\n" + notes
+    """Return the zoo as a table, one line a network, from the cards, and whether it fits the smallest board."""
+    rows = [_row(zoo.card(name), sanity.fitting(zoo.load(name))[0]) for name in zoo.names()]
+    notes = ("  accuracies on all the test images there were; SOPs, additions: per image, means; ULX3S: whether it "
+             "fits that board as\n  `qblif bitstream` builds it. `qblif zoo NAME` prints a card, `qblif plan NAME` "
+             "what a network needs")
+    return table(rows, ("network", "data", "test images", "T", "N", "weights", "kB", "float", "quantised", "golden",
+                        "SOPs", "additions", "dense MACs", "ULX3S", "what")) + "\n" + notes
 
 
-def _row(card: Card) -> tuple:
-    return (card.name, card.data, card.steps, ",".join(map(str, card.levels)), f"{card.weight_bits} bits",
-            round(card.weight_bytes / 1000), percent(card.float_accuracy), percent(card.quantised_accuracy),
-            percent(card.golden_accuracy), round(card.sops), round(card.additions["double"]), card.macs, card.title)
+def _row(card: Card, fits: bool) -> tuple:
+    return (card.name, card.data, card.test_images, card.steps, ",".join(map(str, card.levels)),
+            f"{card.weight_bits} bits", round(card.weight_bytes / 1000), percent(card.float_accuracy),
+            percent(card.quantised_accuracy), percent(card.golden_accuracy), round(card.sops),
+            round(card.additions["double"]), card.macs,
+            "fits" if fits else "too large", card.title)

@@ -96,6 +96,14 @@ class DataSet:
                 raise DataError(f"{self.name}: {part} labels{where} go from {low} to {high}, allowed are 0 to "
                                 f"{len(self.classes) - 1}")
 
+    @property
+    def lost(self) -> str:
+        """What was lost when events were counted, in words; nothing for images."""
+        if not self.events:
+            return ""
+        return (f"{self.name}: {self.events:,} events, {self.clipped:,} clipped at {2 ** self.bits - 1} a pixel and "
+                f"step, {self.dropped:,} behind the last window")
+
     def to_data(self):
         """Return the set as `qblif.gen.Data`, for `qblif.gen.train`. Raises DataError for what is not in memory."""
         from qblif.gen.training import Data

@@ -33,22 +33,25 @@ class FinishedRun:
         """Return the data set that it was trained on, whole; raises DataError."""
         return self._builder(root).load()[0]
 
-    def module(self, dataset: DataSet) -> torch.nn.Module:
-        """Return the module in evaluation mode, with the weights that the float phase ended with."""
-        module = self._builder().build(dataset)
+    def module(self, dataset: DataSet, steps: int | None = None) -> torch.nn.Module:
+        """Return the module in evaluation mode, with the weights that the float phase ended with.
+
+        steps: another T than the recipe's, for static images"""
+        module = self._builder(steps=steps).build(dataset)
         load_weights(module, self.folder / FLOAT)
         return module.eval()
 
-    def quantised(self, dataset: DataSet) -> QuantisedNetwork:
-        """Return the quantised module in evaluation mode, with its integers as they were trained."""
+    def quantised(self, dataset: DataSet, steps: int | None = None) -> QuantisedNetwork:
+        """Return the quantised module in evaluation mode, with its integers as they were trained; steps: as above."""
         example = dataset.test.batch(torch.arange(1))[0]
-        found = quantise(self._builder().build(dataset).eval(), example, weight_bits=self.recipe.weight_bits)
+        found = quantise(self._builder(steps=steps).build(dataset).eval(), example, weight_bits=self.recipe.weight_bits)
         load_weights(found, self.folder / WEIGHTS)
         return found
 
-    def _builder(self, root: Path | None = None) -> Run:
+    def _builder(self, root: Path | None = None, steps: int | None = None) -> Run:
+        recipe = self.recipe if steps is None else dataclasses.replace(self.recipe, T=steps)
         # A folder that is not there: nothing is gone on with and nothing written
-        return Run(self.recipe, self.folder / "evaluation", data_root=root)
+        return Run(recipe, self.folder / "evaluation", data_root=root)
 
 
 def is_finished(folder: str | Path) -> bool:

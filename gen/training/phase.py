@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from qblif.host.errors import QblifError
+from qblif.host.errors import InputError, QblifError
 
 from . import mixing
 from .distributed import ALONE, Team
@@ -29,8 +29,9 @@ class Diverged(QblifError):
 class Epoch:
     """What an epoch was like.
 
-    loss: mean over the samples, with the penalty; penalty: mean count that is penalised, per sample, 0 without one;
-    accuracy: share of the training samples found while training, augmented and mixed as they were; rate: the last one
+    loss: mean over the samples that were trained on, with the penalty; penalty: mean count that is penalised, per
+    sample, 0 without one; accuracy: share of the training samples found while training, augmented and mixed as they
+    were; rate: the last one
     """
 
     loss: float
@@ -45,12 +46,19 @@ class Phase:
     split: as in `gen.data`, or Samples; recipe, epochs, rate: how; name: "float" or "quantised"
     penalty: None, or a gen.training.penalty.Penalty of this module; team: the processes that train together
     classes: number of logits K; default: as many as there are labels. For mixup and cutmix
+
+    Raises InputError where no batch has two samples for each process.
     """
 
     def __init__(self, module: nn.Module, split, recipe: Recipe, epochs: int, rate: float, *, name: str = "float",
                  augment: Augment | None = None, penalty=None, team: Team = ALONE, classes: int | None = None):
         # channels last: convolutions of few channels take about a fifth less time so, on a CPU too
         module.to(memory_format=torch.channels_last)
+        largest = min(len(split), recipe.batch)
+        if largest < 2 * team.size:
+            raise InputError(f"a batch has {largest} of {len(split)} training samples (train.batch is {recipe.batch}), "
+                             f"allowed are 2 or more for each of {team.size} process(es): BatchNorm needs them",
+                             hint="more samples (--limit, data.limit), a larger train.batch, or fewer processes")
         self.module, self.split, self.recipe, self.name = module, split, recipe, name
         self.epochs, self.augment, self.penalty, self.team = epochs, augment, penalty, team
         self.done = 0
@@ -74,7 +82,7 @@ class Phase:
         recipe, count = self.recipe, len(self.split)
         mix = self.mix if recipe.mixup_off is None or self.done < recipe.mixup_off else None
         device, dtype = next((p.device, p.dtype) for p in self.module.parameters())
-        amp = torch.autocast("cuda", torch.bfloat16, recipe.amp and self.name == "float" and device.type == "cuda")
+        amp = torch.autocast(device.type, torch.bfloat16, recipe.amp and self.name == "float")
         self._wrapped.train()
         if self.team.size > 1:
             self.noise.manual_seed(1_000_003 * (self.team.rank + 1) + 7919 * self.done + recipe.seed * 2
@@ -116,7 +124,7 @@ class Phase:
                 progress(min(count, seen * self.team.size), count, last)
         self.done += 1
         losses, penalties, found, seen = self.team.total(losses, penalties, found, seen)
-        return Epoch(losses / count, penalties / max(1, seen), found / max(1, seen), rate)
+        return Epoch(losses / seen, penalties / seen, found / seen, rate)
 
     # --- to stop and to go on -------------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ class Recipe:
     mixup, cutmix: parameters of their Beta distributions, 0 for none; where both are set, each batch gets one of
         them by the toss of a coin. Mixed inputs are rounded to integers. mixup_off: float epochs after which both are
         off (None: never); in the quantised phase they are off
-    amp: bfloat16 where exactness is not needed: the float phase on CUDA
+    amp: bfloat16 where exactness is not needed: the float phase. Most processors are slower with it, GPUs faster
     sop_penalty: added to the loss per million of `sop_count` and image; 0: none. sop_count: "sops" (levels times
         fan-out, as in the paper's Table 6) or "additions" (set bits times fan-out, what this hardware does)
     evaluate_every: epochs between two looks at the test set, which choose nothing; the last epoch is always looked at
@@ -129,6 +129,9 @@ class RecipeFile:
         for table, key in (("data", "name"), ("model", "name"), ("neuron", "method")):
             if not isinstance(getattr(self, table).get(key), str):
                 wrong.append(f"{table}.{key} is missing, needed is a name in quotes")
+        limit = self.data.get("limit")
+        if limit is not None and not _whole(limit, 2):
+            wrong.append(f"data.limit is {limit!r}, allowed is an integer from 2")
         wrong += [f"an [[augment]] has no name: {step}" for step in self.augment
                   if not isinstance(step.get("name"), str)]
         if wrong:

@@ -29,6 +29,9 @@ from .phase import Phase
 from .recipe import RecipeError, RecipeFile
 from .score import accuracy
 
+SAID = {"limit": "--limit", "from": "--from", "processes": "processes (torchrun --nproc-per-node)"}
+"""How people say what a run has beside its recipe."""
+
 CHECKPOINT, FLOAT, WEIGHTS = "checkpoint.safetensors", "float.safetensors", "weights.safetensors"
 
 
@@ -75,15 +78,16 @@ class Run:
 
     def _same_run(self, facts: dict) -> None:
         mine, theirs = self._settings(), facts["settings"]
-        differing = [f"{table}.{key}: {_get(theirs, table, key)!r} there, {_get(mine, table, key)!r} here"
+        differing = [f"{SAID.get(key, f'{table}.{key}')}: {_get(theirs, table, key)!r} there, "
+                     f"{_get(mine, table, key)!r} here"
                      for table in ("data", "model", "neuron", "train", "run")
                      for key in sorted({*mine[table], *theirs.get(table, {})})
                      if _get(mine, table, key) != _get(theirs, table, key)]
         if mine["augment"] != theirs["augment"]:
             differing.append("augment differs")
         if differing:
-            raise CheckpointError(f"{self.folder} is the training of another recipe: {'; '.join(differing)}",
-                                  hint="give the same recipe and --set as then, or another --out")
+            raise CheckpointError(f"{self.folder} was trained otherwise: {'; '.join(differing)}",
+                                  hint="give the same as then, or another --out")
 
     def _settings(self) -> dict:
         start = str(Path(self.start).resolve()) if self.start else None
@@ -130,19 +134,19 @@ class Run:
         """Do what is left of both phases."""
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        dataset, augment = self.load()
         self.folder.mkdir(parents=True, exist_ok=True)
         facts = self.saved[1] if self.saved else {}
         log = Log(self.folder, list(facts.get("history", [])), quiet=not self.team.first, told=self.told)
         try:
-            return self._train(log, facts)
+            return self._train(log, facts, dataset, augment)
         finally:
             log.close()
 
-    def _train(self, log: Log, facts: dict) -> Finished:
+    def _train(self, log: Log, facts: dict, dataset, augment) -> Finished:
         from qblif.gen import methods
 
         recipe, how = self.recipe, self.recipe.train
-        dataset, augment = self.load()
         axis = 0 if dataset.steps is None else 1
         example = dataset.train.batch(torch.arange(min(2, len(dataset.train))))[0]
         module = self.build(dataset)
@@ -155,6 +159,8 @@ class Run:
         log.say(f"{recipe.name}: {len(dataset.train):,} training and {len(dataset.test):,} test samples of "
                 f"{dataset.name}, {tuple(example.shape)} a pair; {self.device.type}, "
                 f"{self.team.size} process(es), {torch.get_num_threads()} thread(s)")
+        if dataset.lost:
+            log.say(dataset.lost)
         for note in sanity.data(dataset, axis):
             log.say(f"warning: {note}")
         if self.start is not None and not self.saved:
@@ -173,8 +179,7 @@ class Run:
         self.seconds, self.float_accuracy = facts.get("seconds", 0.0), facts.get("float_accuracy")
 
         if facts.get("phase", "float") == "float":
-            self._phase("float", module, module, dataset, augment, graph, log)
-            self.float_accuracy = accuracy(module.eval(), dataset.test)
+            self.float_accuracy = self._phase("float", module, module, dataset, augment, graph, log)
             log.say(f"float accuracy on the test set: {100 * self.float_accuracy:.2f} %")
             if self.team.first:
                 checkpoint.write(self.folder / FLOAT, module.state_dict(), {"float_accuracy": self.float_accuracy})
@@ -185,17 +190,15 @@ class Run:
             if facts.get("phase") == "quantised":  # weights are not here yet, those that come are not clipped
                 warnings.simplefilter("ignore")
             quantised = quantise(module.eval(), example.to(self.device), weight_bits=recipe.weight_bits)
-        self._phase("quantised", quantised, module, dataset, augment, None, log)
-        # train() first: a checkpoint's integers are those of the last evaluation, maybe epochs older than its weights
-        score = accuracy(quantised.train().eval(), dataset.test)
+        score = self._phase("quantised", quantised, module, dataset, augment, None, log)
         log.say(f"quantised accuracy on the test set: {100 * score:.2f} %")
         if self.team.first:
             checkpoint.write(self.folder / WEIGHTS, quantised.state_dict(), {
                 "recipe": recipe.tree(), "float_accuracy": self.float_accuracy, "quantised_accuracy": score})
         return Finished(module, quantised, dataset, self.float_accuracy, score, self.seconds, log.history)
 
-    def _phase(self, name, trained, module, dataset, augment, graph, log) -> None:
-        """Do what is left of a phase, and leave a checkpoint after each epoch."""
+    def _phase(self, name, trained, module, dataset, augment, graph, log) -> float:
+        """Do what is left of a phase, leave a checkpoint after each epoch, and return the accuracy after the last."""
         how = self.recipe.train
         epochs, rate = how.phase(name)
         if self.saved and self.saved[1]["phase"] == name:
@@ -217,7 +220,7 @@ class Run:
                 finally:
                     close()
                 self.seconds += time.monotonic() - started
-                look = loop.done % how.evaluate_every == 0 and loop.done < epochs
+                look = loop.done % how.evaluate_every == 0 or loop.done == epochs
                 test = accuracy(trained.eval(), dataset.test) if look else None
                 log.epoch({"phase": name, "epoch": loop.done, "of": epochs, "loss": epoch.loss, "train": epoch.accuracy,
                            "test": test, "rate": epoch.rate, "seconds": time.monotonic() - started,
@@ -227,7 +230,10 @@ class Run:
         finally:
             if cost is not None:
                 cost.close()
-        trained.eval()
+        trained.train().eval()  # train() first: a checkpoint's integers may be older than its weights
+        last = log.history[-1] if epochs else {}
+        known = last.get("test") if (last.get("phase"), last.get("epoch")) == (name, epochs) else None
+        return accuracy(trained, dataset.test) if known is None else known
 
     def _save(self, loop: Phase, trained: nn.Module, log: Log) -> None:
         if not self.team.first:

@@ -61,17 +61,23 @@ def deployable(module: nn.Module, example: torch.Tensor, weight_bits: int) -> Ne
 def size(network: Network) -> str:
     """Return a line about the size of a network, and about the board that it fits or does not fit."""
     from qblif.gen.sizes import macs, parameters
-    from qblif.hw import boards
 
     words = sum(map(parameters, network.layers))
     cost = sum(macs(network, layer) for layer in network.layers)
-    board, _ = boards.find("ulx3s")
+    return (f"{words:,} parameters, {cost / 1e6:.2f} M dense MACs an image (T = {network.steps}); "
+            f"{fitting(network)[1]}")
+
+
+def fitting(network: Network, board: str = "ulx3s") -> tuple[bool, str]:
+    """Return whether a network fits a board as `qblif bitstream` builds it, and a line that says so, or why not."""
+    from qblif.hw import boards
+
+    found, _ = boards.find(board)
     try:
-        make_plan(network, design=board.implementation().default_design())
-        fits = f"fits the {board.title}"
+        make_plan(network, design=found.implementation().default_design())
     except PlanError as error:
-        fits = f"warning: does not fit the {board.title}: {str(error).splitlines()[-1].strip()}"
-    return f"{words:,} parameters, {cost / 1e6:.2f} M dense MACs an image (T = {network.steps}); {fits}"
+        return False, f"warning: does not fit the {found.title}: {str(error).splitlines()[-1].strip()}"
+    return True, f"fits the {found.title}"
 
 
 def learns(module: nn.Module, split) -> str | None:

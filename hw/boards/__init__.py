@@ -88,14 +88,14 @@ class Built:
 BOARDS: dict[str, Board] = {board.name: board for board in (
     Board("ulx3s", "Radiona ULX3S 85F", "LFE5U-85F-6BG381C", "ecp5", ("trellis",), 80_000_000, "ulx3s",
           "openFPGALoader -b ulx3s {bit}"),
-    *(Board(name, title, part, family, chains, 100_000_000, "xilinx",
+    *(Board(name, title, part, family, chains, 100_000_000, module,
             "copy the folder with {bit} to the board; it is loaded when it is opened",
             "pynq --option overlay={bit}")
-      for name, title, part, family, chains in (
-          ("pynq-z2", "TUL PYNQ-Z2", "xc7z020clg400-1", "zynq", ("vivado", "vivado-ps7", "openxc7")),
-          ("pynq-z1", "Digilent PYNQ-Z1", "xc7z020clg400-1", "zynq", ("vivado", "vivado-ps7", "openxc7")),
-          ("zcu104", "AMD ZCU104", "xczu7ev-ffvc1156-2-e", "zynqmp", ("vivado",)),
-          ("kv260", "AMD Kria KV260", "xck26-sfvc784-2LV-c", "zynqmp", ("vivado",)))),
+      for name, title, part, family, chains, module in (
+          ("pynq-z2", "TUL PYNQ-Z2", "xc7z020clg400-1", "zynq", ("vivado", "vivado-ps7", "openxc7"), "xilinx"),
+          ("pynq-z1", "Digilent PYNQ-Z1", "xc7z020clg400-1", "zynq", ("vivado", "vivado-ps7", "openxc7"), "xilinx"),
+          ("zcu104", "AMD ZCU104", "xczu7ev-ffvc1156-2-e", "zynqmp", ("vivado",), "zcu104"),
+          ("kv260", "AMD Kria KV260", "xck26-sfvc784-2LV-c", "zynqmp", ("vivado",), "xilinx"))),
 )}
 """Name -> board."""
 

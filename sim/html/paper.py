@@ -45,6 +45,7 @@ ABLATION = (("binary LIF", "Box-ET", 90.50), ("I-LIF", "Box-ET", 93.85), ("QB-LI
 """Table 5: method, surrogate, percent; ResNet-20, CIFAR-10, T = 2."""
 
 DIFFERENCES = (
+    # and how the network in detail was trained, which the page computes (page.difference)
     ("The paper trains 200 to 500 epochs on eight A100 with AutoAugment, cutout, mixup and cutmix. Our networks are "
      "small enough for a small FPGA; the command on each card says how they were trained."),
     ("The paper's weights are floating-point numbers. Ours are integers of 8 bits or fewer, and our accuracies are "

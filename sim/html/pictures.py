@@ -48,10 +48,8 @@ def png(figure) -> bytes:
     return data.getvalue()
 
 
-def histograms(layers: list[Levels], gammas: dict[str, float], most: int = 12):
-    """Burst levels of each layer, as figure 5: share of each level 0..N; of many layers `most`, evenly spaced."""
-    if len(layers) > most:
-        layers = [layers[i] for i in np.linspace(0, len(layers) - 1, most).round().astype(int)]
+def histograms(layers: list[Levels], gammas: dict[str, float]):
+    """Burst levels of each layer, as figure 5: share of each level 0..N."""
     columns = min(3, len(layers))
     rows = -(-len(layers) // columns)
     with _figure(rows, columns, 2.1 * rows + 0.2) as (figure, axes):
@@ -127,14 +125,23 @@ def information(layers: list[Levels]):
         return figure
 
 
-def surrogates(levels: int = 5, gamma: float = 1.0):
-    """Surrogate gradients dS/dU as they are used, as figure 4, above the burst function that they stand in for."""
+LABELS = {"relsg_et": "ReLSG-ET, equation (12)", "box_et": "Box-ET, our reading", "arctan": "arctangent, binary",
+          "rectangular": "rectangular", "clipped": "clipped quantiser, LSQ", "sigmoid": "sigmoid, binary"}
+"""Surrogate -> what it is, for people."""
+
+
+def surrogates(own: str | None = None, levels: int = 5, gamma: float = 1.0):
+    """Surrogate gradients dS/dU as they are used, as figure 4, above the burst function that they stand in for.
+
+    own: the one that the network was trained with, None where that is not known"""
     import torch
 
     from qblif.gen.surrogate import slope
 
-    shown = (("relsg_et", "ReLSG-ET, equation (12)", BLUE, "-"), ("box_et", "Box-ET, our reading", ORANGE, "--"),
-             ("arctan", "arctangent, binary", GREEN, "-."), ("rectangular", "rectangular", PURPLE, ":"))
+    names = dict.fromkeys(["relsg_et", "box_et", "arctan", "rectangular", *([own] if own else [])])
+    lines = ("-", "--", "-.", ":", (0, (5, 1)))
+    shown = [(name, LABELS[name] + (": this network's" if name == own else ""), colour, line)
+             for name, colour, line in zip(names, SERIES, lines, strict=False)]
     u = torch.linspace(-2.5 * gamma, (levels + 3) * gamma, 1401)
     with _figure(1, 2, 3.0, width_ratios=(1, 1.35)) as (figure, axes):
         burst, slopes = axes[0]
@@ -146,14 +153,14 @@ def surrogates(levels: int = 5, gamma: float = 1.0):
             slopes.plot(u, slope(name, u, torch.tensor(gamma), levels), color=colour, ls=line, label=label)
         slopes.set_title("surrogate gradient dS/dU")
         slopes.set_xlabel("membrane U")
-        slopes.set_ylim(0, 1.5)
+        slopes.set_ylim(0, 1.6)
         slopes.legend(loc="upper center", ncols=2)
         return figure
 
 
 def accuracy_against_work(points: list[dict]):
     """Accuracy against additions (full) and SOPs (hollow) of networks; points: dicts with name, data, accuracy (0 to
-    1), sops and additions ("double")."""
+    1), sops and additions ("double"), and part, what of the test set, where it is not the whole."""
     with _figure(1, 1, 3.6) as (figure, axes):
         axis = axes[0][0]
         for number, point in enumerate(points):
@@ -161,7 +168,8 @@ def accuracy_against_work(points: list[dict]):
             work, height = [point["additions"] / 1e6, point["sops"] / 1e6], 100 * point["accuracy"]
             axis.plot(work, [height] * 2, color=colour, lw=1, alpha=0.6)
             axis.plot(work[0], height, marker=shape, color=colour, ls="", ms=7,
-                      label=f"{point['name']}\n{point['data']}, {height:.2f} %")
+                      label=f"{point['name']}\n{point['data']}, {height:.2f} %" + (
+                          f"\n{point['part']}" if point.get("part") else ""))
             axis.plot(work[1], height, marker=shape, color=colour, ls="", ms=7, mfc="white", mew=1.6)
         heights = [100 * point["accuracy"] for point in points]
         room = max(3.0, max(heights) - min(heights))

@@ -177,10 +177,10 @@ def test_a_core_hands_its_last_map_to_the_next_one_and_commits_it():
              processes=[stability(bench.dut.o_map), silent(bench.dut.logits)])
     levels = images()[1].records[plan.segments[0].last].levels
     for index, memory in enumerate(maps):
-        np.testing.assert_array_equal(unpacked(memory, layout, levels.shape[2]), levels[:, index])
+        np.testing.assert_array_equal(map_levels(memory, layout, levels.shape[2]), levels[:, index])
 
 
-def unpacked(memory, layout, channels):
+def map_levels(memory, layout, channels):
     """Return the levels (T, C, H, W) of a map: row, step, plane, and bit x * channels + c within the plane row."""
     found = np.zeros((layout.steps, channels, layout.height, layout.width), int)
     for (t, c, y, x), _ in np.ndenumerate(found):

@@ -4,6 +4,7 @@ The tools are stand-ins: programs on the PATH that leave the files that the real
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from qblif.cli import main
 from qblif.host import bitfile, hwh, overlays
 from qblif.host.errors import OverlayError, QblifError
-from qblif.hw.boards import BOARDS, Options, find, xilinx
+from qblif.hw.boards import BOARDS, Options, find, xilinx, zcu104
 from qblif.hw.dma_top import DmaTop
 from qblif.hw.emit import emit
 from qblif.hw.flow import BuildError, quiet
@@ -25,7 +26,7 @@ from .stand_in import StandIn
 
 DESIGN = DesignParams((CoreParams(lanes=4, word_bits=32, neuron_lanes=1, weight_depth=4, source_depth=4,
                                   layer_depth=4, channel_depth=4, map_depth=16),))
-PYNQ = [name for name, board in BOARDS.items() if board.module == "xilinx"]
+PYNQ = [name for name, board in BOARDS.items() if board.family in xilinx.ADDRESS_BITS]
 NEXTPNR = """\
 Info: Max frequency for clock 'clk': 80.00 MHz (FAIL at 100.00 MHz)
 Info: Max frequency for clock 'clk': 123.45 MHz (PASS at 100.00 MHz)
@@ -284,13 +285,34 @@ def test_the_program_that_finishes_says_how_it_is_used(capsys):
     assert "usage: python -m qblif.hw.boards.xilinx FOLDER" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("lanes", "rows"), [(64, 8192), (16, 32_768)])
+def test_the_zcu104_has_twice_the_weight_memory_and_room_for_it(lanes, rows):
+    design = zcu104.default_design(lanes)
+    others = xilinx.default_design(lanes)
+    assert sum(core.weight_depth for core in design.cores) == rows
+    assert [dataclasses.replace(core, weight_depth=other.weight_depth)
+            for core, other in zip(design.cores, others.cores, strict=True)] == list(others.cores)
+    bits = sum(core.weight_depth * core.lanes * core.weight_bits for core in design.cores)
+    assert bits / 36_864 < 312 / 2
+    assert find("zcu104")[0].implementation() is zcu104
+
+
+def test_the_cifar10_network_of_the_zoo_fits_the_zcu104():
+    pytest.importorskip("torch", reason="plans a network")
+    from qblif.gen import zoo
+    from qblif.gen.training import sanity
+
+    assert sanity.fitting(zoo.load("cifar10-classic"), "zcu104") == (True, "fits the AMD ZCU104")
+
+
 # The command line -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def command(monkeypatch, tmp_path):
     """Run `qblif bitstream` for a small design."""
-    monkeypatch.setattr(xilinx, "default_design", lambda lanes=4: DESIGN)
+    for module in (xilinx, zcu104):
+        monkeypatch.setattr(module, "default_design", lambda lanes=4: DESIGN)
     monkeypatch.setenv("QBLIF_CACHE", str(tmp_path / "cache"))
 
     def run(*arguments):

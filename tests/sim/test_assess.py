@@ -3,10 +3,14 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
 from qblif import cli
 from qblif.gen import zoo
+from qblif.sim import runs, subjects
+
+from ..gen.data import formats
 
 
 def run(capsys, *arguments) -> tuple[int, str]:
@@ -44,6 +48,63 @@ def test_another_number_of_steps_is_read_out_after_each(capsys):
     longer = json.loads(out)[0]["by_step"]
     code, out = run(capsys, "eval", "digits", "--limit", "60", "--json")
     assert len(longer) == 4 and longer[:2] == json.loads(out)[0]["by_step"]
+
+
+def test_a_run_is_evaluated_with_another_number_of_steps_in_all_three_forms(capsys, trained_once):
+    arguments = ("eval", str(trained_once), "--limit", "60", "--json")
+    own, longer = (json.loads(run(capsys, *arguments, *more)[1])[0] for more in ((), ("--steps", "4")))
+    assert (own["steps"], longer["steps"], len(longer["by_step"])) == (2, 4, 4)
+    assert longer["by_step"][:2] == own["by_step"]
+    assert longer["different"] == [] and longer["quantised_accuracy"] == longer["golden_accuracy"]
+    found = runs.load(trained_once)
+    dataset = found.dataset()
+    assert found.quantised(dataset, 4).graph.steps == 4
+
+
+@pytest.mark.parametrize("command", ["eval", "report"])
+def test_a_run_is_not_evaluated_on_other_data_in_silence(capsys, trained_once, command):
+    code, err = run(capsys, command, str(trained_once), "--data", "mnist")
+    assert code == cli.MISTAKE
+    assert "--data is 'mnist', and the run in" in err and "was trained on 'digits'" in err and "small.network" in err
+
+
+EVENTS = """
+[data]
+name = "n-mnist"
+bits = 2
+[model]
+name = "mlp"
+hidden = [4]
+[neuron]
+method = "qblif"
+levels = 3
+[train]
+T = 2
+epochs = 1
+quantised_epochs = 0
+batch = 4
+"""
+
+
+def test_events_that_were_clipped_are_told_wherever_they_are_counted(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("QBLIF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("QBLIF_DATA", str(tmp_path))
+    for part, label in (("Train", 0), ("Train", 1), ("Train", 2), ("Test", 0), ("Test", 1)):
+        path = tmp_path / "N-MNIST" / part / str(label) / "00001.bin"
+        path.parent.mkdir(parents=True)
+        columns = np.random.default_rng(label).integers(0, 34, (3, 40))
+        formats.nmnist(path, [3] * 10 + columns[0].tolist(), [4] * 10 + columns[1].tolist(), [1] * 50,
+                       [0] * 10 + sorted(columns[2].tolist()))
+    told = "n-mnist: 250 events, 35 clipped at 3 a pixel and step, 0 behind the last window"
+    (tmp_path / "events.toml").write_text(EVENTS)
+    folder = str(tmp_path / "run")
+    assert told in run(capsys, "train", str(tmp_path / "events.toml"), "--out", folder)[1]
+    assert run(capsys, "eval", folder, f"{folder}/events.network")[1].count(told) == 1
+    (found,) = json.loads(run(capsys, "eval", folder, "--json")[1])
+    assert found["lost"] == told
+    subject = subjects.subject(subjects.Options(network=f"{folder}/events.network", images=1))
+    assert subject.about == f"image 0 of the test set 'n-mnist' ({told})"
+    assert run(capsys, "eval", folder, "--steps", "3")[0] == cli.MISTAKE
 
 
 def test_the_zoo_is_listed_and_a_card_is_printed(capsys):

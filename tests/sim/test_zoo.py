@@ -6,8 +6,11 @@ import json
 import pytest
 
 from qblif.gen import network_file, zoo
-from qblif.gen.errors import ZooError
+from qblif.gen.errors import PlanError, ZooError
+from qblif.gen.training import sanity
+from qblif.sim import named
 from qblif.sim import zoo as tools
+from qblif.sim.evaluation import evaluate_network
 
 
 @pytest.fixture
@@ -43,6 +46,7 @@ def test_a_run_is_added_with_what_was_measured_on_the_whole_test_set(one, small_
 def test_the_zoo_is_listed_and_verified(one):
     listing = tools.listing()
     assert "small-one" in listing and "digits, one hidden layer" in listing
+    assert "test images" in listing and " 360 " in listing and " fits " in listing
     found = tools.verify(["small-one"])
     assert found.right and str(found).count("as told") == 2
     assert "50 images, not compared" in str(tools.verify(["small-one"], limit=50))
@@ -53,7 +57,28 @@ def test_a_card_that_tells_too_much_is_found_out(one):
     better = dataclasses.replace(card, golden_accuracy=card.golden_accuracy + 1 / 360)
     (one / "small-one.json").write_text(better.to_json())
     found = tools.verify(["small-one"])
-    assert not found.right and "differs from its card" in str(found)
+    assert not found.right and "differs from its card: golden_accuracy" in str(found)
+
+
+@pytest.mark.parametrize("name", ["steps", "levels", "weight_bits", "parameters", "weight_bytes", "sops", "additions",
+                                  "macs"])
+def test_a_false_field_of_a_card_is_found_out_whichever_it_is(one, name):
+    card = zoo.card("small-one")
+    false = {"levels": [31], "additions": card.additions | {"double": 1.0}}
+    if name not in false:
+        false[name] = getattr(card, name) + 1
+    found = evaluate_network(zoo.load("small-one"), named.find("small-one").test_set().test, data="digits")
+    assert tools.differing(card, found, zoo.load("small-one")) == []
+    wrong = dataclasses.replace(card, **{name: false[name]})
+    assert tools.differing(wrong, found, zoo.load("small-one")) == [name]
+
+
+def test_what_does_not_fit_the_board_is_listed_so(one, monkeypatch):
+    def none(network, design):
+        raise PlanError("too large")
+
+    monkeypatch.setattr(sanity, "make_plan", none)
+    assert " too large " in tools.listing() and " fits " not in tools.listing().partition("\n  accuracies")[0]
 
 
 def test_a_changed_file_is_found_out_by_its_hash(one):

@@ -80,6 +80,9 @@ def test_a_recipe_survives_its_tree():
     ("epochs=3", "--set 'epochs=3' is not understood: TABLE.KEY=VALUE"),
     ("trian.epochs=3", "--set 'trian.epochs=3' is not understood"),
     ("data.name=3", "data.name is missing"),
+    ("data.limit=abc", "data.limit is 'abc', allowed is an integer from 2"),
+    ("data.limit=-5", "data.limit is -5, allowed"),
+    ("data.limit=0", "data.limit is 0, allowed"),
 ])
 def test_wrong_settings_are_told(setting, message):
     with pytest.raises(RecipeError, match=message):

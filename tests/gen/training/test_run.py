@@ -8,9 +8,12 @@ from safetensors.torch import load_file
 
 from qblif.gen import ModelError, fold
 from qblif.gen.data import DataError
+from qblif.gen.errors import DataMissing
 from qblif.gen.neuron import levels
 from qblif.gen.training import RecipeError, finished, phase, run
 from qblif.gen.training.checkpoint import CheckpointError
+from qblif.gen.training.distributed import Team
+from qblif.sim import golden
 
 from .helpers import make, tiny
 
@@ -57,6 +60,7 @@ def test_a_stopped_run_goes_on_to_the_very_same_weights(whole, tmp_path, monkeyp
     assert [(line["phase"], line["epoch"]) for line in lines] == [
         ("float", 1), ("float", 2), ("float", 3), ("quantised", 1), ("quantised", 2)]
     assert [line["loss"] for line in lines] == [line["loss"] for line in whole[1].history]
+    assert [line["test"] for line in lines] == [None, None, done.float_accuracy, None, done.quantised_accuracy]
 
 
 def test_a_run_with_sgd_mixing_and_a_penalty_goes_on_as_well(tmp_path, monkeypatch):
@@ -89,11 +93,12 @@ def test_a_run_that_learns_n_goes_on_as_well_and_ends_with_integers(tmp_path, mo
 
 
 def test_a_finished_run_comes_back_without_training_again(tmp_path, monkeypatch):
-    """With the weights of its last epoch, though the checkpoint's integers are of the last evaluation."""
+    """With the weights of its last epoch."""
     chosen = tiny(train={"evaluate_every": 100})
     first = make(tmp_path, chosen).train()
     weights = load_file(tmp_path / run.WEIGHTS)
     monkeypatch.setattr(phase.Phase, "epoch", None)
+    monkeypatch.setattr(run, "accuracy", None)  # the test set was looked at after the last epoch
     done = make(tmp_path, chosen, resume=True).train()
     again = load_file(tmp_path / run.WEIGHTS)
     assert all(torch.equal(again[k], weights[k]) for k in weights)
@@ -106,10 +111,24 @@ def test_a_folder_with_a_training_is_not_overwritten(whole):
 
 
 def test_another_recipe_does_not_go_on(whole):
-    with pytest.raises(CheckpointError, match=r"another recipe: train.rate: 0.01 there, 0.02 here\n"):
+    with pytest.raises(CheckpointError, match=r"was trained otherwise: train.rate: 0.01 there, 0.02 here\n"):
         make(whole[0], tiny(train={"rate": 2e-2}), resume=True)
     with pytest.raises(CheckpointError, match="augment differs"):
         make(whole[0], tiny(augment=[]), resume=True)
+
+
+def test_another_number_of_processes_does_not_go_on(whole):
+    said = r"was trained otherwise: processes \(torchrun --nproc-per-node\): 1 there, 2 here\n  hint: give the same"
+    with pytest.raises(CheckpointError, match=said):
+        make(whole[0], resume=True, team=Team(0, 2))
+
+
+def test_a_data_set_that_is_not_there_leaves_no_folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("QBLIF_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataMissing):
+        make(tmp_path / "run", tiny(data={"name": "mnist"})).train()
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_damaged_checkpoint_is_told(tmp_path):
@@ -150,6 +169,31 @@ def test_a_neuron_that_does_not_fold_is_trained_in_float_alone(tmp_path, capsys)
     done = make(tmp_path, tiny(neuron={"method": "mlf", "levels": 3}, train={"epochs": 1})).train()
     assert done.quantised is None and done.quantised_accuracy is None
     assert "mlf does not fold" in capsys.readouterr().out
+
+
+def test_amp_computes_the_float_phase_in_bfloat16_and_leaves_parameters_and_integers_exact(tmp_path):
+    seen = []
+
+    def note(module, given, result):
+        seen.append((module.training, result.dtype))
+
+    chosen = make(tmp_path, tiny(train={"amp": True, "epochs": 1, "quantised_epochs": 1}))
+    build = chosen.build
+
+    def watched(dataset):
+        module = build(dataset)
+        next(m for m in module.modules() if isinstance(m, torch.nn.Conv2d)).register_forward_hook(note)
+        return module
+
+    chosen.build = watched
+    done = chosen.train()
+    assert (True, torch.bfloat16) in seen            # training, in the float phase
+    assert (False, torch.bfloat16) not in seen       # never where accuracies are measured
+    kinds = {value.dtype for value in load_file(tmp_path / run.FLOAT).values() if value.is_floating_point()}
+    assert kinds == {torch.float32}
+    assert all(torch.isfinite(torch.tensor(entry["loss"])) for entry in done.history)
+    x = done.dataset.test.batch(torch.arange(20))[0]
+    assert (golden.run(fold(done.quantised), x.numpy()).logits == done.quantised.integers(x).numpy()).all()
 
 
 def test_another_seed_gives_another_network(whole, tmp_path):

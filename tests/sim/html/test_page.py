@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import dataclasses
 import html.parser
+import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 from qblif import cli
@@ -15,6 +17,7 @@ from qblif.gen import network_file, zoo
 from qblif.gen.training import checkpoint
 from qblif.sim import runs
 from qblif.sim.html import paper, pictures, write
+from qblif.sim.information import Levels
 
 EMPTY = {"meta", "img", "br", "link", "hr", "input"}
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -96,6 +99,43 @@ def test_the_figures_of_the_paper_are_labelled_and_its_conditions_stated(page):
     for words in ("95.58 %", "67.64 µJ", "weights in floating point", "What differs", "What does not fit together",
                   "62.37 µJ is printed", "Box-ET is named in the paper without a formula"):
         assert words in page.text
+
+
+def test_how_the_network_in_detail_was_trained_is_said(page, trained_once):
+    text = re.sub(r"\s+", " ", page.text)
+    assert "qblif, surrogate relsg_et, γ from 1" in text and "name mlp, hidden [16]" in text
+    assert "small has 1,210 parameters; it was trained with ReLSG-ET, equation (12), γ from 1." in text
+    assert "small was trained with ReLSG-ET, equation (12)." in text
+
+
+def test_a_surrogate_that_the_paper_has_not_is_drawn_and_named(tmp_path):
+    network = zoo.load("digits")
+    recipe = json.loads(network.meta["recipe"])
+    recipe["neuron"] |= {"surrogate": "clipped", "gamma": 0.25}
+    network_file.save(dataclasses.replace(network, meta=network.meta | {"recipe": json.dumps(recipe)}),
+                      tmp_path / "a.network")
+    text = Structure(write([str(tmp_path / "a.network")], tmp_path / "report.html", limit=20).page.read_text(
+        encoding="utf-8")).text
+    assert "it was trained with clipped quantiser, LSQ, γ from 0.25" in text
+    labels = [line.get_label() for line in pictures.surrogates("clipped").axes[1].lines]
+    assert len(labels) == 5 and labels[-1] == "clipped quantiser, LSQ: this network's"
+
+
+def test_every_layer_has_its_histogram():
+    levels = [Levels(f"layer{i}", np.array([3, 1])) for i in range(19)]
+    drawn = [axis.get_title(loc="left") for axis in pictures.histograms(levels, {}).axes if axis.get_visible()]
+    assert drawn == [one.name for one in levels]
+
+
+def test_what_the_card_knows_and_what_is_not_the_whole_test_set_is_said(tmp_path):
+    card = zoo.card("digits")
+    made = write(["digits"], tmp_path / "report.html", limit=20)
+    text = Structure(made.page.read_text(encoding="utf-8")).text
+    assert f"{100 * card.float_accuracy:.2f} %" in text and "20 of 360, now; float and quantised: card" in text
+    row = {"name": "a", "data": "d", "accuracy": 0.9, "sops": 2e6, "additions": 1e6}
+    figure = pictures.accuracy_against_work([row | {"part": "20 of 360 images"}, row | {"part": ""}])
+    told = [words.get_text() for words in figure.legends[0].get_texts()]
+    assert told == ["a\nd, 90.00 %\n20 of 360 images", "a\nd, 90.00 %"]
 
 
 def test_the_same_run_gives_the_same_page(made, trained_once, tmp_path):
