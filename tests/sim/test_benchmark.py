@@ -6,6 +6,7 @@ import pytest
 
 from qblif.host import serial
 from qblif.host.errors import InputError
+from qblif.host.stats import LOSSES
 from qblif.hw import boards
 from qblif.hw.ecp5_report import Report
 from qblif.sim import benchmark, named
@@ -38,8 +39,7 @@ def test_cycles_are_simulated_and_predicted(row):
     assert row["cycles"]["rtl"] == row["cycles"]["predicted"] > 10_000
     assert row["latency_cycles"]["rtl"] == row["latency_cycles"]["predicted"] > row["cycles"]["rtl"]
     assert 0.8 < row["scan_efficiency"] < 1 and 0.8 < row["lane_utilisation"] < 1
-    assert sum(row["losses"][name] for name in ("doublings", "starved", "neuron_stalls", "turnaround")) == (
-        pytest.approx(1 - row["scan_efficiency"], abs=1e-4))
+    assert sum(row["losses"][name] for name in LOSSES) == pytest.approx(1 - row["scan_efficiency"], abs=1e-4)
 
 
 def test_rates_follow_from_cycles_and_clock(row):
