@@ -27,20 +27,21 @@ class Block:
         """Return the first row of a lane group."""
         return self.first + self.groups.index(group) * self.rows
 
-    def step(self, groups: list[int]) -> int:
+    def step(self, groups: range) -> int:
         """Return the rows from one lane group to the next of a cluster's, which stand at equal distances."""
         return self.at(groups[1]) - self.at(groups[0]) if len(groups) > 1 else 0
 
 
-def lane_groups(network: Network, layer: int, packing: Packing, share: Share) -> list[int]:
-    """Return the lane groups of a layer that a cluster works on: none where it sits the layer out."""
-    height, columns = network.layers[layer].shape[1], packing.columns(network, layer)
-    works = Share.count(share.row, height) and Share.count(share.col, columns)
-    return list(range(share.group[0], packing.groups(network, layer), share.group[1])) if works else []
+def lane_groups(network: Network, layer: int, packing: Packing, share: Share) -> range:
+    """Return the lane groups of a layer that a cluster works on, if it has rows and columns to work on."""
+    return range(share.group[0], packing.groups(network, layer), share.group[1])
 
 
 class Bank:
-    """The weight memory of some clusters of a core. blocks: layer -> Block; height: rows in use."""
+    """The weight memory of some clusters of a core. blocks: layer -> Block; height: rows in use.
+
+    It also holds what is only another bank's clusters' to work on, unless lane groups are split: banks that are the
+    same are sent once, and none is fuller than the first one, whose clusters always have something to do."""
 
     def __init__(self, network: Network, core: CoreParams, segment: Segment, packing: Packing, clusters: range):
         self.network, self.core, self.packing = network, core, packing

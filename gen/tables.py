@@ -37,8 +37,8 @@ class Tables:
         network, lanes = self.network, self.core.lanes
         layer, packed = network.layers[index], self.packing.positions[index + 1]
         groups = lane_groups(network, index, self.packing, share)
-        rows = Share.count(share.row, layer.shape[1]) if groups else 0
         cols = Share.count(share.col, self.packing.columns(network, index))
+        rows = Share.count(share.row, layer.shape[1]) if cols and groups else 0
         source_first, channel_first = len(self.sources), len(self.channels) // self.core.neuron_lanes
         row = {"source_first": source_first, "steps": network.steps, "rows": rows, "groups": max(1, len(groups)),
                    "cols": max(1, cols), "group_bits": share.group[1] * lanes, "channel_first": channel_first,
@@ -70,7 +70,7 @@ class Tables:
                 "decay": abi.ZERO_FACTOR if neuron.decay is None else neuron.decay,
                 "reset": abi.ZERO_FACTOR if neuron.reset is None else neuron.reset, "rounds": int(neuron.rounds)}
 
-    def _constants(self, layer: Layer, packed: int, groups: list[int]) -> None:
+    def _constants(self, layer: Layer, packed: int, groups: range) -> None:
         """Append (bias, shift) of the channels of lane groups, once for each position packed."""
         channels, lanes = layer.shape[0], self.core.lanes
         each = [(int(bias), int(shift)) for bias, shift in zip(getattr(layer, "bias", np.zeros(channels, int)),
@@ -102,7 +102,7 @@ class Tables:
                     "out_chunk": share.col[0] * per_col + share.group[0], "out_group_step": share.group[1],
                     "out_col_step": share.col[1] * per_col}
 
-    def _gather(self, index: int, share: Share, groups: list[int]) -> int:
+    def _gather(self, index: int, share: Share, groups: range) -> int:
         """Append sources of a layer; returns the weight rows from one of the cluster's lane groups to the next."""
         block = self.bank.blocks[index]
         at = block.at(groups[0])
