@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from qblif.host import abi
-from qblif.hw.params import CoreParams
+from qblif.hw.params import CoreParams, weight_banks
 
 from .gather import Gather, gathers
 from .network import Network
@@ -37,21 +37,26 @@ def lane_groups(network: Network, layer: int, packing: Packing, share: Share) ->
     return range(share.group[0], packing.groups(network, layer), share.group[1])
 
 
+def held(network: Network, layer: int, packing: Packing, shares: tuple[Share, ...]) -> list[tuple[int, ...]]:
+    """Return the lane groups of a layer that each weight memory of a core holds. shares: of its clusters.
+
+    Where lane groups are not split that is all of them, needed or not: memories that are the same are sent once."""
+    return [tuple(sorted({group for cluster in clusters
+                          for group in lane_groups(network, layer, packing, shares[cluster])}))
+            for clusters in weight_banks(len(shares))]
+
+
 class Bank:
-    """The weight memory of some clusters of a core. blocks: layer -> Block; height: rows in use.
+    """Weight memory `number` of a core. blocks: layer -> Block; height: rows in use."""
 
-    It also holds what is only another bank's clusters' to work on, unless lane groups are split: banks that are the
-    same are sent once, and none is fuller than the first one, whose clusters always have something to do."""
-
-    def __init__(self, network: Network, core: CoreParams, segment: Segment, packing: Packing, clusters: range):
+    def __init__(self, network: Network, core: CoreParams, segment: Segment, packing: Packing, number: int):
         self.network, self.core, self.packing = network, core, packing
         self.blocks: dict[int, Block] = {}
         self.height = 0
         for layer, shares in zip(range(segment.first, segment.last + 1), segment.shares, strict=True):
-            groups = sorted({group for cluster in clusters
-                             for group in lane_groups(network, layer, packing, shares[cluster])})
+            groups = held(network, layer, packing, shares)[number]
             rows = sum(gather.rows(self._inputs(gather)) for gather in gathers(network, layer, packing))
-            self.blocks[layer] = Block(self.height, tuple(groups), rows)
+            self.blocks[layer] = Block(self.height, groups, rows)
             self.height += len(groups) * rows
 
     def _inputs(self, gather: Gather) -> int:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from qblif.hw.params import weight_banks
-
-from .banks import lane_groups
+from .banks import held
 from .gather import gathers
 from .network import MaxPool, Network, layer_inputs
 from .packing import Packing, allowed, unpacked
@@ -72,6 +70,5 @@ def _cost(network: Network, index: int, packing: Packing, chunks: int, clusters:
                         for field in gather.fields)
         updates = len(rows) * len(columns) * network.steps * taps
         cycles = max(cycles, len(own) * max(adds * repeats, updates * chunks))
-    kept = max(len({group for cluster in bank for group in lane_groups(network, index, packing, shares[cluster])})
-               for bank in weight_banks(clusters))
+    kept = max(map(len, held(network, index, packing, shares)))
     return cycles, kept * sum(gather.rows(packing.channels(network, gather.fields[0].map)) for gather in found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from .fill import choose
 from .maps import MapLayout, map_layout, place
 from .network import MaxPool, Network, Readout
 from .packing import Packing, checked
-from .split import Segment, allowed_cuts, choose_lanes, cut, row_parts, split_layer
+from .split import Segment, Spans, allowed_cuts, choose_lanes, cut, cut_as, row_parts, split_layer
 from .tables import Tables
 from .verify import bounds, verify
 
@@ -31,8 +32,9 @@ __all__ = ["Plan", "allowed_cuts", "make_plan"]
 _TABLES = (abi.MemoryId.LAYERS, abi.MemoryId.SOURCES, abi.MemoryId.CHANNELS)
 
 
-def _power(n: int) -> int:
-    return max(2, 1 << (n - 1).bit_length())
+def depth(name: str, need: int) -> int:
+    """Return how deep a new core's memory is made for `need` rows, as far as a core goes. name: of its parameter."""
+    return min(max(2, 1 << (need - 1).bit_length()), LARGEST[name])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,7 +93,8 @@ def _image(design: DesignParams, sections: list[np.ndarray]) -> tuple[np.ndarray
 
 
 def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | None = None, lanes: int | None = None,
-              buffers: int = 2, packing: Packing | None = None, **core_params) -> Plan:
+              buffers: int = 2, packing: Packing | None = None, work: Sequence[float] | None = None,
+              spans: Spans | None = None, **core_params) -> Plan:
     """Plan a network onto hardware.
 
     Parameters
@@ -103,6 +106,9 @@ def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | 
         depths left out are chosen to fit
     buffers: input buffers per core, 1 or 2 (2: the next image arrives while one is in work)
     packing: positions that the lanes work on at once; default: the fastest that fits (gen/fill.py)
+    work: of each layer, in any unit, measured: chains are cut so that their cores have as equal a share of it as the
+        cuts allow; default: an upper bound of the weight rows that layers add
+    spans: first and last layer of each core; default: the cut that `work` says. gen/explore.py finds both at once
 
     Raises VerifyError for a network that breaks a rule, PlanError naming everything that does not fit and by how
     much, ValueError for bad core parameters.
@@ -111,10 +117,10 @@ def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | 
     if buffers not in (1, 2):
         raise PlanError(f"buffers is {buffers!r}, allowed is 1 or 2")
     if design is None:
-        shape = _shape(network, lanes or choose_lanes(network), core_params)
-        given = _Given(cores, shape, None, frozenset(core_params), buffers)
+        shape = core_shape(network, lanes or choose_lanes(network), core_params)
+        given = _Given(cores, shape, None, frozenset(core_params), buffers, work, spans)
     else:
-        given = _Given(len(design.cores), design.cores[0], design, frozenset(LARGEST), buffers)
+        given = _Given(len(design.cores), design.cores[0], design, frozenset(LARGEST), buffers, work, spans)
     if packing is not None:
         return _plan(network, given, checked(packing, network, given.shape.lanes))
     # The room of all cores is known before the layers have cores: what does not fit one may with less packing.
@@ -135,13 +141,15 @@ def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | 
 class _Given:
     """What hardware to plan for. shape: of its first core, depths still open where `design` is None.
 
-    fixed: names of depths that may not be changed"""
+    fixed: names of depths that may not be changed. work, spans: as for make_plan"""
 
     cores: int | str
     shape: CoreParams
     design: DesignParams | None
     fixed: frozenset[str]
     buffers: int
+    work: Sequence[float] | None
+    spans: Spans | None
 
     def room(self, network: Network) -> int:
         """Return the weight rows of all cores, the only memory of which packing may take more."""
@@ -155,7 +163,10 @@ def _plan(network: Network, given: _Given, packing: Packing) -> Plan:
     shape, design = given.shape, given.design
     layouts = {i: map_layout(network, i, packing, shape.word_bits) for i in range(len(network.layers))}
     parts, troubles = [], []
-    for number, span in enumerate(cut(network, given.cores, packing)):
+    spans = cut(network, given.cores, packing, given.work) if given.spans is None else cut_as(network, given.spans)
+    if design and len(spans) != len(design.cores):
+        raise PlanError(f"the layers are given to {len(spans)} cores, the build has {len(design.cores)}")
+    for number, span in enumerate(spans):
         core = design.cores[number] if design else shape
         sender = row_parts(network, span[0] - 1, packing, parts[-1].segment.shares[-1]) if parts else 1
         parts.append(_lay_out(network, core, span, packing, layouts, given, sender))
@@ -179,7 +190,7 @@ def _plan(network: Network, given: _Given, packing: Packing) -> Plan:
     return Plan(network, design, segments, packing, layouts, image, program_hash, layout)
 
 
-def _shape(network: Network, lanes: int, given: dict) -> CoreParams:
+def core_shape(network: Network, lanes: int, given: dict) -> CoreParams:
     """Return parameters of a new core, with depths still open, from those given and what the network needs."""
     levels = [network.map_bits(i + 1) for i in range(len(network.layers) - 1)]
     needed = {
@@ -220,13 +231,11 @@ def _lay_out(network: Network, core: CoreParams, span: tuple[int, int], packing:
     shares = tuple(split_layer(network, i, packing, core.clusters) for i in range(first, last + 1))
     segment = Segment(first, last, bases, words, step, shares)
     streams = last < len(network.layers) - 1
-    banks, tables = [], []
-    for clusters in weight_banks(core.clusters):
-        banks.append(Bank(network, core, segment, packing, clusters))
-        tables += [Tables(network, core, segment, packing, layouts, cluster, banks[-1], streams, row_parts)
-                   for cluster in clusters]
+    banks = [Bank(network, core, segment, packing, number) for number in range(len(weight_banks(core.clusters)))]
+    tables = [Tables(network, core, segment, packing, layouts, cluster, banks[cluster // abi.WEIGHT_READERS], streams,
+                     row_parts) for cluster in range(core.clusters)]
     part = _Part(core, segment, tables, banks)
-    open_depths = {name: min(_power(need), LARGEST[name]) for name, need in part.needs().items() if name not in fixed}
+    open_depths = {name: depth(name, need) for name, need in part.needs().items() if name not in fixed}
     return dataclasses.replace(part, core=dataclasses.replace(core, **open_depths))
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 from .errors import PlanError
 from .gather import gathers
 from .network import MaxPool, Network, Readout, layer_inputs
 from .packing import Packing, ceil, unpacked
+
+Spans = Sequence[tuple[int, int]]
+"""First and last layer of each core of a chain."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +30,10 @@ class Share:
         """Return how many of `total` the part (first, step) holds."""
         first, step = part
         return max(0, ceil(total - first, step))
+
+
+WHOLE = Share()
+"""All of a layer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +84,15 @@ def choose_lanes(network: Network) -> int:
     return max((lanes for lanes in (16, 32, 64) if work(lanes) * 4 < useful * 5), default=8)
 
 
-def cut(network: Network, cores: int | str, packing: Packing) -> list[tuple[int, int]]:
-    """Return the first and last layer of each core, the largest segment made as small as the cuts allow."""
+def cut(network: Network, cores: int | str, packing: Packing,
+        work: Sequence[float] | None = None) -> list[tuple[int, int]]:
+    """Return the first and last layer of each core, the largest segment made as small as the cuts allow.
+
+    work: of each layer, measured; default: an upper bound. Raises PlanError where there are not so many cuts."""
+    if work is None:
+        work = [_work(network, index, packing) for index in range(len(network.layers))]
+    elif len(work) != len(network.layers):
+        raise PlanError(f"the work of {len(work)} layers is given, network {network.name!r} has {len(network.layers)}")
     cuts = allowed_cuts(network)
     most = len(cuts) + 1
     if cores == "max":
@@ -87,7 +102,7 @@ def cut(network: Network, cores: int | str, packing: Packing) -> list[tuple[int,
                         f"(or 'max'): a cut needs a place where exactly one feature map is alive, and those are "
                         f"after layers {cuts}")
     ends = [*cuts, len(network.layers) - 1]
-    load = [sum(_work(network, i, packing) for i in range(first, last + 1))
+    load = [sum(work[first:last + 1])
             for first, last in zip([0, *(c + 1 for c in cuts)], ends, strict=True)]
 
     @functools.cache
@@ -105,6 +120,17 @@ def cut(network: Network, cores: int | str, packing: Packing) -> list[tuple[int,
         segments.append((firsts, ends[end]))
         firsts = ends[end] + 1
     return segments
+
+
+def cut_as(network: Network, spans: Spans) -> list[tuple[int, int]]:
+    """Return the first and last layer of each core, as given, if the network may be cut so; raises PlanError."""
+    ends = [*allowed_cuts(network), len(network.layers) - 1]
+    firsts = [0, *(last + 1 for _, last in spans)]
+    if [first for first, _ in spans] != firsts[:-1] or firsts[-1] != len(network.layers) or any(
+            last not in ends for _, last in spans):
+        raise PlanError(f"network {network.name!r} of {len(network.layers)} layers cannot be cut into {list(spans)}: "
+                        f"cores take layers in order, all of them, and a core may end after layers {ends}")
+    return [tuple(span) for span in spans]
 
 
 def row_parts(network: Network, layer: int, packing: Packing, shares: tuple[Share, ...]) -> int:

@@ -222,7 +222,7 @@ class NeuronUnit(wiring.Component):
         gated_b, gated_c, gated_e, gated_f, gated_g = (pipe(flags, f"gated_{x}") for x in "bcefg")
         v_c, c_c = pipe(currents, "v_c"), pipe(currents, "c_c")
         fine_c = pipe(data.ArrayLayout(3, n), "fine_c")
-        clear_c = pipe(flags, "clear_c")
+        clear_c, halves_c = pipe(flags, "clear_c"), pipe(flags, "halves_c")
         v_e, v_f, v_g = pipe(currents, "v_e"), pipe(currents, "v_f"), pipe(currents, "v_g")
         half_e = pipe(currents, "half_e")
         r_f = pipe(data.ArrayLayout(signed(bits + 1), n), "r_f")
@@ -257,11 +257,12 @@ class NeuronUnit(wiring.Component):
                 c_c[j].eq(Mux(is_max & (v_b[j] > c_b[j]), v_b[j], c_b[j])),
                 f_c[j].eq(f_b[j] + Mux(fired_b[j] & gates_sum, layer.reset, 0)),
                 gated_c[j].eq(fired_b[j] & gates_sum), clear_c[j].eq(fired_b[j] & gates_sum & reset_clears),
+                halves_c[j].eq(rounds & (f_b[j] != 0)),
             ]
-            # C. A level of v >> r is one of v, shifted by r more; so is the half that rounds it.
+            # C. A level of v >> r is one of v, shifted by r more; so is the half that rounds it, if f > 0.
             m.d.sync += [
                 v_e[j].eq(Mux(clear_c[j], 0, (v_c[j] >> fine_c[j]) + c_c[j])), f_e[j].eq(f_c[j]),
-                half_e[j].eq(Mux(rounds, Cat(equals(f_c[j], bit + 1) for bit in range(bits - 1)), 0)),
+                half_e[j].eq(Mux(halves_c[j], Cat(equals(f_c[j], bit + 1) for bit in range(bits - 1)), 0)),
                 gated_e[j].eq(gated_c[j]),
             ]
             # E

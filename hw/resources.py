@@ -18,11 +18,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+from collections.abc import Iterable
 
 import numpy as np
+from amaranth.hdl import Module as Elaborated
+from amaranth.hdl import ResetInserter, Signal
+from amaranth.lib import wiring
 
 from .calibrate import CLOCK_HZ, load
-from .params import DesignParams
+from .core import Core
+from .layouts import CoreSignature
+from .params import CoreParams, DesignParams
 from .structure import CLASSES, MemoryShape, Module, modules
 from .uart_top import UartTop
 
@@ -83,7 +89,6 @@ class Resources:
     def __add__(self, other: Resources) -> Resources:
         return Resources(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
 
-
     @property
     def slots(self) -> int:
         """LUT4, with those of carry and LUT RAM: what a device has to have at least."""
@@ -98,15 +103,44 @@ class Fit:
     shares: dict[str, dict[str, float]]
 
 
+CORE = "accelerator.chain.core"
+"""Path of the cores in a design, without the number."""
+
+
 def kind(path: str) -> str:
     """Return what a module is, from the path of one of its instances."""
     return re.sub(r"_\d[\dx]*", "", path.removeprefix("top.").removeprefix("top"))
 
 
-@functools.lru_cache(maxsize=64)
 def parts(design: DesignParams) -> tuple[Module, ...]:
-    """Return the modules of a design on a serial line."""
-    return modules(UartTop(design, CLOCK_HZ))
+    """Return the modules of a design on a serial line: its shell, and the modules of each core."""
+    cores = (dataclasses.replace(module, path=f"{CORE}_{index}" + module.path.removeprefix(CORE))
+             for index, core in enumerate(design.cores) for module in of_core(core))
+    return *of_shell(design), *cores
+
+
+@functools.lru_cache(maxsize=256)
+def of_core(core: CoreParams) -> tuple[Module, ...]:
+    """Return the modules of a core, with the reset that the accelerator around it adds."""
+    return tuple(dataclasses.replace(module, path=f"{CORE}.{module.path}".rstrip("."))
+                 for module in modules(ResetInserter(Signal())(Core(core))))
+
+
+@functools.lru_cache(maxsize=64)
+def of_shell(design: DesignParams) -> tuple[Module, ...]:
+    """Return the modules around the cores of a design on a serial line."""
+    return tuple(module for module in modules(UartTop(design, CLOCK_HZ, core=_Hollow))
+                 if not module.path.startswith(CORE))
+
+
+class _Hollow(wiring.Component):
+    """The ports of a core, and nothing behind them."""
+
+    def __init__(self, params: CoreParams):
+        super().__init__(CoreSignature(params))
+
+    def elaborate(self, platform):
+        return Elaborated()
 
 
 def _bits(module: Module, weights: dict[str, float]) -> dict[str, float]:
@@ -179,14 +213,18 @@ def calibrated() -> Fit:
 
 def estimate(design: DesignParams, by: Fit | None = None) -> Resources:
     """Return what a design takes, on a serial line. by: another fit than `calibrated`."""
-    by = by or calibrated()
+    found = parts(design)
+    logic = cells(found, by or calibrated())
+    memories = [rams(memory) for module in found for memory in module.memories]
+    return Resources(round(logic["LUT4"]), round(logic["CCU2C"]), round(logic["TRELLIS_FF"]),
+                     sum(lut for _, lut in memories), sum(block for block, _ in memories))
+
+
+def cells(found: Iterable[Module], by: Fit) -> dict[str, float]:
+    """Return figure -> cells of the logic of modules, by a fit."""
     logic = dict.fromkeys(by.shares, 0.0)
-    blocks = distributed = 0
-    for module in parts(design):
+    for module in found:
         for figure, bits in _bits(module, by.weights).items():
             shares = by.shares[figure]
             logic[figure] += shares.get(kind(module.path), shares[""]) * bits
-        for memory in module.memories:
-            block, lut = rams(memory)
-            blocks, distributed = blocks + block, distributed + lut
-    return Resources(round(logic["LUT4"]), round(logic["CCU2C"]), round(logic["TRELLIS_FF"]), distributed, blocks)
+    return logic

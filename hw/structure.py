@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import gc
 from collections.abc import Iterator
 
 from amaranth.hdl import Shape, Signal, Value, _ast
@@ -45,7 +46,13 @@ class Module:
 
 def modules(component) -> tuple[Module, ...]:
     """Return the modules of a component, its own first."""
-    return tuple(_walk(Fragment.get(component, None), ()))
+    collecting = gc.isenabled()
+    gc.disable()        # nothing here is garbage until all is counted; looking for some takes half of the time
+    try:
+        return tuple(_walk(Fragment.get(component, None), ()))
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _walk(fragment, path: tuple[str, ...]) -> Iterator[Module]:

@@ -125,8 +125,51 @@ def fold(args: argparse.Namespace) -> int:
 
 
 def plan(args: argparse.Namespace) -> int:
-    """Lay a network on hardware and print where everything goes."""
-    print(_plan(args).describe())
+    """Lay a network on hardware and print where everything goes; with --board: find the best layout that fits it."""
+    chosen = {f"--{name}": getattr(args, name) for name in ("goal", "pareto", "clock", "json", "out", "samples")}
+    if args.board is None:
+        without = [option for option, value in chosen.items() if value not in (None, False)]
+        if without:
+            raise Mistake(f"{', '.join(without)}: only with --board, which tells what the layout has to fit")
+        print(_plan(args).describe())
+        return DONE
+    given = [f"--{name}" for name in HARDWARE if getattr(args, name) is not None]
+    if given:
+        raise Mistake(f"{', '.join(given)}: not with --board, for which they are searched")
+    return _plan_for_board(args)
+
+
+def _plan_for_board(args: argparse.Namespace) -> int:
+    import json
+
+    from qblif.gen.training import one_thread
+    from qblif.hw import boards
+    from qblif.sim import design_file, named, plan_report, planner
+
+    board, _ = boards.find(args.board)
+    one, goal = named.find(args.network), args.goal or "throughput"
+    report = Path("build") / "bitstream" / board.name / "report.json"
+    with one_thread():
+        images, data = planner.data_of(one, args.samples or 6)
+        search = planner.Planner(one.network, images, goal)
+        if args.pareto:
+            clock = planner.clock_of(board, None, args.clock, report)
+            print(plan_report.pareto(search.layouts(), board, clock))
+            found = plan_report.variants(one)
+            if found:
+                print("\n" + plan_report.compare(found, board, clock, goal, len(images), search.sizes))
+            print(f"\n  work counted on {data}")
+            return DONE
+        choice = search.choose(board)
+    clock = planner.clock_of(board, choice.plan, args.clock, report)
+    seen = planner.measured(Path("benchmarks/results"), one.text, board.name, choice.layout)
+    figures = plan_report.to_dict(choice, board, clock, goal, data, seen)
+    print(plan_report.text(choice, figures, board))
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if args.out:
+        design_file.save(args.out, choice.plan, board.name)
+    print(f"\n{plan_report.next_steps(args.network, board, args.out)}")
     return DONE
 
 
@@ -231,6 +274,7 @@ def bitstream(args: argparse.Namespace) -> int:
     try:
         with ended_by_sigterm(), Stages() as progress:
             made = build.make(board.name, out, network=network, lanes=args.lanes, toolchain=toolchain,
+                              design=args.design,
                               clock_hz=round(args.clock * 1e6) if args.clock else None,
                               seeds=range(args.seed, args.seed + args.seeds), progress=progress,
                               timeout=60 * args.timeout if args.timeout else None)
@@ -417,10 +461,11 @@ def _plan(args: argparse.Namespace):
     network = _network(args.network)
     try:
         if args.design is not None:
-            from qblif.sim.bitstream import read_design
+            from qblif.sim.bitstream import read_layout
 
-            return make_plan(network, design=read_design(args.design))
-        return make_plan(network, cores=args.cores, lanes=args.lanes, clusters=args.clusters, fanout=args.fanout)
+            return make_plan(network, **read_layout(args.design, network))
+        given = {name: getattr(args, name) for name in HARDWARE if getattr(args, name) is not None}
+        return make_plan(network, **given)
     except ValueError as error:  # a parameter outside its range
         raise Mistake(str(error)) from error
 
@@ -430,6 +475,10 @@ class Mistake(Exception):
 
 
 NETWORK = "a network of the zoo (`qblif zoo` lists them), or a file that `qblif fold` or `qblif train` saved"
+
+
+HARDWARE = ("cores", "lanes", "clusters", "fanout", "design")
+"""Options of `plan` and `build` that say what hardware it is to be."""
 
 
 def _number(low: int, high: int):
@@ -476,17 +525,18 @@ def parser() -> argparse.ArgumentParser:
     def hardware(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("network", metavar="NETWORK", help=NETWORK)
         for option, low, high, default, what in (
-                ("cores", 1, 64, 1, "cores of the chain, each with a part of the layers"),
-                ("lanes", 4, 256, None, "output channels that a cluster adds at once, a power of two"),
-                ("clusters", 1, 16, 1, "clusters of a core, which share each layer's positions or channels")):
-            sub.add_argument(f"--{option}", type=_number(low, high), default=default, metavar="NUMBER",
-                             help=f"{what} (default: {default or 'as many as the network keeps busy'})")
-        sub.add_argument("--fanout", choices=("double", "unary"), default="double",
+                ("cores", 1, 64, "1", "cores of the chain, each with a part of the layers"),
+                ("lanes", 4, 256, "as many as the channels keep busy, up to 64",
+                 "output channels that a cluster adds at once, a power of two"),
+                ("clusters", 1, 16, "1", "clusters of a core, which share each layer's positions or channels")):
+            sub.add_argument(f"--{option}", type=_number(low, high), metavar="NUMBER",
+                             help=f"{what} (default: {default})")
+        sub.add_argument("--fanout", choices=("double", "unary"),
                          help="how a level k is added: once per set bit of k, doubling in between (double, the "
                               "default), or k times (unary); the results are the same")
         sub.add_argument("--design", type=Path, metavar="FILE",
                          help="plan for hardware that there is, whatever the options above say: a bitstream's "
-                              "manifest.json, or a bundle")
+                              "manifest.json, a bundle, or what `qblif plan --board --out` saved")
 
     def option(text: str) -> tuple[str, object]:
         name, equals, value = text.partition("=")
@@ -554,7 +604,24 @@ def parser() -> argparse.ArgumentParser:
                      help="width of the input integers, 1 to 8, if no InputScale says it")
     sub.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="network to write (required)")
 
-    hardware(command(plan))
+    sub = command(plan)
+    hardware(sub)
+    sub.add_argument("--board", metavar="NAME",
+                     help="search the best layout that fits this board: cores, clusters, lanes, and who has which "
+                          "layer; instead of the options above")
+    sub.add_argument("--goal", choices=("throughput", "latency"),
+                     help="what is best: the fastest slowest core (throughput, the default), or the shortest way "
+                          "through all of them (latency)")
+    sub.add_argument("--pareto", action="store_true",
+                     help="a table of layouts that no other beats in frames per second and LUTs, and of networks "
+                          "trained on the same data, of the zoo and of ./runs, with their accuracy")
+    sub.add_argument("--clock", type=positive("MHz"), metavar="MHZ",
+                     help="clock to count with (default: what place and route reached in build/bitstream/BOARD, else "
+                          "the board's)")
+    sub.add_argument("--samples", type=_number(1, 1000), metavar="NUMBER",
+                     help="test images that the work is counted on (default: 6)")
+    sub.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to this file")
+    sub.add_argument("-o", "--out", type=Path, metavar="FILE", help="save the layout, for --design")
 
     sub = command(build)
     hardware(sub)
@@ -598,6 +665,9 @@ def parser() -> argparse.ArgumentParser:
                           "board's hardware (default: networks are loaded at run time)")
     sub.add_argument("--lanes", type=_number(4, 256), metavar="NUMBER",
                      help="output channels added at once, a power of two (default: the board's, or the bundle's)")
+    sub.add_argument("--design", type=Path, metavar="FILE",
+                     help="build this hardware: what `qblif plan --board --out` saved, a manifest.json or a bundle "
+                          "(default: the board's)")
     sub.add_argument("--clock", type=positive("MHz"), metavar="MHZ",
                      help="clock of the accelerator (default: the board's)")
     sub.add_argument("--seed", type=_number(0, 1 << 30), default=1, metavar="NUMBER",

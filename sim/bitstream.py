@@ -23,6 +23,7 @@ import numpy as np
 import qblif
 from qblif.gen import network_file
 from qblif.gen.errors import NetworkFileError
+from qblif.gen.network import Network
 from qblif.gen.plan import Plan, make_plan
 from qblif.host import abi, overlays
 from qblif.host.bundle import Bundle
@@ -31,7 +32,7 @@ from qblif.hw import boards, emit
 from qblif.hw.flow import BuildError, Progress, quiet
 from qblif.hw.params import DesignParams
 
-from . import cache
+from . import cache, design_file
 from .deploy import deploy_plan
 
 MANIFEST = "manifest.json"
@@ -80,12 +81,13 @@ class _Network:
 
 def make(board_name: str, out: Path, *, network: Path | None = None, lanes: int | None = None,
          clock_hz: int | None = None, toolchain: str | None = None, seeds: Sequence[int] = (1,),
-         progress: Progress = quiet, timeout: float | None = None, design: DesignParams | None = None) -> Bitstream:
+         progress: Progress = quiet, timeout: float | None = None,
+         design: DesignParams | Path | None = None) -> Bitstream:
     """Build the bitstream of a board into the folder `out`, which is replaced as a whole, or left as it is.
 
     network: a bundle, whose own design and program are taken (with `lanes`: its network is planned anew), or a file
     that `qblif fold` saved, which is planned for the board's default design; None: programs are loaded at run time.
-    design: instead of the board's default. timeout: seconds for each stage.
+    design: instead of the board's default, or the file that it is in (`read_design`). timeout: seconds for each stage.
 
     Raises UnknownBoard, ClockError, ToolMissing; PlanError where the network does not fit; BundleError,
     NetworkFileError; BuildError, after which the folder `<out>.failed` has the logs and reports."""
@@ -93,6 +95,8 @@ def make(board_name: str, out: Path, *, network: Path | None = None, lanes: int 
     implementation = board.implementation()
     clock_hz = clock_hz or board.clock_hz
     baked = _network(network, design, lanes, implementation) if network is not None else None
+    if isinstance(design, Path):
+        design = read_design(design)
     design = baked.design if baked else design or implementation.default_design(*([lanes] if lanes else []))
     out = Path(out).absolute()
 
@@ -128,10 +132,18 @@ def make(board_name: str, out: Path, *, network: Path | None = None, lanes: int 
     return Bitstream(out, manifest, built.text, False)
 
 
-def read_design(path: Path) -> DesignParams:
-    """Return the design of a bitstream's manifest.json, or of a bundle: what to plan a network for.
+def read_layout(path: Path, network: Network) -> dict:
+    """Return what make_plan is told to lay a network on the design in a file: the design, and what a design file says
+    of this very network. Raises as `read_design`."""
+    return {"design": read_design(path)} | (design_file.read(path).layout(network) if design_file.is_one(path) else {})
 
-    Raises BundleError for other files."""
+
+def read_design(path: Path) -> DesignParams:
+    """Return the design of a bitstream's manifest.json, of a bundle, or that `qblif plan --out` saved.
+
+    Raises BundleError, or InputError for a damaged design file."""
+    if design_file.is_one(path):
+        return design_file.read(path).design
     if zipfile.is_zipfile(path):
         return DesignParams.from_dict(Bundle.load(path).design)
     try:
@@ -140,10 +152,11 @@ def read_design(path: Path) -> DesignParams:
             raise ValueError(f"its format is {manifest['format']!r}")
         return DesignParams.from_dict(manifest["design"])
     except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{path} is neither a bundle nor the {MANIFEST} of a bitstream: {error}") from error
+        raise BundleError(f"{path} is neither a bundle nor the {MANIFEST} of a bitstream, nor a design that `qblif "
+                          f"plan --out` saved: {error}") from error
 
 
-def _network(path: Path, design: DesignParams | None, lanes: int | None, implementation) -> _Network:
+def _network(path: Path, design: DesignParams | Path | None, lanes: int | None, implementation) -> _Network:
     """Return what is to be baked in from a file."""
     name = f"{path.stem}.qblif"
     if zipfile.is_zipfile(path):
@@ -157,8 +170,10 @@ def _network(path: Path, design: DesignParams | None, lanes: int | None, impleme
         except NetworkFileError as error:
             raise NetworkFileError(f"{path} is neither a bundle (qblif build) nor a network file (qblif fold, qblif "
                                    f"train): {error}") from error
-    design = design or implementation.default_design(*([lanes] if lanes else []))
-    plan = make_plan(found, design=design)
+    if isinstance(design, Path):
+        plan = make_plan(found, **read_layout(design, found))
+    else:
+        plan = make_plan(found, design=design or implementation.default_design(*([lanes] if lanes else [])))
     return _Network(name, plan.design, plan.program, plan)
 
 

@@ -18,6 +18,7 @@ from qblif.gen.gather import gathers
 from qblif.gen.network import MaxPool, Network, Source, layer_inputs
 from qblif.gen.packing import Packing
 from qblif.gen.sizes import macs
+from qblif.gen.split import WHOLE, Share
 
 STRATEGIES = ("unary", "double", "shift-add")
 """Fan-out strategies: level k adds a weight k times; once per set bit of k, doubling the accumulators between bit
@@ -57,6 +58,7 @@ def count_layer(network: Network, index: int, maps, packings: tuple[Packing, ...
     set_bits, sops, input_sops, unary, adds = (torch.zeros(batch, dtype=torch.int64) for _ in range(5))
     pooling = isinstance(layer, MaxPool)
     static = not pooling and all(network.map_static(m) for m in layer_inputs(layer))
+    rows = RowCounter(network, maps)
     for source in _sources(layer):
         shape = network.map_shape(source.map)
         out = source.out_shape(shape)
@@ -76,28 +78,57 @@ def count_layer(network: Network, index: int, maps, packings: tuple[Packing, ...
             adds += field_bits * width
     additions = {"unary": unary.numpy(), "double": adds.numpy(), "shift-add": adds.numpy()}
     return LayerCounts(layer.name, set_bits.numpy(), sops.numpy(), input_sops.numpy(), additions, macs(network, layer),
-                       {packing: _row_adds(network, index, maps, packing, static).numpy() for packing in packings})
+                       {packing: rows.count(index, packing).numpy() for packing in packings})
 
 
-def _row_adds(network: Network, index: int, maps, packing: Packing, static: bool) -> torch.Tensor:
-    """Return the weight rows that a cluster adds for each image, int64 (B,)."""
-    outputs = (range(network.layers[index].shape[1]), range(packing.columns(network, index)))
-    groups, rows = packing.groups(network, index), 0
-    for gather in gathers(network, index, packing):
-        for field in gather.fields:
-            levels = maps[field.map]
-            repeats = 1 if static else network.steps // len(levels)
-            rows_read, columns_read = (torch.from_numpy(field.reads(axis, own)) for axis, own in enumerate(outputs))
-            if field.mask:      # one row for each plane of a chunk of `lanes` bits, which holds P columns
-                levels = F.pad(levels, (0, -levels.shape[4] % gather.packed)).unflatten(4, (-1, gather.packed))
-                levels = levels.movedim(5, 2).flatten(2, 3)
-                bits = _chunks(levels, packing.lanes, network.map_bits(field.map)).sum((0, 2))
-                columns_read = columns_read[::gather.packed]
-            else:
-                bits = popcount(levels).sum((0, 2)) * groups
-            bits = bits[:, :len(rows_read), :len(columns_read)]
-            rows += (bits * rows_read.view(-1, 1) * columns_read).sum((1, 2)) * repeats
-    return rows
+class RowCounter:
+    """Counts the weight rows of layers on maps, for one packing after another: what maps alone say is counted once.
+
+    maps: all maps of a network, integers (T or 1, B, C, H, W)"""
+
+    def __init__(self, network: Network, maps):
+        self._network, self._maps = network, maps
+        self._counted: dict[tuple, torch.Tensor] = {}
+
+    def count(self, index: int, packing: Packing, share: Share = WHOLE) -> torch.Tensor:
+        """Return the weight rows that a cluster adds for each image, int64 (B,): of a layer, or of its share of it."""
+        network, layer = self._network, self._network.layers[index]
+        static = not isinstance(layer, MaxPool) and all(network.map_static(m) for m in layer_inputs(layer))
+        outputs = [range(first, total, step) for (first, step), total in
+                   ((share.row, layer.shape[1]), (share.col, packing.columns(network, index)))]
+        groups, rows = Share.count(share.group, packing.groups(network, index)), 0
+        if not (groups and all(map(len, outputs))):
+            return torch.zeros(self._maps[0].shape[1], dtype=torch.int64)
+        for gather in gathers(network, index, packing):
+            for field in gather.fields:
+                repeats = 1 if static else network.steps // len(self._maps[field.map])
+                rows_read, columns_read = (torch.from_numpy(field.reads(axis, own))
+                                           for axis, own in enumerate(outputs))
+                if field.mask:      # one row for each plane of a chunk of `lanes` bits, which holds P columns
+                    bits = self._chunks(field.map, gather.packed, packing.lanes, share.group)
+                    columns_read = columns_read[::gather.packed]
+                else:
+                    bits = self._bits(field.map) * groups
+                bits = bits[:, :len(rows_read), :len(columns_read)]
+                rows += (bits * rows_read.view(-1, 1) * columns_read).sum((1, 2)) * repeats
+        return rows
+
+    def _bits(self, index: int) -> torch.Tensor:
+        """Return (B, H, W): the set bits of a map, all steps and channels."""
+        if (index,) not in self._counted:
+            self._counted[index,] = popcount(self._maps[index]).sum((0, 2))
+        return self._counted[index,]
+
+    def _chunks(self, index: int, packed: int, lanes: int, group: tuple[int, int]) -> torch.Tensor:
+        """Return (B, H, columns): the planes of chunks of P columns with a bit set, of every `step`-th chunk."""
+        key = (index, packed, lanes, group)
+        if key not in self._counted:
+            levels = self._maps[index]
+            levels = F.pad(levels, (0, -levels.shape[4] % packed)).unflatten(4, (-1, packed))
+            levels = levels.movedim(5, 2).flatten(2, 3)
+            found = _chunks(levels, lanes, self._network.map_bits(index))[:, :, group[0]::group[1]]
+            self._counted[key] = found.sum((0, 2))
+        return self._counted[key]
 
 
 def join_counts(parts) -> LayerCounts:

@@ -2,7 +2,9 @@
 
 Each part of the pipeline takes the next item as soon as it has come, the item before has left and there is room behind;
 so each cycle is a maximum of sums of earlier ones. Every constant that the recurrences add is named here, and nowhere
-else; where `hw` exports one it is imported.
+else; where `hw` exports one it is imported. Two things depend on others than the cluster: an output row waits for its
+input (`Scan.hold`), and a write for its turn (`WriteBack`), which makes the methods that lead to it parts of a process
+(sim/events.py).
 
 The classes mirror the hardware: `Scan` is sequencer, run generator, word reader, bit scanner and accumulators,
 `Neurons` the neuron unit, `WriteBack` the write-back. Cycles are integers on one clock, the core's.
@@ -11,7 +13,7 @@ The classes mirror the hardware: `Scan` is sequencer, run generator, word reader
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 from qblif.host.abi import LayerKind
 from qblif.hw.accumulate import latency
@@ -71,6 +73,7 @@ class Scan:
                             entries.before_last.tolist(), strict=True)
         self._number, self._count = 0, 0
         self._visit = begin + FIRST_VISIT - 1
+        self._slots = deque(range(begin, begin + FIRST_VISIT), FIRST_VISIT)     # visits and gaps: cycles of the last
         self._taken = self._tap = self._clipped = self._run = NEVER       # field, tap, tap behind the clip, run
         self._out = self._out_before = self._word = NEVER                 # last words of two runs; the last word
         self._leaves, self._drops = deque(), deque()                      # when places in the queue are free again
@@ -91,7 +94,10 @@ class Scan:
 
             # Sequencer: a visit a cycle; a field is offered when its predecessor has been taken.
             if visits:
+                if visits > 1:
+                    self._slots.extend(range(self._visit + 1, self._visit + visits))
                 self._visit = max(self._visit + visits, self._taken)
+                self._slots.append(self._visit)
                 self._taken = max(self._visit + 1, self._tap)
                 self._tap = max(self._taken + 1, self._clipped)
             else:
@@ -131,6 +137,19 @@ class Scan:
             self._end = may
         return self._end
 
+    @property
+    def turned(self) -> int:
+        """Cycle in which the last visit so far set out: the sequencer's counters turned to what follows it."""
+        return self._slots[0]
+
+    def hold(self, until: int) -> None:
+        """Let no visit set out up to this cycle.
+
+        One sets out when that before the three ahead of it is over; gaps move on like visits of nothing."""
+        while self._slots[1] <= until:
+            self._slots.append(self._slots[-1] + 1)
+        self._visit = self._slots[-1]
+
     def _entry(self, pushed: int) -> None:
         """Take an entry through queue and scan."""
         cycles, groups, last, before_last = next(self._entries)
@@ -147,15 +166,16 @@ class Scan:
 class WriteBack:
     """Chunks of levels to map writes.
 
-    accept: returns, for a cycle in which a write is offered, the one in which it is taken; calls are in order.
+    write: a part of a process that writes a lane group, told the cycle from which on, how many planes, and whether this
+    completes an output row; it returns the cycle of the last write.
     """
 
-    def __init__(self, layer: dict, params: CoreParams, accept: Callable[[int], int] | None = None):
-        self._chunks, self._planes, self._accept = params.chunks, layer["out_planes"], accept
+    def __init__(self, layer: dict, params: CoreParams, write: Callable[[int, int, bool], Generator]):
+        self._chunks, self._planes, self._write = params.chunks, layer["out_planes"], write
+        self._row = layer["groups"] * layer["cols"] * layer["steps"]            # lane groups of an output row
         self._depth = queue_depth(params)
         self._taken, self._moved, self.end = [], NEVER, NEVER      # first chunk of each lane group; written
         self._issued = NEVER                                       # first chunk of the lane group before
-        self.writes: list[tuple[int, int]] = []
 
     def credit(self, at: int) -> int:
         """Return the first cycle from `at` on in which a lane group may be issued."""
@@ -172,20 +192,14 @@ class WriteBack:
                 return at
             at = counted
 
-    def take(self, issued: int) -> None:
+    def take(self, issued: int):
         """Take a lane group whose first chunk is issued in this cycle."""
         self._issued = issued
         previous = self._taken[-1] + self._chunks if self._taken else NEVER
         taken = max(issued + LATENCY + QUEUE, previous, self._moved)
         self._taken.append(taken)
         self._moved = max(taken + self._chunks, self.end)
-        if self._accept is None:
-            self.end = self._moved + self._planes
-        else:
-            self.end = self._moved
-            for _ in range(self._planes):
-                self.end = self._accept(self.end + 1)
-        self.writes.append((self._moved + 1, self.end))
+        self.end = yield from self._write(self._moved + 1, self._planes, len(self._taken) % self._row == 0)
 
 
 class Neurons:
@@ -212,17 +226,17 @@ class Neurons:
         """First cycle in which the scan may end another sum."""
         return self._released[0]
 
-    def take(self, ended: int) -> None:
-        """Take the sum whose last event was in this cycle."""
+    def take(self, ended: int):
+        """Take the sum whose last event was in this cycle; a part of a process."""
         at = max(ended + self._arrives, self._free)
         if self._kind == LayerKind.READOUT:
             released = self._read_out(at)
         else:
-            released = self._update(at)
+            released = yield from self._update(at)
         self._released.popleft()
         self._released.append(released + RELEASED)
 
-    def _update(self, at: int) -> int:
+    def _update(self, at: int):
         """Issue a sum's chunks, in a static layer for each step; return the cycle that releases it."""
         for _ in range(self._steps if self._static else 1):
             first = self._tap == 0 if self._kind == LayerKind.MAX else self._step == 0
@@ -234,7 +248,7 @@ class Neurons:
             if self._tap == self._taps:
                 self._tap = 0
                 self._step = (self._step + 1) % self._steps
-                self._writeback.take(at)
+                yield from self._writeback.take(at)
                 self.updates.append(at)
             at += self._chunks + self._pause
         self._free = at

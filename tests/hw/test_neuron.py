@@ -235,6 +235,13 @@ def test_the_paper_s_equation_with_tau_2():
     assert one_lane([10, 15, 0], f=1, decay=1, reset=1) == [5, 5, 1]
 
 
+def test_a_reset_is_floored_where_the_level_is_rounded():
+    # v: 3, 3 >> 1 = 1, 1: with f = 0 there is nothing to round. With f = 1: 5 (level 3), 6 >> 1 = 3 (2), 5 >> 1 = 2 (1)
+    gated = dict(rounds=1, style=ResetStyle.GATE_SUM, decay=abi.ZERO_FACTOR, reset=1)
+    assert one_lane([3, 3, 3], f=0, **gated) == [3, 1, 1]
+    assert one_lane([5, 6, 5], f=1, **gated) == [3, 2, 1]
+
+
 def test_negative_membranes_are_kept_and_decay_towards_minus_infinity():
     # v: -5, -3 + 3 = 0, 1
     assert one_lane([-5, 3, 1], f=0, decay=1, reset=0) == [0, 0, 1]

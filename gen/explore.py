@@ -1,0 +1,184 @@
+"""Searches the layouts of cores for a network: cores of a chain, clusters of each core, lanes, and who has which layer.
+
+A layout is valued by the cycles of its slowest core (throughput) or of all cores together (latency), and by what it
+takes of a part. Both add up over the layers of a core, so chains are built from the front, core by core, and of those
+that end after the same layer only the ones stay that no other one beats in everything: cycles, LUTs, flip-flops and
+block RAM. Nothing else is left out, so among the numbers of lanes and clusters and the packings that are looked at the
+best layout is found, as far as the figures go that it is given: measured weight rows (cycles) and sizes.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+from collections.abc import Callable, Iterator
+
+from qblif.hw.params import LARGEST, CoreParams, DesignParams
+from qblif.hw.sizing import Size, Sizes
+
+from .fill import choose
+from .maps import map_layout, place
+from .needs import Rows, join, layer_needs
+from .network import MaxPool, Network
+from .packing import Packing
+from .plan import core_shape, depth
+from .split import Share, allowed_cuts, split_layer
+
+GOALS = ("throughput", "latency")
+
+SHAPES = ((16, 4), (32, 4), (64, 2), (64, 4), (128, 4), (128, 8))
+"""Lanes and neuron lanes that are looked at."""
+
+CLUSTERS = (1, 2, 4)
+"""Clusters of a core that are looked at; cores of a chain may differ."""
+
+LAYER = 80
+"""Cycles that a layer takes beside its additions and neuron updates: begin, first word, last write; docs/planning.md
+compares estimates with the exact model."""
+
+RowCount = Callable[[int, Packing, Share], float]
+"""Layer, packing, share of a cluster -> weight rows that the cluster adds for an image, measured."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """A layout. cores: with depths that fit; spans: first and last layer of each; buffers: input maps of a core.
+
+    cycles: estimated, of each core for an image; size: of the design, shell included."""
+
+    cores: tuple[CoreParams, ...]
+    spans: tuple[tuple[int, int], ...]
+    packing: Packing
+    buffers: int
+    cycles: tuple[float, ...]
+    size: Size
+
+    def cost(self, goal: str) -> float:
+        """Return the cycles that count: of the slowest core, or of all."""
+        return max(self.cycles) if goal == "throughput" else sum(self.cycles)
+
+    @property
+    def design(self) -> DesignParams:
+        """The hardware."""
+        return DesignParams(self.cores)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Label:
+    """A chain as far as it is built."""
+
+    cost: float
+    size: Size
+    before: _Label | None = None
+    core: CoreParams | None = None
+    span: tuple[int, int] = (0, -1)
+    cycles: float = 0.0
+
+    def chain(self) -> list[_Label]:
+        return [] if self.before is None else [*self.before.chain(), self]
+
+
+def explore(network: Network, rows: RowCount, sizes: Sizes, goal: str = "throughput", *, room: Size | None = None,
+            shapes=SHAPES, clusters=CLUSTERS, most_cores: int = 16, **core_params) -> list[Layout]:
+    """Return layouts that no other beats in cycles, LUTs, flip-flops and block RAM at once, fewest cycles first.
+
+    rows: counts the work; sizes: what cores take; room: leave out what is larger; core_params: of all cores."""
+    found = []
+    for lanes, neuron_lanes in shapes:
+        shape = core_shape(network, lanes, {"neuron_lanes": neuron_lanes, **core_params})
+        for packing in packings(network, shape, clusters):
+            for buffers in (2, 1):
+                found += _Search(network, rows, sizes, goal, room, shape, clusters, packing, buffers, most_cores).run()
+    return front(found, lambda one: (one.cost(goal), one.size))
+
+
+def packings(network: Network, shape: CoreParams, clusters=CLUSTERS) -> list[Packing]:
+    """Return the packings that are looked at: the fastest for each number of clusters, and those that pack less."""
+    halves = [shape.lanes >> k for k in range(1, shape.lanes.bit_length())]
+    asked = [*((count, shape.lanes) for count in clusters), *((1, most) for most in halves)]
+    return list(dict.fromkeys(choose(network, shape.lanes, neuron_lanes=shape.neuron_lanes, clusters=count, most=most)
+                              for count, most in asked))
+
+
+def layer_cycles(network: Network, index: int, packing: Packing, clusters: int, chunks: int, rows: RowCount) -> float:
+    """Return the cycles of a layer's busiest cluster: the larger of its additions and its neuron updates, and LAYER."""
+    layer = network.layers[index]
+    updates = chunks * network.steps * (layer.kernel[0] * layer.kernel[1] if isinstance(layer, MaxPool) else 1)
+    most = 0.0
+    for share in dict.fromkeys(split_layer(network, index, packing, clusters)):
+        sums = (Share.count(share.row, layer.shape[1]) * Share.count(share.col, packing.columns(network, index))
+                * Share.count(share.group, packing.groups(network, index)))
+        most = max(most, rows(index, packing, share), sums * updates)
+    return most + LAYER
+
+
+class _Search:
+    """The layouts of one core shape, one packing and one number of buffers."""
+
+    def __init__(self, network, rows, sizes, goal, room, shape, clusters, packing, buffers, most_cores):
+        self.network, self.sizes, self.goal, self.room = network, sizes, goal, room
+        self.shape, self.packing, self.buffers, self.most_cores = shape, packing, buffers, most_cores
+        self.layouts = {i: map_layout(network, i, packing, shape.word_bits) for i in range(len(network.layers))}
+        layers = range(len(network.layers))
+        self.cycles = {count: [layer_cycles(network, i, packing, count, shape.chunks, rows) for i in layers]
+                       for count in clusters}
+        self.needs = {count: [layer_needs(network, i, packing, count, shape.chunks) for i in layers]
+                      for count in clusters}
+
+    def run(self) -> Iterator[Layout]:
+        """Yield the layouts that no other of this search beats."""
+        firsts = [0, *(last + 1 for last in allowed_cuts(self.network)), len(self.network.layers)]
+        # labels[at][count]: chains of so many cores for the layers before firsts[at]
+        labels: list[dict[int, list[_Label]]] = [{0: [_Label(0.0, Size(0, 0, 0))]}, *({} for _ in firsts[1:])]
+        for at in range(1, len(firsts)):
+            options = [(start, option) for start in range(at)
+                       for option in self._options(firsts[start], firsts[at] - 1)]
+            for start, (core, cycles, size) in options:
+                span = (firsts[start], firsts[at] - 1)
+                for count, chains in labels[start].items():
+                    if count < self.most_cores:
+                        labels[at].setdefault(count + 1, []).extend(
+                            _Label(max(one.cost, cycles) if self.goal == "throughput" else one.cost + cycles,
+                                   one.size + size, one, core, span, cycles) for one in chains)
+            labels[at] = {count: front([one for one in chains if self._fits(one.size, count)],
+                                       lambda one: (one.cost, one.size)) for count, chains in labels[at].items()}
+        for count, chains in labels[-1].items():
+            for label in chains:
+                steps = label.chain()
+                yield Layout(tuple(step.core for step in steps), tuple(step.span for step in steps), self.packing,
+                             self.buffers, tuple(step.cycles for step in steps), label.size + self.sizes.shell(count))
+
+    def _fits(self, size: Size, count: int) -> bool:
+        return self.room is None or (size + self.sizes.shell(count)).within(self.room)
+
+    def _options(self, first: int, last: int) -> list[tuple[CoreParams, float, Size]]:
+        """Return the cores that can take layers first to last, those left out that another one beats."""
+        _, words, _ = place(self.network, first, last, self.layouts, self.buffers)
+        found = []
+        for count, layers in self.needs.items():
+            need: Rows = join(layers[first:last + 1]) | {"map_depth": words}
+            if any(rows > LARGEST[name] for name, rows in need.items()):
+                continue
+            core = dataclasses.replace(self.shape, clusters=count,
+                                       **{name: depth(name, rows) for name, rows in need.items()})
+            cycles = sum(self.cycles[count][first:last + 1])
+            if self.buffers == 1:       # the next image comes when this one is done
+                cycles += self.layouts[first].words * (self.shape.word_bits // 32 if first == 0 else 1)
+            found.append((core, cycles, self.sizes.core(core)))
+        return front(found, lambda one: one[1:])
+
+
+def front(items: list, key: Callable[[object], tuple[float, Size]]) -> list:
+    """Return those of the items that no other beats or equals in cost, LUTs and block RAM, cheapest first."""
+    kept, luts, blocks = [], [], []         # luts ascending, blocks descending: the steps of a staircase
+    for item in sorted(items, key=lambda one: (lambda cost, size: (cost, size.lut, size.block_ram))(*key(one))):
+        size = key(item)[1]
+        at = bisect.bisect_right(luts, size.lut)
+        if at and blocks[at - 1] <= size.block_ram:
+            continue
+        kept.append(item)
+        end = at
+        while end < len(blocks) and blocks[end] >= size.block_ram:
+            end += 1
+        luts[at:end], blocks[at:end] = [size.lut], [size.block_ram]
+    return kept

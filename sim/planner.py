@@ -1,0 +1,228 @@
+"""`qblif plan NETWORK --board BOARD`: the fastest layout of cores that fits the board's part, and what it would do.
+
+Layouts are searched by measured weight rows and approximate sizes (gen/explore.py, hw/sizing.py). The best of them are
+then planned in full, sized as a whole (hw/resources.py) and timed by the exact cycle model (sim/cycles.py) where that
+takes seconds; the fastest of these is the answer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from qblif.gen.errors import DataMissing, PlanError
+from qblif.gen.explore import GOALS, Layout, explore
+from qblif.gen.network import Network
+from qblif.gen.plan import Plan, make_plan
+from qblif.host.errors import InputError
+from qblif.hw import boards, emit, resources
+from qblif.hw.parts import PARTS, Part
+from qblif.hw.sizing import Size, Sizes
+
+from . import benchmark, cache
+from .activity import Activity
+from .cycles import CycleModel
+from .random_networks import random_input
+from .simulation import BLOCK
+
+FULL = 0.85
+"""Share of a part's LUTs and flip-flops that is planned with: the model of both is good to 15 %, and place and route
+needs some room. Block RAM is predicted exactly, and all of it is."""
+
+NEAR = 1.02
+"""The search goes on with what is so much too large by its approximate sizes; the exact ones decide."""
+
+FINALISTS = 3
+"""Layouts that are planned in full and timed exactly."""
+
+BUDGET = 6_000_000
+"""Cycles that the exact model is asked to go through at most, a few seconds; what takes more stays an estimate."""
+
+EXACT, ESTIMATED = "exact cycle model", "estimated from counted weight rows"
+
+
+@dataclasses.dataclass(frozen=True)
+class Speed:
+    """What images take. cycles: from image to image; latency: of an image alone; how: EXACT or ESTIMATED."""
+
+    cycles: float
+    latency: float
+    how: str
+    images: int
+
+    def of(self, goal: str) -> float:
+        """Return the cycles that count."""
+        return self.cycles if goal == "throughput" else self.latency
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Choice:
+    """A layout for a board's part. used: as a whole, by the resource model; None as long as nobody asked."""
+
+    layout: Layout
+    plan: Plan
+    speed: Speed
+    used: resources.Resources | None = None
+
+    @property
+    def size(self) -> Size:
+        """What it takes of the part, after place and route."""
+        return self.layout.size if self.used is None else Size.of(self.used)
+
+
+@dataclasses.dataclass(frozen=True)
+class Clock:
+    """A clock and where it is from."""
+
+    hz: float
+    source: str
+
+
+def data_of(one, count: int) -> tuple[np.ndarray, str]:
+    """Return images to count on, and what they are: test images where the network's data is at hand, else random."""
+    try:
+        dataset = one.test_set()
+    except (DataMissing, InputError):
+        return (random_input(one.network, 0, count, density=0.2),
+                f"{count} random images, 20 % of the values not 0 (no test data at hand)")
+    x = dataset.test.x.numpy()
+    return x[:count] if one.network.input.static else x[:, :count], f"the first {count} test images of {dataset.name}"
+
+
+def kept_sizes() -> Sizes:
+    """Return sizes of cores that are measured once for each state of the hardware's sources."""
+    state = cache.key(emit.tool_versions(), *boards.sources())
+
+    def keep(name: str, make: Callable):
+        def fill(folder: Path) -> None:
+            (folder / "size.json").write_text(json.dumps(make()))
+
+        return json.loads((cache.entry("size", cache.key(state, name), fill) / "size.json").read_text())
+
+    return Sizes(keep)
+
+
+def part_of(board: boards.Board) -> Part:
+    """Return the part of a board."""
+    return PARTS[board.part]
+
+
+def room_of(part: Part, slack: float = 1.0) -> Size:
+    """Return what a plan may take of a part."""
+    return Size(FULL * slack * part.lut, FULL * slack * part.ff, math.floor(slack * part.block_ram))
+
+
+class Planner:
+    """Plans one network for boards.
+
+    images: to count on; sizes: of cores. Raises ValueError for a goal that there is not."""
+
+    def __init__(self, network: Network, images: np.ndarray, goal: str = "throughput", sizes: Sizes | None = None):
+        if goal not in GOALS:
+            raise ValueError(f"the goal is {goal!r}, allowed is {' or '.join(GOALS)}")
+        self.network, self.images, self.goal = network, images, goal
+        self.sizes = sizes or kept_sizes()
+        self.rows = Activity(network, images)
+
+    def layouts(self, room: Size | None = None, **more) -> list[Layout]:
+        """Return all layouts that no other beats, fastest first; more: as for gen.explore.explore."""
+        return explore(self.network, self.rows, self.sizes, self.goal, room=room, **more)
+
+    def choose(self, board: boards.Board) -> Choice:
+        """Return the best layout for a board; raises PlanError, which says what is missing, where none fits."""
+        part, best = part_of(board), []
+        layouts = self.layouts(room_of(part, NEAR))
+        while len(best) < FINALISTS and layouts and (
+                not best or layouts[0].cost(self.goal) <= NEAR * best[0].layout.cost(self.goal)):
+            best.append(self.finish(layouts.pop(0)))
+        # The whole of a design is only sized where it may be the answer: that takes a second for each core.
+        while best:
+            choice = best.pop(best.index(min(best, key=lambda one: one.speed.of(self.goal))))
+            used = resources.estimate(choice.layout.design, self.sizes.by)
+            if Size.of(used).within(room_of(part)):
+                return dataclasses.replace(choice, used=used)
+            if layouts:
+                best.append(self.finish(layouts.pop(0)))
+        raise self._misfit(board)
+
+    def finish(self, layout: Layout) -> Choice:
+        """Plan a layout in full and time it."""
+        plan = make_plan(self.network, design=layout.design, packing=layout.packing, spans=layout.spans)
+        return Choice(layout, plan, self.time(layout, plan))
+
+    def time(self, layout: Layout, plan: Plan) -> Speed:
+        """Return the speed of a plan, by the exact model where that does not take long."""
+        cores, static = len(layout.cores), self.network.input.static
+        count = min(self.images.shape[0 if static else 1], BLOCK,
+                    int(BUDGET / FINALISTS // max(1.0, sum(layout.cycles))))
+        if count < cores + 1:       # the first images fill the chain
+            return Speed(max(layout.cycles), sum(layout.cycles), ESTIMATED, count)
+        found = CycleModel(plan).predict(self.images[:count] if static else self.images[:, :count])
+        return Speed(float(found.cycles[cores:].mean()), float(found.latency[0]), EXACT, count)
+
+    def _misfit(self, board: boards.Board) -> PlanError:
+        part = part_of(board)
+        smallest = min(self.layouts(clusters=(1,)), key=lambda one: self._missing(one.size, part))
+        others = [f"{other.title} ({other.name})" for other in boards.BOARDS.values()
+                  if smallest.size.within(room_of(part_of(other)))]
+        lacks = misfits(smallest.size, part)
+        return PlanError(
+            f"network {self.network.name!r} does not fit the {board.title} ({part.name}): the layout that misses it "
+            f"least, {name_of(smallest)}, needs {', '.join(lacks)}",
+            hint=f"it fits {', '.join(others)}" if others else
+            f"no board of this project holds it: the largest has {max(one.block_ram for one in PARTS.values()):,} "
+            "block RAMs. Fewer channels or weights of fewer bits make it smaller; `--pareto` lists layouts that do not "
+            "fit, too")
+
+    @staticmethod
+    def _missing(size: Size, part: Part) -> float:
+        room = room_of(part)
+        return max(size.lut / room.lut, size.ff / room.ff, size.block_ram / room.block_ram)
+
+
+def misfits(size: Size, part: Part) -> list[str]:
+    """Return what a part has too little of: "block RAM 2,900 of 208"."""
+    room = room_of(part)
+    return [f"{name} {math.ceil(need):,} of {has:,}" + (f" (planned with: {math.floor(may):,})" if may < has else "")
+            for name, need, may, has in (("block RAM", size.block_ram, room.block_ram, part.block_ram),
+                                         ("LUT4", size.lut, room.lut, part.lut), ("FF", size.ff, room.ff, part.ff))
+            if need > may]
+
+
+def name_of(layout: Layout) -> str:
+    """Return cores in short: clusters x lanes of each, "2 x 64 + 1 x 64"."""
+    return " + ".join(f"{core.clusters} x {core.lanes}" for core in layout.cores)
+
+
+def clock_of(board: boards.Board, plan: Plan, mhz: float | None, report: Path) -> Clock:
+    """Return the clock to count with: asked for, else reached by place and route, else the board's default.
+
+    report: of place and route, of this very design or of another one, which is said; it need not be there."""
+    if mhz is not None:
+        return Clock(mhz * 1e6, "asked, not routed")
+    if report.is_file():
+        routed = benchmark.routed(report)
+        same = routed.build_hash == f"{plan.design.build_hash:016x}"
+        return Clock(routed.mhz * 1e6, f"routed: {report}" if same else f"routed for another design: {report}")
+    return Clock(board.clock_hz, "asked, not routed: the board's default")
+
+
+def measured(folder: Path, network: str, board: str, layout: Layout) -> dict | None:
+    """Return the last row of `make bench` for this network on cores of these lanes and clusters; None without one.
+
+    Its cycles are of RTL simulation; "file" and "commit" say of which run."""
+    hardware = [{"lanes": core.lanes, "clusters": core.clusters} for core in layout.cores]
+    for file in sorted(folder.glob("*.json"), reverse=True):
+        try:
+            run = json.loads(file.read_text(encoding="utf-8"))
+            for row in run["rows"]:
+                if (row["network"], row["board"], row["hardware"]) == (network, board, hardware):
+                    return row | {"file": str(file), "commit": run["commit"]}
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{file} is no result of `make bench`: {error}") from error
+    return None
