@@ -39,8 +39,9 @@ COMMON = dict(word_bits=64, weight_bits=8, acc_bits=24, weight_depth=1024, map_d
               channel_depth=256, contexts=16)
 
 PARTS = ((r"\.accumulators\.group_\d+", "lanes"), (r"\.accumulators$", "joining of sums"),
-         (r"\.neurons", "neuron units"), (r"\.words", "word readers"), (r"\.sequencer", "sequencers"),
-         (r"\.runs", "run generators"), (r"\.scanner", "bit scanners"), (r"\.writeback", "write-backs"),
+         (r"\.weights_\d+", "weights"), (r"\.neurons", "neuron units"), (r"\.words", "word readers"),
+         (r"\.sequencer", "sequencers"), (r"\.runs", "run generators"), (r"\.scanner", "bit scanners"),
+         (r"\.writeback", "write-backs"),
          (r"\.layers", "layer tables"), (r"\.cluster_\d+$", "clusters, rest"), (r"\.core_\d+", "core, rest"),
          (r"\.loader", "loader"), (r"\.registers", "registers"), (r"uart|link|serial", "serial link"), ("", "rest"))
 """Instance paths, the first that fits, and what they are called."""

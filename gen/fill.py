@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from .banks import held
 from .gather import gathers
 from .network import MaxPool, Network, layer_inputs
 from .packing import Packing, allowed, unpacked
@@ -49,15 +50,15 @@ def choose(network: Network, lanes: int, room: int | None = None, *, neuron_lane
 
 
 def _cost(network: Network, index: int, packing: Packing, chunks: int, clusters: int) -> tuple[float, int]:
-    """Return the cycles of a layer's busiest cluster, estimated, and the weight rows of a cluster.
+    """Return the cycles of a layer's busiest cluster, estimated, and its rows in the fullest weight memory.
 
     chunks: cycles of the neuron unit for a lane group"""
     layer, found = network.layers[index], gathers(network, index, packing)
     pooling = isinstance(layer, MaxPool)
     static = not pooling and all(network.map_static(source.map) for source in layer.sources)
     repeats, taps = 1 if static else network.steps, len(found[0].fields) if pooling else 1
-    cycles, groups = 0.0, 0
-    for share in split_layer(network, index, packing, clusters):
+    cycles, shares = 0.0, split_layer(network, index, packing, clusters)
+    for share in shares:
         rows, columns, own = (range(first, count, step) for (first, step), count in
                               ((share.row, layer.shape[1]), (share.col, packing.columns(network, index)),
                                (share.group, packing.groups(network, index))))
@@ -68,5 +69,6 @@ def _cost(network: Network, index: int, packing: Packing, chunks: int, clusters:
             adds += sum(each * network.map_bits(field.map) * field.reads(0, rows).sum() * field.reads(1, columns).sum()
                         for field in gather.fields)
         updates = len(rows) * len(columns) * network.steps * taps
-        cycles, groups = max(cycles, len(own) * max(adds * repeats, updates * chunks)), max(groups, len(own))
-    return cycles, groups * sum(gather.rows(packing.channels(network, gather.fields[0].map)) for gather in found)
+        cycles = max(cycles, len(own) * max(adds * repeats, updates * chunks))
+    kept = max(map(len, held(network, index, packing, shares)))
+    return cycles, kept * sum(gather.rows(packing.channels(network, gather.fields[0].map)) for gather in found)

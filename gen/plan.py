@@ -2,7 +2,7 @@
 
 A plan cuts the network into segments, one per core, where exactly one feature map is alive; lays the feature
 maps of each core out by lifetime; writes the rows of the layer, source, channel and weight memories of each
-cluster (host/abi.py); and packs them into the image that the hardware loads.
+cluster and the weights of each pair of clusters (host/abi.py); and packs them into the image that the hardware loads.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import numpy as np
 
 from qblif.host import abi
 from qblif.host.codec import InputLayout
-from qblif.hw.params import LARGEST, CoreParams, DesignParams
+from qblif.hw.params import LARGEST, CoreParams, DesignParams, weight_banks
 
+from .banks import Bank
 from .errors import PlanError
 from .fill import choose
 from .maps import MapLayout, map_layout, place
@@ -28,7 +29,7 @@ from .verify import bounds, verify
 
 __all__ = ["Plan", "allowed_cuts", "make_plan"]
 
-_TABLES = (abi.MemoryId.LAYERS, abi.MemoryId.SOURCES, abi.MemoryId.CHANNELS, abi.MemoryId.WEIGHTS)
+_TABLES = (abi.MemoryId.LAYERS, abi.MemoryId.SOURCES, abi.MemoryId.CHANNELS)
 
 
 def depth(name: str, need: int) -> int:
@@ -167,16 +168,16 @@ def _plan(network: Network, given: _Given, packing: Packing) -> Plan:
         raise PlanError(f"the layers are given to {len(spans)} cores, the build has {len(design.cores)}")
     for number, span in enumerate(spans):
         core = design.cores[number] if design else shape
-        sender = row_parts(network, span[0] - 1, packing, parts[-1][1].shares[-1]) if parts else 1
+        sender = row_parts(network, span[0] - 1, packing, parts[-1].segment.shares[-1]) if parts else 1
         parts.append(_lay_out(network, core, span, packing, layouts, given, sender))
-        troubles += [f"core {number} {trouble}" for trouble in _misfits(network, *parts[-1])]
+        troubles += [f"core {number} {trouble}" for trouble in _misfits(network, parts[-1])]
     if troubles:
         raise PlanError("network {!r} does not fit:\n  {}".format(network.name, "\n  ".join(troubles)))
 
-    design = design or DesignParams(tuple(core for core, _, _ in parts))
+    design = design or DesignParams(tuple(part.core for part in parts))
     try:
-        sections = [section for number, (_, segment, tables) in enumerate(parts)
-                    for section in _sections(number, segment, tables, layouts[segment.first])]
+        sections = [section for number, part in enumerate(parts)
+                    for section in _sections(number, part, layouts[part.segment.first])]
     except ValueError as error:
         raise PlanError(f"network {network.name!r} exceeds what the program format can say: {error}") from error
     image, program_hash = _image(design, sections)
@@ -185,7 +186,7 @@ def _plan(network: Network, given: _Given, packing: Packing) -> Plan:
     layout = InputLayout(shape=spec.shape, steps=network.steps, static=spec.static, bits=spec.bits,
                          padding=spec.padding, zero_point=spec.zero_point, stored_channels=layouts[0].channels,
                          word_bits=shape.word_bits)
-    segments = tuple(segment for _, segment, _ in parts)
+    segments = tuple(part.segment for part in parts)
     return Plan(network, design, segments, packing, layouts, image, program_hash, layout)
 
 
@@ -201,9 +202,26 @@ def core_shape(network: Network, lanes: int, given: dict) -> CoreParams:
     return CoreParams(**{**needed, **given, "lanes": lanes})
 
 
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """What one core runs. tables: of each cluster; banks: of each weight memory."""
+
+    core: CoreParams
+    segment: Segment
+    tables: list[Tables]
+    banks: list[Bank]
+
+    def needs(self) -> dict[str, int]:
+        """Return the depth that each memory of the core needs, by the name of its parameter."""
+        rows = {f"{memory.name.lower().removesuffix('s')}_depth": max(table.rows(memory) for table in self.tables)
+                for memory in _TABLES}
+        return {"map_depth": self.segment.map_words, **rows, "weight_depth": max(bank.height for bank in self.banks),
+                "contexts": max(row["sources"] for table in self.tables for row in table.layers)}
+
+
 def _lay_out(network: Network, core: CoreParams, span: tuple[int, int], packing: Packing, layouts: dict, given: _Given,
-             row_parts: int):
-    """Return (core, segment, tables of each cluster) for layers `span`; depths not fixed are made to fit.
+             row_parts: int) -> _Part:
+    """Return what a core needs for layers `span`; depths not fixed are made to fit.
 
     row_parts: parts in which a row of the input map comes."""
     (first, last), buffers, fixed = span, given.buffers, given.fixed
@@ -213,42 +231,42 @@ def _lay_out(network: Network, core: CoreParams, span: tuple[int, int], packing:
     shares = tuple(split_layer(network, i, packing, core.clusters) for i in range(first, last + 1))
     segment = Segment(first, last, bases, words, step, shares)
     streams = last < len(network.layers) - 1
-    tables = [Tables(network, core, segment, packing, layouts, cluster, streams, row_parts)
-              for cluster in range(core.clusters)]
-    open_depths = {name: depth(name, need) for name, need in _needs(segment, tables).items() if name not in fixed}
-    return dataclasses.replace(core, **open_depths), segment, tables
+    banks = [Bank(network, core, segment, packing, number) for number in range(len(weight_banks(core.clusters)))]
+    tables = [Tables(network, core, segment, packing, layouts, cluster, banks[cluster // abi.WEIGHT_READERS], streams,
+                     row_parts) for cluster in range(core.clusters)]
+    part = _Part(core, segment, tables, banks)
+    open_depths = {name: depth(name, need) for name, need in part.needs().items() if name not in fixed}
+    return dataclasses.replace(part, core=dataclasses.replace(core, **open_depths))
 
 
-def _needs(segment: Segment, tables: list[Tables]) -> dict[str, int]:
-    """Return the depth that each memory of a core needs, by the name of its parameter."""
-    rows = {f"{memory.name.lower().removesuffix('s')}_depth": max(table.rows(memory) for table in tables)
-            for memory in _TABLES}
-    return {"map_depth": segment.map_words, **rows,
-            "contexts": max(row["sources"] for table in tables for row in table.layers)}
-
-
-def _misfits(network: Network, core: CoreParams, segment: Segment, tables: list[Tables]) -> list[str]:
+def _misfits(network: Network, part: _Part) -> list[str]:
     """Return everything that does not fit the core, and by how much."""
+    core = part.core
     depths = [f"needs {name} >= {need:,}, the build has {getattr(core, name):,} "
               f"({need - getattr(core, name):,} too few)"
-              for name, need in _needs(segment, tables).items() if need > getattr(core, name)]
-    return depths + _widths(network, core, segment.first, segment.last)
+              for name, need in part.needs().items() if need > getattr(core, name)]
+    return depths + _widths(network, core, part.segment.first, part.segment.last)
 
 
-def _sections(number: int, segment: Segment, tables: list[Tables], received: MapLayout) -> list[np.ndarray]:
+def _sections(number: int, part: _Part, received: MapLayout) -> list[np.ndarray]:
     """Return the program sections of core `number`; what is the same in all clusters is sent once."""
+    segment = part.segment
     config = abi.pack(abi.CONFIG_FIELDS, {
         "layers": segment.last - segment.first + 1, "input_words": received.words,
         "input_base": segment.bases[segment.first], "buffer_step": segment.buffer_step,
         "input_row_words": received.row_words})
     beats = abi.beats(config, abi.row_beats(abi.field_bits(abi.CONFIG_FIELDS)))
     sections = [_section(abi.MemoryId.CONFIG, abi.ALL_CLUSTERS, number, np.array([beats], np.uint32))]
-    for memory in _TABLES:
-        contents = [table.beats(memory) for table in tables]
+    memories = [(memory, [table.beats(memory) for table in part.tables], range(part.core.clusters))
+                for memory in _TABLES]
+    memories.append((abi.MemoryId.WEIGHTS, [bank.beats() for bank in part.banks],
+                     [clusters.start for clusters in weight_banks(part.core.clusters)]))
+    for memory, contents, clusters in memories:
         if all(np.array_equal(contents[0], other) for other in contents[1:]):
             sections.append(_section(memory, abi.ALL_CLUSTERS, number, contents[0]))
         else:
-            sections += [_section(memory, index, number, rows) for index, rows in enumerate(contents) if len(rows)]
+            sections += [_section(memory, cluster, number, rows)
+                         for cluster, rows in zip(clusters, contents, strict=True) if len(rows)]
     return sections
 
 

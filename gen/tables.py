@@ -1,4 +1,4 @@
-"""The rows of a cluster's memories: layer, source and channel tables and weights (host/abi.py says what they mean)."""
+"""The rows of a cluster's memories: layer, source and channel tables (host/abi.py says what they mean)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 from qblif.host import abi
 from qblif.hw.params import CoreParams
 
+from .banks import Bank, lane_groups
 from .gather import Field, gathers
 from .maps import MapLayout
 from .network import Layer, MaxPool, Network, Readout, Reset
@@ -22,25 +23,22 @@ class Tables:
     """The rows of one cluster's memories, growing layer by layer."""
 
     def __init__(self, network: Network, core: CoreParams, segment: Segment, packing: Packing,
-                 layouts: dict[int, MapLayout], cluster: int, streams: bool, row_parts: int):
+                 layouts: dict[int, MapLayout], cluster: int, bank: Bank, streams: bool, row_parts: int):
         self.network, self.core, self.segment, self.packing, self.layouts = network, core, segment, packing, layouts
-        self.streams, self.row_parts = streams, row_parts   # row_parts: parts of a row of the input map
+        self.bank, self.streams = bank, streams
+        self.row_parts = row_parts                          # parts of a row of the input map
         self.layers: list[dict] = []
         self.sources: list[dict] = []
         self.channels: list[tuple[int, int]] = []           # (bias, shift) of one channel
-        self.weights: list[np.ndarray] = []                 # [rows, lanes]
-        self.weight_rows = 0
         for layer, shares in zip(range(segment.first, segment.last + 1), segment.shares, strict=True):
             self._layer(layer, shares[cluster])
 
     def _layer(self, index: int, share: Share) -> None:
         network, lanes = self.network, self.core.lanes
         layer, packed = network.layers[index], self.packing.positions[index + 1]
-        groups = list(range(share.group[0], self.packing.groups(network, index), share.group[1]))
-        rows = Share.count(share.row, layer.shape[1])
+        groups = lane_groups(network, index, self.packing, share)
         cols = Share.count(share.col, self.packing.columns(network, index))
-        if not rows or not cols or not groups:
-            rows = 0
+        rows = Share.count(share.row, layer.shape[1]) if cols and groups else 0
         source_first, channel_first = len(self.sources), len(self.channels) // self.core.neuron_lanes
         row = {"source_first": source_first, "steps": network.steps, "rows": rows, "groups": max(1, len(groups)),
                    "cols": max(1, cols), "group_bits": share.group[1] * lanes, "channel_first": channel_first,
@@ -72,7 +70,7 @@ class Tables:
                 "decay": abi.ZERO_FACTOR if neuron.decay is None else neuron.decay,
                 "reset": abi.ZERO_FACTOR if neuron.reset is None else neuron.reset, "rounds": int(neuron.rounds)}
 
-    def _constants(self, layer: Layer, packed: int, groups: list[int]) -> None:
+    def _constants(self, layer: Layer, packed: int, groups: range) -> None:
         """Append (bias, shift) of the channels of lane groups, once for each position packed."""
         channels, lanes = layer.shape[0], self.core.lanes
         each = [(int(bias), int(shift)) for bias, shift in zip(getattr(layer, "bias", np.zeros(channels, int)),
@@ -104,22 +102,15 @@ class Tables:
                     "out_chunk": share.col[0] * per_col + share.group[0], "out_group_step": share.group[1],
                     "out_col_step": share.col[1] * per_col}
 
-    def _gather(self, index: int, share: Share, groups: list[int]) -> int:
-        """Append sources and weights of a layer; returns the weight rows per lane group."""
-        lanes, own = self.core.lanes, self.packing.channels(self.network, index + 1)
-        blocks: list[list[np.ndarray]] = [[] for _ in groups]
-        at = self.weight_rows
+    def _gather(self, index: int, share: Share, groups: range) -> int:
+        """Append sources of a layer; returns the weight rows from one of the cluster's lane groups to the next."""
+        block = self.bank.blocks[index]
+        at = block.at(groups[0])
         for gather in gathers(self.network, index, self.packing):
-            flat = gather.weights(self.layouts[gather.fields[0].map].channels, own)
-            for block, group in zip(blocks, groups, strict=True):
-                block.append(flat[:, group * lanes:(group + 1) * lanes])
             for field in gather.fields:
                 self._source(field, share, at)
-            at += len(flat)
-        rows = [np.concatenate(block) for block in blocks]
-        self.weights += rows
-        self.weight_rows += sum(map(len, rows))
-        return len(rows[0])
+            at += gather.rows(self.layouts[gather.fields[0].map].channels)
+        return block.step(groups)
 
     def _source(self, field: Field, share: Share, weight_first: int) -> None:
         """Append the row of a field to the source table."""
@@ -148,19 +139,11 @@ class Tables:
     def rows(self, memory: abi.MemoryId) -> int:
         """Return the rows of a memory in use."""
         return {abi.MemoryId.LAYERS: len(self.layers), abi.MemoryId.SOURCES: len(self.sources),
-                abi.MemoryId.CHANNELS: len(self.channels) // self.core.neuron_lanes,
-                abi.MemoryId.WEIGHTS: self.weight_rows}[memory]
+                abi.MemoryId.CHANNELS: len(self.channels) // self.core.neuron_lanes}[memory]
 
     def beats(self, memory: abi.MemoryId) -> np.ndarray:
         """Return the contents of a memory, (rows, beats) uint32."""
         count = abi.row_beats(self.core.memory_bits(memory))
-        if memory == abi.MemoryId.WEIGHTS:
-            weights = np.concatenate(self.weights) if self.weights else np.zeros((0, self.core.lanes), np.int8)
-            bits = (weights[:, :, None] >> np.arange(self.core.weight_bits)) & 1
-            used = self.core.lanes * self.core.weight_bits
-            flat = np.zeros((len(weights), count * 32), np.uint8)
-            flat[:, :used] = bits.reshape(len(weights), used)
-            return np.packbits(flat, axis=1, bitorder="little").view("<u4")
         if memory == abi.MemoryId.CHANNELS:
             pairs = np.array(self.channels, np.int64).reshape(self.rows(memory), self.core.neuron_lanes, 2)
             return ((pairs[..., 0] & (1 << 24) - 1) | pairs[..., 1] << 24).astype(np.uint32)

@@ -223,8 +223,12 @@ ALL_CLUSTERS = 0xFF
 """Value of TARGET_FIELDS.cluster: write the rows to every cluster of the core."""
 
 
+WEIGHT_READERS = 2
+"""Clusters 2k and 2k + 1 of a core read one weight memory. A section for WEIGHTS of either of them fills it."""
+
+
 class MemoryId(enum.IntEnum):
-    """Memories of a cluster that a program section can fill."""
+    """Memories that a program section can fill: CONFIG of a core, WEIGHTS of two clusters, the others of each."""
 
     CONFIG = 0
     LAYERS = 1

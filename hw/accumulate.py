@@ -7,15 +7,11 @@ from operator import or_
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from qblif.host import abi
-
-from .baked import EMPTY, Contents
-from .layouts import LoadBus, row_for
 from .params import CoreParams
 from .scan import event, no_event
+from .weights import WeightPort
 
 JOINED = 16
 """Groups of lanes whose sums are joined in one cycle."""
@@ -64,40 +60,33 @@ class LaneAdders(wiring.Component):
 
 
 class LaneGroup(wiring.Component):
-    """Weights and accumulators of neighbouring lanes, as many as a chunk has.
+    """Accumulators of neighbouring lanes, as many as a chunk has.
 
-    Parameters: params; lanes_left: lanes from the group's first to the cluster's last; init: rows of the weight memory.
+    Parameters: params; lanes_left: lanes from the group's first to the cluster's last.
 
     Members
     -------
-    write, address, row: In, a weight row is written (the group's part of it).
     i: In, the operation of this cycle (`operation`).
     o: Out, the same for the next group, a cycle later.
+    row: In, the group's part of the weight row, in the cycle after its operation.
     total: Out, the finished sums in the fourth cycle after the operation that ends them, 0 in all others.
     """
 
-    def __init__(self, params: CoreParams, lanes_left: int, init=()):
-        self._params, self._left, self._init = params, lanes_left, list(init)
+    def __init__(self, params: CoreParams, lanes_left: int):
+        self._params = params
         n = params.neuron_lanes
         super().__init__({
-            "write": In(1), "address": In(params.weight_address_bits), "row": In(n * params.weight_bits),
-            "i": In(operation(params, lanes_left)),
-            "o": Out(operation(params, lanes_left - n), init={"skip": (1 << lanes_left - n) - 1}),
+            "i": In(operation(lanes_left)), "row": In(n * params.weight_bits),
+            "o": Out(operation(lanes_left - n), init={"skip": (1 << lanes_left - n) - 1}),
             "total": Out(sums(params))})
 
     def elaborate(self, platform):
         m = Module()
         p, n, i = self._params, self._params.neuron_lanes, self.i
-        m.submodules.weights = weights = Memory(shape=n * p.weight_bits, depth=p.weight_depth, init=self._init,
-                                                attrs={"no_rw_check": 1, "ram_style": "block"})
-        write, read = weights.write_port(), weights.read_port()
-        m.d.comb += [write.en.eq(self.write), write.addr.eq(self.address), write.data.eq(self.row),
-                     read.addr.eq(i.weight)]
-
         # Cycle 1: the memory reads. Cycle 2: its output, on its way from the block RAM to the lanes. Cycle 3: masked.
         # Cycle 4: the sum. Nothing here waits, is enabled, or begins: what does nothing adds 0, and whatever ends a sum
         # leaves 0 behind. So does a reset, for as long as what was under way before it may still come.
-        own = operation(p, n)
+        own = operation(n)
         e1, e2 = Signal(own, reset_less=True), Signal(own, reset_less=True)
         raw = Signal(n * p.weight_bits, reset_less=True)
         weight = Signal(data.ArrayLayout(signed(p.weight_bits), n), reset_less=True)
@@ -108,36 +97,36 @@ class LaneGroup(wiring.Component):
         m.d.sync += [
             e1.double.eq(i.double), e1.skip.eq(i.skip), e2.eq(e1), double.eq(e2.double),
             last_1.eq(i.last), last_2.eq(last_1), last.eq(last_2), amid.eq(~last_2),
-            raw.eq(read.data),
+            raw.eq(self.row),
             *(weight[lane].eq(Mux(e2.skip[lane], 0, raw.word_select(lane, p.weight_bits))) for lane in range(n)),
             acc.eq(Mux(last, 0, adders.total)), total.eq(Mux(amid, 0, adders.total)),
-            self.o.last.eq(i.last), self.o.double.eq(i.double), self.o.weight.eq(i.weight), self.o.skip.eq(i.skip[n:]),
+            self.o.last.eq(i.last), self.o.double.eq(i.double), self.o.skip.eq(i.skip[n:]),
         ]
         return m
 
 
-def operation(params: CoreParams, lanes: int) -> data.StructLayout:
-    """Return the layout of what a group is told: an event, without what only the scan needs to know.
+def operation(lanes: int) -> data.StructLayout:
+    """Return the layout of what a group is told: an event, without its weight row and what only the scan has to know.
 
-    last: it ends a sum. double: the accumulators double. weight: row. skip: lanes that do not add it; a bit for each of
-    the group's lanes and of those behind it.
+    last: it ends a sum. double: the accumulators double. skip: lanes that add nothing; a bit for each of the group's
+    lanes and of those behind it.
     """
-    return data.StructLayout({"last": 1, "double": 1, "weight": params.weight_address_bits, "skip": lanes})
+    return data.StructLayout({"last": 1, "double": 1, "skip": lanes})
 
 
 class Accumulators(wiring.Component):
-    """Weight memory and accumulators of a cluster, and how its sums come out: a chunk per cycle.
+    """Accumulators of a cluster, and how its sums come out: a chunk per cycle.
 
     Per lane and event: ``acc = (double ? 2*acc : acc) + (skip ? 0 : weight)``, and 0 after the event that ends a sum.
     No overflow can occur in a program that the planner accepted (gen/plan.py proves the bounds).
 
-    The lanes of a chunk work a cycle behind those of the chunk before. So addresses and operations go from neighbour to
-    neighbour, none of them to all lanes at once, and chunks leave one by one without being kept anywhere.
+    The lanes of a chunk work a cycle behind those of the chunk before. So operations go from neighbour to neighbour, as
+    addresses of weight rows do (hw/weights.py), and chunks leave one by one without being kept anywhere.
 
     Members
     -------
-    load: In, program rows; fills the weight memory (lane 0 in the lowest weight_bits).
     i: In, the event of this cycle.
+    weights: Out, the weight rows that events name.
     o: Out, stream of chunks of finished sums, lane 0 first, which cannot be refused.
     idle: Out, of no sum the first chunk is still to come.
 
@@ -146,11 +135,11 @@ class Accumulators(wiring.Component):
     the first RESET_CYCLES after a reset.
     """
 
-    def __init__(self, params: CoreParams, contents: Contents = EMPTY):
-        self._params, self._contents = params, contents
+    def __init__(self, params: CoreParams):
+        self._params = params
         super().__init__({
-            "load": In(LoadBus(params)),
             "i": In(event(params), init=no_event(params)),
+            "weights": Out(WeightPort(params)),
             "o": Out(stream.Signature(sums(params), always_ready=True)),
             "idle": Out(1),
         })
@@ -159,20 +148,14 @@ class Accumulators(wiring.Component):
         m = Module()
         p, i = self._params, self.i
         bits = p.neuron_lanes * p.weight_bits
-        rows = self._contents.memory(abi.MemoryId.WEIGHTS)
 
-        now = Signal(operation(p, p.lanes))
-        m.d.comb += [now.last.eq(i.valid & i.last), now.double.eq(i.valid & i.double), now.weight.eq(i.weight),
-                     now.skip.eq(i.skip)]
-        write = Signal()
-        m.d.comb += write.eq(row_for(m, self.load, abi.MemoryId.WEIGHTS))
+        now = Signal(operation(p.lanes))
+        m.d.comb += [now.last.eq(i.valid & i.last), now.double.eq(i.valid & i.double), now.skip.eq(i.skip),
+                     self.weights.address.eq(i.weight)]
         totals, ahead = [], now
         for number in range(p.chunks):
-            group = LaneGroup(p, p.lanes - number * p.neuron_lanes,
-                              [row >> number * bits & (1 << bits) - 1 for row in rows])
-            m.submodules[f"group_{number}"] = group
-            m.d.comb += [group.i.eq(ahead), group.write.eq(write), group.address.eq(self.load.address),
-                         group.row.eq(self.load.data.word_select(number, bits))]
+            m.submodules[f"group_{number}"] = group = LaneGroup(p, p.lanes - number * p.neuron_lanes)
+            m.d.comb += [group.i.eq(ahead), group.row.eq(self.weights.row.word_select(number, bits))]
             totals.append(group.total.as_value())
             ahead = group.o
 

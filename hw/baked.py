@@ -10,14 +10,15 @@ from qblif.host import abi
 from qblif.host.abi import MemoryId
 from qblif.host.program import read_header
 
-from .params import DesignParams
+from .params import DesignParams, weight_banks
 
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
     """Initial rows of the loadable memories of a core, or of one of its clusters.
 
-    rows: (cluster, memory) -> rows from row 0 on, as integers, lowest bits first
+    rows: (cluster, memory) -> rows from row 0 on, as integers, lowest bits first; WEIGHTS at the first of the clusters
+        that share them
     """
 
     rows: dict[tuple[int, MemoryId], list[int]] = dataclasses.field(default_factory=dict)
@@ -84,7 +85,10 @@ def decode(image: np.ndarray, design: DesignParams) -> Baked:
         rows = {first + index: int.from_bytes(row.tobytes(), "little") & (1 << bits) - 1
                 for index, row in enumerate(data)}
         at += count * beats
-        for index in range(params.clusters) if cluster == abi.ALL_CLUSTERS else (cluster,):
+        targets = range(params.clusters) if cluster == abi.ALL_CLUSTERS else (cluster,)
+        if memory == MemoryId.WEIGHTS:
+            targets = [bank.start for bank in weight_banks(params.clusters) if set(bank) & set(targets)]
+        for index in targets:
             memories[core].setdefault((index, memory), {}).update(rows)
     if at != len(words):
         raise ValueError(f"the program image goes on for {len(words) - at} beats after its last section")

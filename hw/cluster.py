@@ -1,4 +1,4 @@
-"""A cluster: scan, accumulate, update, write back, over its own copy of the feature maps and its own weights."""
+"""A cluster: scan, accumulate, update, write back, over its own copy of the feature maps."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .params import CoreParams
 from .runs import RunGenerator
 from .scan import BitScanner
 from .sequencer import Sequencer
+from .weights import WeightPort
 from .words import WordReader
 from .writeback import WriteBack
 
@@ -29,6 +30,7 @@ class Cluster(wiring.Component):
     Members
     -------
     load: In, program rows (already filtered for this cluster).
+    weights: Out, where its weights are.
     layer_index: In, the row of the layer table in work, for the trace; begin: In, one cycle: work on it.
     next_index, read, take: In, ready: Out, how that row gets there (layer_table.LayerTable); `take` two cycles before
     `begin`.
@@ -44,6 +46,7 @@ class Cluster(wiring.Component):
         self._params, self._contents = params, contents
         members = {
             "load": In(LoadBus(params)),
+            "weights": Out(WeightPort(params)),
             "layer_index": In(range(params.layer_depth)),
             "begin": In(1),
             "next_index": In(range(params.layer_depth)),
@@ -95,7 +98,7 @@ class Cluster(wiring.Component):
         m.submodules.runs = runs = RunGenerator(p)
         m.submodules.words = words = WordReader(p)
         m.submodules.scanner = scanner = BitScanner(p)
-        m.submodules.accumulators = accumulators = Accumulators(p, self._contents)
+        m.submodules.accumulators = accumulators = Accumulators(p)
         m.submodules.neurons = neurons = NeuronUnit(p, self._contents)
         m.submodules.writeback = writeback = WriteBack(p)
 
@@ -106,7 +109,8 @@ class Cluster(wiring.Component):
         connect(m, levels=neurons.o, writeback=writeback.i)
         connect(m, inner=neurons.logits, outer=flipped(self.logits))
         connect(m, inner=writeback.o, outer=flipped(self.o))
-        for part in (layers, sequencer, accumulators, neurons):
+        connect(m, inner=accumulators.weights, outer=flipped(self.weights))
+        for part in (layers, sequencer, neurons):
             connect(m, load=flipped(self.load), part=part.load)
         m.d.comb += [
             read_address.eq(words.address), words.data.eq(Cat(word)),

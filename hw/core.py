@@ -14,7 +14,8 @@ from .counters import Counters
 from .layouts import CoreSignature, abi_row, logit, row_for
 from .link import Buffer
 from .merge import Merge
-from .params import CoreParams
+from .params import CoreParams, weight_banks
+from .weights import WeightBank
 
 
 class State(enum.Enum):
@@ -30,7 +31,7 @@ class State(enum.Enum):
 
 
 class Core(wiring.Component):
-    """Clusters, the control of layers and images, input buffers and counters. Ports: layouts.CoreSignature.
+    """Clusters, their weights, the control of layers and images, input buffers, counters. Ports: layouts.CoreSignature.
 
     The clusters work on one layer at a time, each by its own tables; the next layer begins when all are idle.
     Writes of one cluster go to the maps of all, or to the next core. The input map has one or two buffers
@@ -53,21 +54,31 @@ class Core(wiring.Component):
         m.d.comb += [self.input_words.eq(config.input_words), self.input_row_words.eq(config.input_row_words)]
 
         m.submodules.merge = merge = Merge(p)
-        clusters = []
+
+        def load(part, mine):
+            """Pass program rows on to a part, those that are `mine`."""
+            m.d.comb += [
+                part.load.memory.eq(self.load.memory), part.load.cluster.eq(self.load.cluster),
+                part.load.address.eq(self.load.address), part.load.data.eq(self.load.data),
+                part.load.valid.eq(self.load.valid & mine),
+                part.load.beat_valid.eq(self.load.beat_valid & mine), part.load.beat.eq(self.load.beat),
+                part.load.place.eq(self.load.place),
+            ]
+
+        clusters, mine = [], Signal(p.clusters)
         for index in range(p.clusters):
             m.submodules[f"cluster_{index}"] = cluster = Cluster(p, self._contents.cluster(index))
             clusters.append(cluster)
-            mine = Signal(name=f"mine_{index}")
-            m.d.sync += mine.eq((self.load.cluster == index) | (self.load.cluster == abi.ALL_CLUSTERS))
-            m.d.comb += [
-                cluster.load.memory.eq(self.load.memory), cluster.load.cluster.eq(self.load.cluster),
-                cluster.load.address.eq(self.load.address), cluster.load.data.eq(self.load.data),
-                cluster.load.valid.eq(self.load.valid & mine),
-                cluster.load.beat_valid.eq(self.load.beat_valid & mine), cluster.load.beat.eq(self.load.beat),
-                cluster.load.place.eq(self.load.place),
-            ]
+            m.d.sync += mine[index].eq((self.load.cluster == index) | (self.load.cluster == abi.ALL_CLUSTERS))
+            load(cluster, mine[index])
             if p.trace:
                 connect(m, inner=cluster.trace, outer=flipped(self.trace[index]))
+        for number, readers in enumerate(weight_banks(p.clusters)):
+            rows = self._contents.memory(abi.MemoryId.WEIGHTS, readers.start)
+            m.submodules[f"weights_{number}"] = bank = WeightBank(p, len(readers), rows)
+            load(bank, mine[readers.start:readers.stop].any())
+            for port, index in enumerate(readers):
+                connect(m, cluster=clusters[index].weights, bank=bank.ports[port])
 
         # Images and layers.
         state = Signal(State)

@@ -48,7 +48,7 @@ class LoadBus(wiring.Signature):
 
     valid: a row is written this cycle. memory: abi.MemoryId; cluster: index or abi.ALL_CLUSTERS; both have to be
     there a cycle before valid, so that they are decoded by then. address: row. data: the row, lowest bits first; as
-    wide as the widest loadable memory.
+    wide as the widest loadable memory. Chunk c of a weight row stays there for c more cycles (hw/weights.py).
 
     The same rows also come as they arrive, for a memory of narrow words. beat_valid: `beat` is word number `place`, of
     LINK_BITS, of the row for `address`; its last word comes with `valid`.

@@ -32,7 +32,7 @@ class State(enum.Enum):
 
 
 class Loader(wiring.Component):
-    """Program frame to memory rows, one beat per cycle.
+    """Program frame to memory rows, one beat per cycle; after a row a pause where weights need one (params.load_pause).
 
     The first beat is taken only while `hold` is low, and ends the validity of the program loaded before. The
     image becomes valid with its last beat, if every beat before was as abi.py says, TLAST came with that beat
@@ -88,6 +88,8 @@ class Loader(wiring.Component):
         at = Signal(range(len(row) + 1))  # place of this beat in the row
         here = Signal(len(row))           # the same, one bit per place
         write = Signal()                  # the row is complete
+        longest = max(core.load_pause for core in cores)
+        pause = Signal(range(longest + 1))  # cycles until beats may replace it
         beat, place, part = Signal(abi.LINK_BITS, reset_less=True), Signal.like(at, reset_less=True), Signal()
 
         # What the memory named by a section header is like: rows, beats per row; none of them if it is unknown.
@@ -143,6 +145,8 @@ class Loader(wiring.Component):
         m.d.sync += [write.eq(0), part.eq(0), beat.eq(word), place.eq(at)]
         with m.If(write):
             m.d.sync += address.eq(address + 1)
+        with m.If(pause != 0):
+            m.d.sync += pause.eq(pause - 1)
         with m.FSM(init=State.MAGIC):
             with m.State(State.MAGIC):
                 m.d.comb += [self.i.ready.eq(begins | self.halted), self.loading.eq(0), checksum.start.eq(step)]
@@ -187,17 +191,19 @@ class Loader(wiring.Component):
                     next_section()
                 with m.Else():
                     m.next = State.DATA
-            with m.State(State.DATA), m.If(step):
-                for index_here, kept in enumerate(row):
-                    with m.If(here[index_here]):
-                        m.d.sync += kept.eq(word)
-                m.d.sync += [part.eq(1), at.eq(at + 1), here.eq(here << 1)]
-                with m.If(at + 1 == row_beats):
-                    m.d.sync += [at.eq(0), here.eq(1), write.eq(1), rows.eq(rows - 1)]
-                    with m.If(rows == 1):
-                        next_section()
-                with m.If(last):
-                    fail(abi.Error.SHORT_PROGRAM)
+            with m.State(State.DATA):
+                m.d.comb += self.i.ready.eq((pause == 0) | self.halted)
+                with m.If(step):
+                    for index_here, kept in enumerate(row):
+                        with m.If(here[index_here]):
+                            m.d.sync += kept.eq(word)
+                    m.d.sync += [part.eq(1), at.eq(at + 1), here.eq(here << 1)]
+                    with m.If(at + 1 == row_beats):
+                        m.d.sync += [at.eq(0), here.eq(1), write.eq(1), pause.eq(longest), rows.eq(rows - 1)]
+                        with m.If(rows == 1):
+                            next_section()
+                    with m.If(last):
+                        fail(abi.Error.SHORT_PROGRAM)
             with m.State(State.CRC), m.If(step):
                 m.next = State.MAGIC
                 with m.If(~last):

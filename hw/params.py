@@ -17,6 +17,11 @@ def _bits(depth: int) -> int:
     return max(1, (depth - 1).bit_length())
 
 
+def weight_banks(clusters: int) -> list[range]:
+    """Return which clusters of a core read the same weight memory: 2k and 2k + 1, an odd last one alone."""
+    return [range(first, min(first + abi.WEIGHT_READERS, clusters)) for first in range(0, clusters, abi.WEIGHT_READERS)]
+
+
 @dataclasses.dataclass(frozen=True)
 class CoreParams:
     """Size of one core.
@@ -26,12 +31,12 @@ class CoreParams:
     lanes: accumulators of a cluster (P); a power of two, 4 to 256
     word_bits: width of a feature-map word (W); lanes times a power of two, a multiple of 32
     neuron_lanes: neurons updated per cycle (NL); a power of two that divides lanes
-    clusters: scan-accumulate-update pipelines of the core, each with copies of the map and its own weights
+    clusters: scan-accumulate-update pipelines of the core, each with a copy of the map; two share a weight memory
     weight_bits: width of a stored weight, 2 to 8
     acc_bits: width of accumulators, currents and membranes, two's complement
     level_bits: widest burst level that the neuron unit can emit, in bits
     map_depth: words of feature-map memory
-    weight_depth: weight rows (of `lanes` weights)
+    weight_depth: rows (of `lanes` weights) of a weight memory
     layer_depth, source_depth, channel_depth: rows of the layer, source and channel tables
     contexts: most sources of one layer
     fanout: "double" (bit planes, accumulators double between planes) or "unary" (equation (10): plane p is
@@ -104,6 +109,14 @@ class CoreParams:
     def weight_address_bits(self) -> int:
         """Address width of the weight memory."""
         return _bits(self.weight_depth)
+
+    @property
+    def load_pause(self) -> int:
+        """Cycles from the write of a weight row until the next row may begin to replace it, beat by beat.
+
+        Chunk c is written c cycles after chunk 0, and the beat that it begins with is the c * bits / 32-th."""
+        bits = self.neuron_lanes * self.weight_bits
+        return max(chunk - chunk * bits // abi.LINK_BITS for chunk in range(self.chunks))
 
     def memory_rows(self, memory: abi.MemoryId) -> int:
         """Return the depth of a loadable memory in rows."""

@@ -43,14 +43,17 @@ LUT_RAM_LUTS = 4
 """LUT4 that a DPR16X4 (16 rows of 4 bits) takes the place of."""
 
 
-def block_rams(width: int, depth: int) -> tuple[int, float]:
-    """Return the DP16KD that a memory takes, and what they cost Yosys."""
+def block_rams(width: int, depth: int, dual: bool = False) -> tuple[int, float]:
+    """Return the DP16KD that a memory takes, and what they cost Yosys. dual: both ports read, up to 18 bits each."""
+    readers = 1 + dual
+
     def cost(shape):
         bits, rows = shape
         high = -(-depth // rows)
-        return -(-width // bits) * high * _BLOCK_COST + _MUX_COST * width * (high - 1), -(-width // bits) * high
+        count = -(-width // bits) * high
+        return count * _BLOCK_COST + _MUX_COST * readers * width * (high - 1), count
 
-    best = min(cost(shape) for shape in BLOCK_SHAPES)
+    best = min(cost((bits, rows)) for bits, rows in BLOCK_SHAPES if bits <= 36 // readers)
     return best[1], best[0]
 
 
@@ -63,7 +66,7 @@ def lut_rams(width: int, depth: int) -> tuple[int, float]:
 
 def rams(memory: MemoryShape) -> tuple[int, int]:
     """Return the DP16KD and the DPR16X4 that a memory takes."""
-    blocks, distributed = block_rams(memory.width, memory.depth), lut_rams(memory.width, memory.depth)
+    blocks, distributed = block_rams(memory.width, memory.depth, memory.dual), lut_rams(memory.width, memory.depth)
     block = memory.clocked and (memory.style == "block" or (not memory.style and blocks[1] <= distributed[1]))
     return (blocks[0], 0) if block else (0, distributed[0])
 

@@ -1,9 +1,10 @@
 """What cores of any depth take, from few elaborations: for choosing among many layouts before one is estimated exactly.
 
 A core is elaborated once for each shape (lanes, neuron lanes, widths), with two clusters; without the second one's
-modules it is a core of one. Memories follow the depths asked for, by the rule of hw/resources.py. More clusters: logic
-grows by the second cluster for each, memories come in pairs of clusters. That is within about a percent of logic and
-two blocks of a core's block RAM; what is chosen in the end is estimated anew, as a whole (`resources.estimate`).
+modules, and without the second port of its weights, it is a core of one. Memories follow the depths asked for, by the
+rule of hw/resources.py. More clusters: logic grows by the second cluster for each, memories come in pairs of clusters.
+That is within about a percent of logic and two blocks of a core's block RAM; what is chosen in the end is estimated
+anew, as a whole (`resources.estimate`).
 """
 
 from __future__ import annotations
@@ -104,8 +105,10 @@ class Sizes:
         if shape not in self._elaborated:
             def measure() -> list[dict]:
                 two = resources.of_core(shape)
-                return [summary(tuple(one for one in two if f"{SECOND}." not in f"{one.path}."), self.by),
-                        summary(two, self.by)]
+                one = tuple(dataclasses.replace(module, memories=tuple(
+                    dataclasses.replace(memory, dual=False) for memory in module.memories))
+                    for module in two if f"{SECOND}." not in f"{module.path}.")
+                return [summary(one, self.by), summary(two, self.by)]
 
             self._elaborated[shape] = self._keep(repr(shape), measure)
         return self._elaborated[shape]
@@ -131,7 +134,7 @@ def _rams(memory: MemoryShape) -> tuple[int, int]:
 def _memories(memories: list[list], depths: dict[int, int]) -> tuple[int, int]:
     """Return the DP16KD and DPR16X4 of memories; depths: rows of the elaborated ones -> rows wanted."""
     blocks = distributed = 0
-    for width, depth, style, clocked, count in memories:
-        block, lut = _rams(MemoryShape(width, depths.get(depth, depth), style, clocked))
+    for width, depth, style, clocked, dual, count in memories:
+        block, lut = _rams(MemoryShape(width, depths.get(depth, depth), style, clocked, dual))
         blocks, distributed = blocks + count * block, distributed + count * lut
     return blocks, distributed

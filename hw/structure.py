@@ -23,12 +23,15 @@ Counted in bits: of the result, for comparisons and reductions of the operands, 
 
 @dataclasses.dataclass(frozen=True)
 class MemoryShape:
-    """A memory. width: bits of a row; depth: rows; style: its attribute `ram_style`, or ""; clocked: reads are."""
+    """A memory. width: bits of a row; depth: rows; style: its attribute `ram_style`, or ""; clocked: reads are.
+
+    dual: it has two read ports, one of which shares the address of the write port"""
 
     width: int
     depth: int
     style: str
     clocked: bool
+    dual: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +61,8 @@ def _walk(fragment, path: tuple[str, ...]) -> Iterator[Module]:
         if isinstance(sub, MemoryInstance):
             memories.append(MemoryShape(Shape.cast(sub._data._shape).width, sub._data._depth,
                                         sub._attrs.get("ram_style", ""),
-                                        all(port._domain != "comb" for port in sub._read_ports)))
+                                        all(port._domain != "comb" for port in sub._read_ports),
+                                        len(sub._read_ports) > 1))
         else:
             inner.append((sub, (*path, name)))
     counts, registers, seen = collections.Counter(), _ast.SignalSet(), set()

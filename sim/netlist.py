@@ -9,7 +9,6 @@ an ECP5. Models of all cells are Yosys' own, but for the block RAM's (cells/dp16
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import json
 import re
@@ -23,10 +22,8 @@ from .model import SimulationError
 CELLS = Path(__file__).with_name("cells")
 """Models of our own: cells/<name of the cell in small letters>.v."""
 
-_RAM = re.compile(r"^  DP16KD #\((.*?)\n  \) (.+?) \(\n(.*?)\n  \);", re.M | re.S)
-_NET = re.compile(r"(?:\\\S+|[\w$]+)(?: ?\[\d+\])?")
+_RAM = re.compile(r"^  DP16KD #\(.*?\n  \) (.+?) \(\n(.*?)\n  \);", re.M | re.S)
 _PIN = re.compile(r"\.(\w+)\((.*?)\)")
-_DECLARATION = re.compile(r"^ *(?:wire|reg) [^;=]*;", re.M)
 _MODULE = re.compile(r"^module (\w+) ?\(.*?^endmodule", re.M | re.S)
 
 
@@ -60,24 +57,12 @@ def netlist(verilog: str, top: str = "qblif_top") -> Netlist:
 
 
 def check_block_rams(verilog: str) -> None:
-    """Raise SimulationError where a block RAM of a netlist is used as its model cannot tell while it runs.
-
-    That is with two clocks, or read through port A where rows are not 36 bits wide."""
-    used = collections.Counter(_NET.findall(_DECLARATION.sub("", verilog)))
-    for given, name, connections in _RAM.findall(verilog):
+    """Raise SimulationError where a block RAM of a netlist has two clocks, which its model cannot tell by itself."""
+    for name, connections in _RAM.findall(verilog):
         pins = dict(_PIN.findall(connections))
         if pins.get("CLKA") != pins.get("CLKB"):
             raise SimulationError(f"block RAM {name.strip()} has the clocks {pins.get('CLKA')} and {pins.get('CLKB')}, "
                                   "there is a model for one clock")
-        if int(dict(_PIN.findall(given))["DATA_WIDTH_A"].rpartition("d")[2]) == 36:
-            continue
-        shown = {pin: net.strip() for pin, net in pins.items() if pin.startswith("DOA") and net.strip()}
-        # by itself, or as a part of the bus that it is a bit of
-        read = sorted(pin for pin, net in shown.items()
-                      if used[net] > 1 or "[" in net and used[net.partition("[")[0].strip()])
-        if read:
-            raise SimulationError(f"block RAM {name.strip()} is read through port A ({', '.join(read)}), there is a "
-                                  "model for reading through port B")
 
 
 def models(cells: dict[str, int], library: str) -> str:

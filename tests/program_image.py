@@ -30,10 +30,12 @@ class Image:
     sections: tuple[Section, ...]
 
     def memory(self, core: int, cluster: int, memory: MemoryId) -> dict[int, int]:
-        """Return row -> contents of a memory after loading."""
-        rows = {}
+        """Return row -> contents of a memory after loading; of the weights, those that the cluster reads."""
+        rows, readers = {}, abi.WEIGHT_READERS if memory == MemoryId.WEIGHTS else 1
         for section in self.sections:
-            if (section.core, section.memory) == (core, memory) and section.cluster in (cluster, abi.ALL_CLUSTERS):
+            everywhere = section.cluster == abi.ALL_CLUSTERS
+            mine = everywhere or section.cluster // readers == cluster // readers
+            if mine and (section.core, section.memory) == (core, memory):
                 rows.update(enumerate(section.rows, section.first))
         return rows
 

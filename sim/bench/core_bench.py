@@ -28,7 +28,7 @@ async def logits_are_those_of_the_golden_model(dut, idle, pause):
     bench = await Bench(dut).start()
     vectors = bench.vectors
     for section in vectors["sections"]:
-        await bench.load(section["memory"], section["rows"], section["first"], section["cluster"])
+        await bench.load(section["memory"], section["rows"], section["first"], section["cluster"], vectors["chunks"])
     bench["enable"].set(1)
     logits, handed_over = Sink(bench, "logits", pause, patience=20_000), Sink(bench, "o_map")
     sending = cocotb.start_soon(send_images(bench, idle))

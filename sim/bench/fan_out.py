@@ -11,11 +11,12 @@ from qblif.hw.accumulate import Accumulators
 from qblif.hw.layouts import LoadBus
 from qblif.hw.params import CoreParams
 from qblif.hw.scan import BitScanner, event
+from qblif.hw.weights import WeightBank
 from qblif.hw.words import entry
 
 
 class FanOut(wiring.Component):
-    """Bit scanner and accumulators, connected as in a cluster, and a queue that puts the chunks of sums together.
+    """Bit scanner, accumulators and weights, connected as in a core, and a queue that puts the chunks of sums together.
 
     load: In, program rows (weights). i: In, stream of entries; o: Out, stream of sums, one number per lane. retired:
     Out, the event of this cycle. idle: Out.
@@ -33,8 +34,10 @@ class FanOut(wiring.Component):
         p = self._params
         m.submodules.scanner = scanner = BitScanner(p)
         m.submodules.accumulators = accumulators = Accumulators(p)
+        m.submodules.bank = bank = WeightBank(p, 1)
         connect(m, source=flipped(self.i), scanner=scanner.i)
-        connect(m, load=flipped(self.load), accumulators=accumulators.load)
+        connect(m, load=flipped(self.load), bank=bank.load)
+        connect(m, accumulators=accumulators.weights, bank=bank.ports[0])
 
         chunk = accumulators.o.payload.as_value()
         gathered, taken = Signal(p.lanes * p.acc_bits), Signal(range(p.chunks + 1))

@@ -1,7 +1,8 @@
 """Scanner and accumulators give the weighted sums of the case, with one addition for each set bit.
 
-Vectors: ``memory`` (id of the weight memory), ``weights`` (its rows, flat), ``entries`` (fields of each scan entry),
-``sums`` (in order, one number per lane), ``adds`` (weight rows that all of them take).
+Vectors: ``memory`` (id of the weight memory), ``weights`` (its rows, flat), ``chunks`` (of a row), ``entries``
+(fields of each scan entry), ``sums`` (in order, one number per lane), ``adds``
+(weight rows that all of them take).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ async def sums_are_those_of_the_model(dut, idle, pause):
     """Runs all entries of the case, for each kind of surroundings."""
     bench = await Bench(dut).start()
     vectors, adds = bench.vectors, [0]
-    await bench.load(vectors["memory"], vectors["weights"])
+    await bench.load(vectors["memory"], vectors["weights"], hold=vectors["chunks"])
     cocotb.start_soon(count_adds(bench, adds))
     sums = Sink(bench, "o", pause)
     feeding = cocotb.start_soon(Driver(bench, "i", idle).send(vectors["entries"]))

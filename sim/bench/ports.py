@@ -123,8 +123,10 @@ class Bench:
     def __getitem__(self, name: str) -> Port:
         return Port(getattr(self.dut, name), name, self._ports[name]["shape"])
 
-    async def load(self, memory: int, rows, first: int = 0, cluster: int = 0) -> None:
-        """Write program rows (flat integers) through the port `load`, one per cycle; a layer's comes beat by beat."""
+    async def load(self, memory: int, rows, first: int = 0, cluster: int = 0, hold: int = 0) -> None:
+        """Write program rows (flat integers) through the port `load`, one per cycle; a layer's comes beat by beat.
+
+        hold: cycles for which each row stays, as weights have to"""
         beats = abi.row_beats(abi.field_bits(abi.LAYER_FIELDS)) if memory == abi.MemoryId.LAYERS else 1
         self["load__memory"].set(memory)
         self["load__cluster"].set(cluster)
@@ -136,5 +138,9 @@ class Bench:
                 for name, value in (("beat_valid", 1), ("beat", beat), ("place", place), ("valid", place == beats - 1)):
                     self[f"load__{name}"].set(value)
                 await self.cycles(1)
+            if hold:
+                self["load__valid"].set(0)
+                self["load__beat_valid"].set(0)
+                await self.cycles(hold)
         self["load__valid"].set(0)
         self["load__beat_valid"].set(0)

@@ -1,12 +1,13 @@
-// The block RAM of the ECP5 in the modes that synthesis uses for our memories: port A writes, port B reads, one clock.
+// The block RAM of the ECP5 in the modes that synthesis uses for our memories: port A writes or reads, port B reads, one
+// clock.
 //
 // Rows of 1, 2, 4, 9, 18 or 36 bits, the same on both ports; rows narrower than 9 leave the ninth bit of a byte unused.
 // At 18 and 36 bits the lowest address pins of port A enable its bytes; at 36 the upper half of a row is on the data
 // pins of port B, and the lower half is read on those of port A. No output registers, no reset, no chip selects, no
 // second writer. Everything else ends the simulation: parameters when it is built, pins at the next clock edge.
 //
-// What the hardware leaves open is made to hurt: a byte that is read in the cycle in which it is written is the
-// complement of what is written, and so is what port A shows where it only writes.
+// What the hardware leaves open, or is not to be relied upon, is made to hurt: a byte that is read in the cycle in which
+// it is written is the complement of what is written, on both ports.
 
 module DP16KD (
   input DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11, DIA10, DIA9, DIA8, DIA7, DIA6, DIA5, DIA4, DIA3, DIA2, DIA1,
@@ -113,10 +114,11 @@ module DP16KD (
     if (CSA2 || CSA1 || CSA0 || CSB2 || CSB1 || CSB0) $fatal(1, "DP16KD: a CS is 1, there is a model for 0");
 
     if (CEB) read <= mem[row_b];
-    shown <= ~in[W-1:0];
+    if (CEA) shown <= mem[row_a];
     for (k = 0; k < BYTES; k = k + 1)
       if (enable[k]) begin
         mem[row_a][k * BYTE +: BYTE] <= in[k * BYTE +: BYTE];
+        shown[k * BYTE +: BYTE] <= ~in[k * BYTE +: BYTE];
         if (CEB && row_a == row_b) read[k * BYTE +: BYTE] <= ~in[k * BYTE +: BYTE];
       end
   end

@@ -10,8 +10,10 @@ SETTLE = 12
 """Cycles after the last expected item in which no other may come."""
 
 
-async def load_rows(ctx, load, memory, rows, first=0):
-    """Write rows (integers, lowest bits first) to a memory, one per cycle; a layer's comes beat by beat."""
+async def load_rows(ctx, load, memory, rows, first=0, hold=0):
+    """Write rows (integers, lowest bits first) to a memory, one per cycle; a layer's comes beat by beat.
+
+    hold: cycles for which each row stays, as weights have to"""
     beats = abi.row_beats(abi.field_bits(abi.LAYER_FIELDS)) if memory == abi.MemoryId.LAYERS else 1
     ctx.set(load.memory, memory)
     await ctx.tick()
@@ -23,6 +25,10 @@ async def load_rows(ctx, load, memory, rows, first=0):
             ctx.set(load.place, place)
             ctx.set(load.valid, place == beats - 1)
             ctx.set(load.data, row)
+            await ctx.tick()
+        for _ in range(hold):
+            ctx.set(load.valid, 0)
+            ctx.set(load.beat_valid, 0)
             await ctx.tick()
     ctx.set(load.valid, 0)
     ctx.set(load.beat_valid, 0)

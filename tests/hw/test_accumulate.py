@@ -4,19 +4,46 @@ import dataclasses
 import random
 
 import pytest
-from amaranth.hdl import ResetInserter, Signal
+from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, connect, flipped
 from amaranth.sim import Simulator
 
 from qblif.host.abi import MemoryId
 from qblif.hw.accumulate import RESET_CYCLES, Accumulators, LaneAdders, latency
+from qblif.hw.layouts import LoadBus
 from qblif.hw.params import CoreParams
 from qblif.hw.scan import event as event_layout
+from qblif.hw.weights import WeightBank
 
 from .bench import simulate
 from .core_bench import SETTLE, load_rows, plain
 
 PARAMS = CoreParams(lanes=8, word_bits=32, neuron_lanes=2, weight_bits=5, acc_bits=14, weight_depth=32)
 ALL = (1 << PARAMS.lanes) - 1
+
+
+class Lanes(wiring.Component):
+    """Accumulators with weights of their own."""
+
+    def __init__(self, params=PARAMS):
+        self.accumulators, self.bank = Accumulators(params), WeightBank(params, 1)
+        self.params = params
+        super().__init__({name: member for name, member in self.accumulators.signature.members.items()
+                          if name != "weights"} | {"load": In(LoadBus(params))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.accumulators, m.submodules.bank = self.accumulators, self.bank
+        connect(m, accumulators=self.accumulators.weights, bank=self.bank.ports[0])
+        connect(m, load=flipped(self.load), bank=self.bank.load)
+        connect(m, inner=self.accumulators.o, outer=flipped(self.o))
+        m.d.comb += [self.accumulators.i.eq(self.i), self.idle.eq(self.accumulators.idle)]
+        return m
+
+    async def fill(self, ctx, rows, memory=MemoryId.WEIGHTS):
+        """Write rows of weights."""
+        await load_rows(ctx, self.load, memory, [packed(row) for row in rows], hold=self.params.chunks)
 
 
 def event(**values):
@@ -59,12 +86,12 @@ def run(weights, events, params=PARAMS, rng=None):
 
     The end of a sum waits until that of its predecessor is as long ago as a sum has chunks, and, with a generator, at
     times longer."""
-    dut = Accumulators(params)
+    dut = Lanes(params)
     chunks, given = [], []
     state = {"cycle": 0, "ended": -params.chunks}
 
     async def source(ctx):
-        await load_rows(ctx, dut.load, MemoryId.WEIGHTS, [packed(row) for row in weights])
+        await dut.fill(ctx, weights)
         for e in events:
             while e["valid"] and e["last"] and (state["cycle"] < state["ended"] + params.chunks
                                                 or (rng is not None and rng.random() < 0.5)):
@@ -136,7 +163,7 @@ def test_one_event_per_cycle_and_one_chunk_per_cycle():
 @pytest.mark.parametrize("lanes, neuron_lanes", [(8, 8), (8, 2), (8, 1), (16, 1)])
 def test_the_first_chunk_comes_latency_cycles_after_the_event_that_ends_the_sum(lanes, neuron_lanes):
     params = dataclasses.replace(PARAMS, lanes=lanes, neuron_lanes=neuron_lanes)
-    dut, seen = Accumulators(params), []
+    dut, seen = Lanes(params), []
 
     async def bench(ctx):
         ctx.set(dut.i, event(last=1, skip=(1 << lanes) - 1))
@@ -155,11 +182,11 @@ def test_a_reset_amid_a_sum_leaves_nothing_of_it():
     rng = random.Random(8)
     weights = random_weights(rng)
     for under_way in range(1, 8):
-        dut, found = Accumulators(PARAMS), []
+        dut, found = Lanes(), []
         reset = ResetInserter(dut_reset := Signal())(dut)
 
         async def bench(ctx, dut=dut, dut_reset=dut_reset, found=found, under_way=under_way):
-            await load_rows(ctx, dut.load, MemoryId.WEIGHTS, [packed(row) for row in weights])
+            await dut.fill(ctx, weights)
             for index in range(under_way):
                 ctx.set(dut.i, add(index, double=1, last=int(index == 5)))
                 await ctx.tick()
@@ -210,12 +237,12 @@ def test_the_widest_sums_come_out_with_their_sign():
 
 
 def test_other_memories_of_the_program_do_not_touch_the_weights():
-    dut = Accumulators(PARAMS)
+    dut = Lanes()
 
     async def bench(ctx):
-        await load_rows(ctx, dut.load, MemoryId.WEIGHTS, [packed([3] * 8)])
+        await dut.fill(ctx, [[3] * 8])
         for memory in set(MemoryId) - {MemoryId.WEIGHTS}:
-            await load_rows(ctx, dut.load, memory, [packed([5] * 8)])
+            await dut.fill(ctx, [[5] * 8], memory)
         ctx.set(dut.i, add(0, last=1))
         await ctx.tick()
         ctx.set(dut.i, NOTHING)

@@ -25,7 +25,7 @@ class Two(Bench):
         for section in self.image.sections:
             bus = getattr(self.dut, f"load_{section.core}")
             ctx.set(bus.cluster, section.cluster)
-            await load_rows(ctx, bus, section.memory, section.rows, section.first)
+            await load_rows(ctx, bus, section.memory, section.rows, section.first, self.params.chunks)
         ctx.set(self.dut.enable, 1)
 
     def cycles(self, ctx, core):

@@ -77,7 +77,7 @@ class Bench:
         for section in self.image.sections:
             if section.core == self.number:
                 ctx.set(self.dut.load.cluster, section.cluster)
-                await load_rows(ctx, self.dut.load, section.memory, section.rows, section.first)
+                await load_rows(ctx, self.dut.load, section.memory, section.rows, section.first, self.params.chunks)
         ctx.set(self.dut.enable, 1)
 
     def sender(self, count, rng=None, accepted=None):

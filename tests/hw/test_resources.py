@@ -21,6 +21,26 @@ MAPPED = {(512, 4096, "block"): (114, 0), (512, 2048, "block"): (57, 0), (64, 81
 """Width, depth and style of memories -> DP16KD and DPR16X4 that Yosys 0.70 makes of them (the long test asks it)."""
 
 
+DUAL = {(32, 512): 2, (32, 1024): 2, (32, 2048): 4, (32, 4096): 8, (16, 1024): 1, (16, 2048): 2, (20, 4096): 5,
+        (64, 512): 4, (128, 8192): 60}
+"""Width and depth of block RAM with two read ports, one of them at the write address -> DP16KD, likewise."""
+
+
+@pytest.mark.parametrize("memory", DUAL, ids=str)
+def test_memories_with_two_readers_are_true_dual_port(memory):
+    assert resources.rams(MemoryShape(*memory, "block", clocked=True, dual=True)) == (DUAL[memory], 0)
+
+
+def test_two_clusters_take_the_block_ram_of_one_for_their_weights():
+    def weights(clusters):
+        design = DesignParams((CoreParams(clusters=clusters, weight_depth=2048),))
+        return [sum(resources.rams(memory)[0] for memory in module.memories) for module in resources.parts(design)
+                if ".weights_" in module.path]
+
+    one, two, three = (weights(clusters) for clusters in (1, 2, 3))
+    assert sum(one) and two == one and three == one * 2
+
+
 @pytest.mark.parametrize("memory", MAPPED, ids=str)
 def test_memories_are_mapped_as_yosys_does(memory):
     assert resources.rams(MemoryShape(*memory, clocked=True)) == MAPPED[memory]
@@ -33,14 +53,15 @@ def test_memories_that_are_read_at_once_or_are_told_to_be_are_lut_ram():
 
 @pytest.mark.long
 def test_yosys_maps_memories_by_the_rule(tmp_path):
-    shapes = [(width, depth, style) for width in (5, 9, 16, 20, 33, 36, 40, 64, 72, 92, 128, 258, 325, 512)
+    shapes = [(width, depth, style) for width in (5, 8, 9, 16, 20, 32, 33, 36, 40, 64, 72, 92, 128, 258, 325, 512)
               for depth in (15, 16, 31, 32, 63, 64, 127, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
-              for style in ("", "block") if width * depth < 3_000_000]
+              for style in ("", "block", "dual") if width * depth < 3_000_000]
     text = "".join(f"""
         module m_{width}_{depth}_{style}(input clk, we, input [{(depth - 1).bit_length() - 1}:0] wa, ra,
-                                         input [{width - 1}:0] d, output reg [{width - 1}:0] q);
+                                         input [{width - 1}:0] d, output reg [{width - 1}:0] q, r);
           (* no_rw_check = 1 {', ram_style = "block"' if style else ''} *) reg [{width - 1}:0] mem [{depth - 1}:0];
-          always @(posedge clk) begin if (we) mem[wa] <= d; q <= mem[ra]; end
+          always @(posedge clk) begin if (we) mem[wa] <= d; q <= mem[ra];
+            {"r <= mem[wa];" if style == "dual" else ""} end
         endmodule""" for width, depth, style in shapes)
     (tmp_path / "m.v").write_text(text)
     (tmp_path / "run.ys").write_text("""
@@ -62,8 +83,9 @@ def test_yosys_maps_memories_by_the_rule(tmp_path):
         for cell, place in (("$__DP16KD_", 0), ("$__PDPW16KD_", 0), ("$__TRELLIS_DPR16X4_", 1)):
             if match := re.search(rf"(\d+) +{re.escape(cell)}|{re.escape(cell)} +(\d+)", line):
                 found.setdefault(module, [0, 0])[place] += int(match[1] or match[2])
-    assert {shape: resources.rams(MemoryShape(*shape, clocked=True)) for shape in shapes} == {
-        shape: tuple(count) for shape, count in found.items()}
+    assert {(width, depth, style): resources.rams(MemoryShape(width, depth, "block" if style else "", clocked=True,
+                                                              dual=style == "dual"))
+            for width, depth, style in shapes} == {shape: tuple(count) for shape, count in found.items()}
 
 
 def test_there_are_designs_of_several_sizes_to_fit_to():

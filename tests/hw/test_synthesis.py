@@ -119,7 +119,7 @@ def test_weights_and_maps_become_block_ram_and_nothing_becomes_a_dsp_block(targe
     assert found.multipliers == {}
     became = {memory.path: memory for memory in found.memories}
     for chunk in range(SMALL.chunks):
-        weights = became[f"accelerator.chain.core_0.cluster_0.accumulators.group_{chunk}.weights"]
+        weights = became[f"accelerator.chain.core_0.weights_0.chunk_{chunk}"]
         width = SMALL.neuron_lanes * SMALL.weight_bits
         assert (weights.kind, weights.width, weights.depth) == ("block RAM", width, 512)
     for bank in range(SMALL.banks):

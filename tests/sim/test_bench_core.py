@@ -28,6 +28,6 @@ def test_random_networks(seed, options, simulator, tmp_path):
                for at in range(0, len(frame), beats)] for frame in plan.input_layout.pack(x)]
     sections = [{"memory": int(section.memory), "cluster": section.cluster, "first": section.first,
                  "rows": section.rows} for section in parse(plan.program, plan.design).sections]
-    vectors = {"sections": sections, "enable": (1 << core.banks) - 1, "images": images,
+    vectors = {"sections": sections, "chunks": core.chunks, "enable": (1 << core.banks) - 1, "images": images,
                "logits": golden.run(network, x).logits.tolist()}
     assert runner.run(Core(core), "qblif.sim.bench.core_bench", vectors, tmp_path, simulator, seed=seed) == 2

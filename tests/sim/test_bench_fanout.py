@@ -78,7 +78,8 @@ def vectors(seed, sums):
             expected.append(lane_weights(words, weights))
             adds += sum(1 if item.get("diagonal") else item["bits"].bit_count() for item in found)
     rows = [sum((weight & 31) << 5 * lane for lane, weight in enumerate(row)) for row in weights]
-    return {"memory": int(MemoryId.WEIGHTS), "weights": rows, "entries": items, "sums": expected, "adds": adds}
+    return {"memory": int(MemoryId.WEIGHTS), "weights": rows, "chunks": PARAMS.chunks, "entries": items,
+            "sums": expected, "adds": adds}
 
 
 def test_one_level_takes_as_many_additions_as_it_has_set_bits_or_units():

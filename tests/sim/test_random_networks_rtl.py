@@ -47,6 +47,7 @@ BUILDS = {
     "chain": Build((CORE, CORE)),
     "unary": Build((dataclasses.replace(CORE, fanout="unary"),), Limits(levels=15, input_bits=4, row_adds=20_000)),
     "three clusters": Build((dataclasses.replace(CORE, clusters=3),), trace=True),
+    "four clusters": Build((dataclasses.replace(NARROW, clusters=4, weight_depth=16384),), Limits(lanes=4), trace=True),
     "four lanes": Build((NARROW,), Limits(lanes=4)),
     "wide words": Build((dataclasses.replace(CORE, lanes=32, word_bits=256, neuron_lanes=32, weight_depth=4096),),
                         Limits(lanes=32)),
