@@ -3,8 +3,8 @@
 A core is elaborated once for each shape (lanes, neuron lanes, widths), with two clusters; without the second one's
 modules, and without the second port of its weights, it is a core of one. Memories follow the depths asked for, by the
 rule of hw/resources.py. More clusters: logic grows by the second cluster for each, memories come in pairs of clusters.
-That is within about a percent of logic and two blocks of a core's block RAM; what is chosen in the end is estimated
-anew, as a whole (`resources.estimate`).
+That is within about a percent of logic, and two blocks of RAM for each pair of clusters; what is chosen in the end is
+estimated anew, as a whole (`resources.estimate`).
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ class Planner:
 def misfits(size: Size, part: Part) -> list[str]:
     """Return what a part has too little of: "block RAM 2,900 of 208"."""
     room = room_of(part)
-    return [f"{name} {math.ceil(need):,} of {has:,}" + (f" (planned with: {math.floor(may):,})" if may < has else "")
+    return [f"{name} {math.ceil(need):,} of " + (f"{FULL:.0%} of " if may < has else "") + f"{has:,}"
             for name, need, may, has in (("block RAM", size.block_ram, room.block_ram, part.block_ram),
                                          ("LUT4", size.lut, room.lut, part.lut), ("FF", size.ff, room.ff, part.ff))
             if need > may]
