@@ -107,8 +107,8 @@ def pareto(layouts: Iterable[Layout], board: Board, clock: Clock) -> str:
              f"{1e6 * one.cost('latency') / clock.hz:,.0f} µs", round(one.size.lut), one.size.block_ram,
              "fits" if one in fits else f"does not fit: {misfits(one.size, part)[0]}") for one in [*others, *fits]]
     head = ("clusters x lanes", "layers", "cycles", "frames/s", "latency", "LUT4", "block RAM", board.name)
-    return (f"layouts that no other beats in frames/s and LUT4, all figures estimated, at {clock.hz / 1e6:.1f} MHz "
-            f"({clock.source})\n{table(rows, head)}")
+    return ("layouts that no other beats in frames/s and LUT4, all figures estimated\n"
+            f"clock: {clock.hz / 1e6:.1f} MHz, {clock.source}\n{table(rows, head)}")
 
 
 def _excess(size: Size, room: Size) -> float:
