@@ -105,8 +105,8 @@ def pareto(layouts: Iterable[Layout], board: Board, clock: Clock) -> str:
     rows = [(name_of(one), " ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in one.spans),
              round(one.cost("throughput")), round(clock.hz / one.cost("throughput")),
              f"{1e6 * one.cost('latency') / clock.hz:,.0f} µs", round(one.size.lut), one.size.block_ram,
-             "fits" if one in fits else f"does not fit: {misfits(one.size, part)[0]}") for one in [*others, *fits]]
-    head = ("clusters x lanes", "layers", "cycles", "frames/s", "latency", "LUT4", "block RAM", board.name)
+             "yes" if one in fits else f"no: {misfits(one.size, part)[0]}") for one in [*others, *fits]]
+    head = ("clusters x lanes", "layers", "cycles", "frames/s", "latency", "LUT4", "block RAM", f"fits {board.name}")
     return ("layouts that no other beats in frames/s and LUT4, all figures estimated\n"
             f"clock: {clock.hz / 1e6:.1f} MHz, {clock.source}\n{table(rows, head)}")
 

@@ -196,8 +196,8 @@ def misfits(size: Size, part: Part) -> list[str]:
 
 
 def name_of(layout: Layout) -> str:
-    """Return cores in short: clusters x lanes of each, "2 x 64 + 1 x 64"."""
-    return " + ".join(f"{core.clusters} x {core.lanes}" for core in layout.cores)
+    """Return cores in short: clusters x lanes of each, "2x64 + 1x64"."""
+    return " + ".join(f"{core.clusters}x{core.lanes}" for core in layout.cores)
 
 
 def clock_of(board: boards.Board, plan: Plan, mhz: float | None, report: Path) -> Clock:
