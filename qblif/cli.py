@@ -32,6 +32,7 @@ def train(args: argparse.Namespace) -> int:
 
     from qblif.gen import training
     from qblif.gen.training import distributed, recipe
+    from qblif.gen.training.run import CHECKPOINT
     from qblif.sim import trained
     from qblif.sim.console import Progress
 
@@ -51,8 +52,10 @@ def train(args: argparse.Namespace) -> int:
             done = run.train()
         except KeyboardInterrupt:
             if team.first:
-                print(f"\ninterrupted; what the last whole epoch left is in {folder}. To go on:\n  "
-                      f"{_train_command(args, folder)} --resume", file=sys.stderr)
+                kept = (folder / CHECKPOINT).is_file()
+                print("\ninterrupted; " + (f"what the last whole epoch left is in {folder}. To go on:" if kept else
+                                           "no epoch was whole, so nothing is kept. To begin again:")
+                      + f"\n  {_train_command(args, folder)}{' --resume' * kept}", file=sys.stderr)
             return INTERRUPTED
         if not team.first:
             return DONE

@@ -127,3 +127,13 @@ def test_the_pinned_versions_lie_within_the_bounds_of_the_project():
         if requirement.name != "qblif":
             version = names[requirement.name.lower()]
             assert requirement.specifier.contains(version), f"{line} does not allow the pinned {version}"
+
+
+def test_the_table_of_recipes_has_all_of_them():
+    from qblif.gen.training import recipe
+
+    lines = (ROOT / "docs" / "training.md").read_text(encoding="utf-8").splitlines()
+    rows = lines[lines.index("| recipe | network | T, N | whose |") + 2:]
+    rows = rows[:rows.index("")]
+    named = [name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    assert sorted(named) == sorted(recipe.names())

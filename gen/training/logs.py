@@ -22,6 +22,9 @@ class Log:
                  told: Callable[[dict], None] | None = None):
         self.folder, self.history, self.quiet, self.told = folder, history, quiet, told
         self.board, self.prints = None, not (quiet or told)
+
+    def begin(self) -> None:
+        """Open TensorBoard's files: what is refused before the first epoch leaves none."""
         if not self.prints:
             return
         try:
@@ -29,7 +32,7 @@ class Log:
         except ImportError:
             self.say(f"TensorBoard's files are not written: {install('tensorboard')}; log.jsonl has the same")
         else:
-            self.board = SummaryWriter(folder / "tensorboard", purge_step=len(history), flush_secs=60)
+            self.board = SummaryWriter(self.folder / "tensorboard", purge_step=len(self.history), flush_secs=60)
             # purge_step hides what lay behind the checkpoint of an interrupted run
 
     def say(self, text: str) -> None:

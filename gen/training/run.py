@@ -135,7 +135,6 @@ class Run:
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         dataset, augment = self.load()
-        self.folder.mkdir(parents=True, exist_ok=True)
         facts = self.saved[1] if self.saved else {}
         log = Log(self.folder, list(facts.get("history", [])), quiet=not self.team.first, told=self.told)
         try:
@@ -157,7 +156,7 @@ class Run:
             raise RecipeError(f"recipe {recipe.name}: train.sop_penalty counts what a network of integers does, and "
                               f"{recipe.neuron['method']} does not fold")
         log.say(f"{recipe.name}: {len(dataset.train):,} training and {len(dataset.test):,} test samples of "
-                f"{dataset.name}, {tuple(example.shape)} a pair; {self.device.type}, "
+                f"{dataset.name}, {'x'.join(map(str, dataset.shape))} each; {self.device.type}, "
                 f"{self.team.size} process(es), {torch.get_num_threads()} thread(s)")
         if dataset.lost:
             log.say(dataset.lost)
@@ -173,11 +172,14 @@ class Run:
             log.say(f"warning: {recipe.neuron['method']} does not fold: the float phase is all that is trained")
         module.to(self.device)
         if not self.saved and how.epochs and self.start is None:
+            log.say("checking: does a copy learn 32 samples by heart?")
             note = sanity.learns(module, dataset.train)
             if note:
                 log.say(f"warning: {note}")
         self.seconds, self.float_accuracy = facts.get("seconds", 0.0), facts.get("float_accuracy")
 
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log.begin()
         if facts.get("phase", "float") == "float":
             self.float_accuracy = self._phase("float", module, module, dataset, augment, graph, log)
             log.say(f"float accuracy on the test set: {100 * self.float_accuracy:.2f} %")

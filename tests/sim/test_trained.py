@@ -105,18 +105,27 @@ def test_a_prediction_that_differs_is_an_error(folder, monkeypatch, tmp_path):
     assert not (tmp_path / "card.json").exists()
 
 
-def test_interrupted_it_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("whole", "says"), [
+    (0, "no epoch was whole, so nothing is kept. To begin again:"), (1, "what the last whole epoch left is in")])
+def test_interrupted_it_says_how_to_go_on(tmp_path, monkeypatch, capsys, whole, says):
     from qblif.gen.training import phase
 
+    real = phase.Phase.epoch
+
     def stop(self, progress=None):
-        raise KeyboardInterrupt
+        if self.done == whole:
+            raise KeyboardInterrupt
+        return real(self, progress)
 
     (tmp_path / "tiny.toml").write_text(RECIPE)
     monkeypatch.setattr(phase.Phase, "epoch", stop)
-    arguments = ["train", str(tmp_path / "tiny.toml"), "--limit", "60", "--out", str(tmp_path / "run")]
+    arguments = ["train", str(tmp_path / "tiny.toml"), "--limit", "60", "--out", str(tmp_path / "run"),
+                 "--set", "train.epochs=2"]
     monkeypatch.setattr("qblif.gen.training.sanity.learns", lambda *given: None)
     assert cli.main(arguments) == 130
-    assert f"--limit 60 --out {tmp_path / 'run'} --resume" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert says in said and f"--limit 60 --out {tmp_path / 'run'}" in said
+    assert said.rstrip().endswith(" --resume") == bool(whole)
 
 
 def test_recipes_are_listed(capsys):
