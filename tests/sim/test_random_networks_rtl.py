@@ -30,7 +30,8 @@ NARROW = dataclasses.replace(CORE, lanes=4, word_bits=32, neuron_lanes=2, channe
 
 @dataclasses.dataclass(frozen=True)
 class Build:
-    """A design that all networks share. trace: compare every current, membrane and level, not only the logits."""
+    """A design that all networks share. trace: compare every current, membrane and level, not only the logits, which
+    may hide a wrong level; one build is as it is shipped, without trace ports."""
 
     cores: tuple[CoreParams, ...]
     limits: Limits = Limits()
@@ -44,13 +45,14 @@ class Build:
 BUILDS = {
     "core": Build((CORE,)),
     "traced": Build((CORE,), trace=True),
-    "chain": Build((CORE, CORE)),
-    "unary": Build((dataclasses.replace(CORE, fanout="unary"),), Limits(levels=15, input_bits=4, row_adds=20_000)),
+    "chain": Build((CORE, CORE), trace=True),
+    "unary": Build((dataclasses.replace(CORE, fanout="unary"),), Limits(levels=15, input_bits=4, row_adds=20_000),
+                   trace=True),
     "three clusters": Build((dataclasses.replace(CORE, clusters=3),), trace=True),
     "four clusters": Build((dataclasses.replace(NARROW, clusters=4, weight_depth=16384),), Limits(lanes=4), trace=True),
-    "four lanes": Build((NARROW,), Limits(lanes=4)),
+    "four lanes": Build((NARROW,), Limits(lanes=4), trace=True),
     "wide words": Build((dataclasses.replace(CORE, lanes=32, word_bits=256, neuron_lanes=32, weight_depth=4096),),
-                        Limits(lanes=32)),
+                        Limits(lanes=32), trace=True),
     "wide lanes": Build((dataclasses.replace(CORE, lanes=64, clusters=2),), Limits(channels=24, lanes=64), trace=True),
     "unlike cores": Build((dataclasses.replace(NARROW, clusters=2), dataclasses.replace(NARROW, neuron_lanes=1),
                            dataclasses.replace(NARROW, neuron_lanes=4, contexts=64)), Limits(lanes=4), trace=True),
