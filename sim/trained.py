@@ -56,15 +56,29 @@ def finish(run: training.Run, done: training.Finished, command: str, progress=No
                       f"first for test image {image}: {golden} instead of {by_torch}",
                       hint=f"please report this, with {path} and the run's command")
     data = path.read_bytes()
-    weights = sum(source.weight.size for layer in network.layers for source in layer_sources(layer))
     checkpoint.replace(run.folder / EVALUATION, json.dumps(found.to_dict(), indent=1) + "\n")
-    _write(run, common | {
-        "quantised_accuracy": found.quantised_accuracy, "golden_accuracy": found.golden_accuracy,
-        "different": len(found.different), "steps": network.steps, "levels": list(found.levels),
-        "weight_bits": network.weight_bits, "parameters": found.parameters,
-        "weight_bytes": -(-weights * network.weight_bits // 8), "sops": found.sops, "additions": found.additions,
-        "macs": found.macs, "sha256": hashlib.sha256(data).hexdigest(), "file_bytes": len(data)})
+    _write(run, measured(found) | compared(found) | common | {  # the float accuracy is the training's own
+        "weight_bytes": weight_bytes(network), "sha256": hashlib.sha256(data).hexdigest(), "file_bytes": len(data)})
     return found
+
+
+def measured(found: Evaluation) -> dict:
+    """Return the fields of a card that an evaluation of a network's file gives."""
+    return {"test_images": found.images, "golden_accuracy": found.golden_accuracy, "steps": found.steps,
+            "levels": list(found.levels), "weight_bits": found.weight_bits, "parameters": found.parameters,
+            "sops": found.sops, "additions": found.additions, "macs": found.macs}
+
+
+def compared(found: Evaluation) -> dict:
+    """Return the fields of a card that an evaluation beside the modules in PyTorch gives."""
+    return {"float_accuracy": found.float_accuracy, "quantised_accuracy": found.quantised_accuracy,
+            "different": len(found.different)}
+
+
+def weight_bytes(network) -> int:
+    """Return the bytes that a network's weights take, packed; without biases and exponents."""
+    count = sum(source.weight.size for layer in network.layers for source in layer_sources(layer))
+    return -(-count * network.weight_bits // 8)
 
 
 def _common(run: training.Run, done: training.Finished, command: str) -> dict:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from qblif.gen import network_file, zoo
 from qblif.gen.errors import DataMissing, ZooError
-from qblif.gen.network import layer_sources
 from qblif.gen.training import sanity
 from qblif.gen.zoo import Card
 from qblif.host.errors import QblifError
@@ -17,6 +16,7 @@ from . import named, runs
 from .console import Progress, table
 from .evaluation import Evaluation, evaluate_network
 from .tables import percent
+from .trained import compared, measured, weight_bytes
 
 
 def add(folder: Path, name: str | None = None, where: Path = zoo.FOLDER, root: Path | None = None) -> Card:
@@ -46,25 +46,6 @@ def add(folder: Path, name: str | None = None, where: Path = zoo.FOLDER, root: P
         "weight_bytes": weight_bytes(network), "file_bytes": len(data)})
     zoo.write(data, Card.from_json(card.to_json()), where)
     return card
-
-
-def measured(found: Evaluation) -> dict:
-    """Return the fields of a card that an evaluation of a network's file gives."""
-    return {"test_images": found.images, "golden_accuracy": found.golden_accuracy, "steps": found.steps,
-            "levels": list(found.levels), "weight_bits": found.weight_bits, "parameters": found.parameters,
-            "sops": found.sops, "additions": found.additions, "macs": found.macs}
-
-
-def compared(found: Evaluation) -> dict:
-    """Return the fields of a card that an evaluation beside the modules in PyTorch gives."""
-    return {"float_accuracy": found.float_accuracy, "quantised_accuracy": found.quantised_accuracy,
-            "different": len(found.different)}
-
-
-def weight_bytes(network) -> int:
-    """Return the bytes that a network's weights take, packed; without biases and exponents."""
-    count = sum(source.weight.size for layer in network.layers for source in layer_sources(layer))
-    return -(-count * network.weight_bits // 8)
 
 
 @dataclasses.dataclass(frozen=True)
