@@ -57,10 +57,12 @@ def netlist(verilog: str, top: str = "qblif_top") -> Netlist:
 
 
 def check_block_rams(verilog: str) -> None:
-    """Raise SimulationError where a block RAM of a netlist has two clocks, which its model cannot tell by itself."""
+    """Raise SimulationError where a block RAM of a netlist has two clocks, which its model cannot tell by itself.
+
+    A port that is never enabled needs no clock."""
     for name, connections in _RAM.findall(verilog):
         pins = dict(_PIN.findall(connections))
-        if pins.get("CLKA") != pins.get("CLKB"):
+        if pins.get("CEB") != "1'h0" and pins.get("CLKA") != pins.get("CLKB"):
             raise SimulationError(f"block RAM {name.strip()} has the clocks {pins.get('CLKA')} and {pins.get('CLKB')}, "
                                   "there is a model for one clock")
 

@@ -1,5 +1,5 @@
-// The block RAM of the ECP5 in the modes that synthesis uses for our memories: port A writes or reads, port B reads, one
-// clock.
+// The block RAM of the ECP5 in the modes that synthesis uses for our memories: port A writes or reads, port B reads or is
+// never enabled, one clock.
 //
 // Rows of 1, 2, 4, 9, 18 or 36 bits, the same on both ports; rows narrower than 9 leave the ninth bit of a byte unused.
 // At 18 and 36 bits the lowest address pins of port A enable its bytes; at 36 the upper half of a row is on the data
@@ -42,12 +42,13 @@ module DP16KD (
   localparam BYTE = W < 9 ? W : 9;
   localparam BYTES = W / BYTE;
   localparam SHIFT = W == 1 ? 0 : W == 2 ? 1 : W == 4 ? 2 : W == 9 ? 3 : W == 18 ? 4 : 5;
+  localparam UNUSED = 18;  // DATA_WIDTH_B that synthesis leaves to a port B without clock and enable
   localparam WRITEMODE = W == 36 ? "NORMAL" : "READBEFOREWRITE";
 
   generate
     if (W != 1 && W != 2 && W != 4 && W != 9 && W != 18 && W != 36)
       $fatal(1, "DP16KD: DATA_WIDTH_A is %0d, there is a model for 1, 2, 4, 9, 18 and 36", DATA_WIDTH_A);
-    if (DATA_WIDTH_B != DATA_WIDTH_A)
+    if (DATA_WIDTH_B != DATA_WIDTH_A && (DATA_WIDTH_B != UNUSED || W == 36))
       $fatal(1, "DP16KD: DATA_WIDTH_B is %0d, there is a model for that of port A, %0d", DATA_WIDTH_B, DATA_WIDTH_A);
     if (WRITEMODE_A != WRITEMODE)
       $fatal(1, "DP16KD: WRITEMODE_A is %0s, at this width there is a model for %0s", WRITEMODE_A, WRITEMODE);
@@ -108,7 +109,9 @@ module DP16KD (
       end
 
   always @(posedge CLKA) begin
-    if (!CLKB) $fatal(1, "DP16KD: CLKA and CLKB differ, there is a model for one clock");
+    if (CEB && !CLKB) $fatal(1, "DP16KD: CLKA and CLKB differ, there is a model for one clock");
+    if (CEB && DATA_WIDTH_B != W)
+      $fatal(1, "DP16KD: DATA_WIDTH_B is %0d and CEB is 1, there is a model for that of port A, %0d", DATA_WIDTH_B, W);
     if (RSTA || RSTB) $fatal(1, "DP16KD: RSTA or RSTB is 1, there is a model for 0");
     if (WEB) $fatal(1, "DP16KD: WEB is 1, there is a model for 0");
     if (CSA2 || CSA1 || CSA0 || CSB2 || CSB1 || CSB0) $fatal(1, "DP16KD: a CS is 1, there is a model for 0");

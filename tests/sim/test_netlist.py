@@ -79,7 +79,7 @@ def test_the_model_of_the_block_ram_does_as_the_data_sheet_says_at_every_width(s
 
 
 @pytest.mark.parametrize(("name", "value"), [
-    ("DATA_WIDTH_B", 18), ("DATA_WIDTH_A", 3), ("REGMODE_A", "OUTREG"), ("REGMODE_B", "OUTREG"),
+    ("DATA_WIDTH_B", 9), ("DATA_WIDTH_A", 3), ("REGMODE_A", "OUTREG"), ("REGMODE_B", "OUTREG"),
     ("WRITEMODE_A", "WRITETHROUGH"), ("WRITEMODE_B", "NORMAL"), ("RESETMODE", "SYNC"), ("ASYNC_RESET_RELEASE", "SYNC"),
     ("CSDECODE_A", "0b001"), ("CSDECODE_B", "0b111"), ("CLKAMUX", "INV"), ("CLKBMUX", "INV"), ("GSR", "ENABLED"),
     ("INIT_DATA", "DYNAMIC"), ("WID", 5)])
@@ -101,11 +101,21 @@ def test_a_pin_that_is_not_in_use_stops_the_simulation(pin):
         run(block_rams(), ordered, data)
 
 
-def ram(clkb="clk"):
+def test_a_port_b_of_the_width_of_unused_ones_is_good_until_it_is_enabled():
+    unused = block_rams_with("DATA_WIDTH_B", 18)
+    ordered, data = traffic(cycles=200, read=0.0)
+    for width, seen in zip(WIDTHS, run(unused, ordered, data), strict=True):
+        assert integers(seen) == expected(width, ordered, data), width
+    ordered[100] |= 1 << 1
+    with pytest.raises(SimulationError, match="assertion.*DP16KD: DATA_WIDTH_B is .* and CEB is 1"):
+        run(unused, ordered, data)
+
+
+def ram(clkb="clk", ceb="1'h1"):
     """Return a netlist with one block RAM, as Yosys writes it."""
     return (f"module top(clk);\n  wire _1_;\n  wire _2_;\n  DP16KD #(\n    .DATA_WIDTH_A(32'd18),\n"
-            f"    .DATA_WIDTH_B(32'd18)\n  ) \\a.ram  (\n    .CLKA(clk),\n    .CLKB({clkb}),\n    .DOA0(_1_),\n"
-            "    .DOB0(_2_)\n  );\nendmodule\n")
+            f"    .DATA_WIDTH_B(32'd18)\n  ) \\a.ram  (\n    .CEB({ceb}),\n    .CLKA(clk),\n    .CLKB({clkb}),\n"
+            "    .DOA0(_1_),\n    .DOB0(_2_)\n  );\nendmodule\n")
 
 
 @pytest.mark.parametrize("clock", ["1'h1", "_2_"])
@@ -113,6 +123,12 @@ def test_a_block_ram_with_two_clocks_is_refused_by_name(clock):
     check_block_rams(ram())
     with pytest.raises(SimulationError, match=r"block RAM \\a.ram has the clocks clk and .*model for one clock"):
         check_block_rams(ram(clkb=clock))
+
+
+def test_a_port_that_is_never_enabled_needs_no_clock():
+    check_block_rams(ram(clkb="1'h0", ceb="1'h0"))
+    with pytest.raises(SimulationError, match=r"has the clocks clk and 1'h0"):
+        check_block_rams(ram(clkb="1'h0", ceb="_2_"))
 
 
 def test_a_cell_without_a_model_is_named():
