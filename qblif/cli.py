@@ -133,7 +133,8 @@ def fold(args: argparse.Namespace) -> int:
 
 def plan(args: argparse.Namespace) -> int:
     """Lay a network on hardware and print where everything goes; with --board: find the best layout that fits it."""
-    chosen = {f"--{name}": getattr(args, name) for name in ("goal", "pareto", "clock", "json", "out", "samples")}
+    chosen = {f"--{name}": getattr(args, name)
+              for name in ("goal", "layout", "pareto", "clock", "json", "out", "samples")}
     if args.board is None:
         without = [option for option, value in chosen.items() if value not in (None, False)]
         if without:
@@ -143,6 +144,8 @@ def plan(args: argparse.Namespace) -> int:
     given = [f"--{name}" for name in HARDWARE if getattr(args, name) is not None]
     if given:
         raise Mistake(f"{', '.join(given)}: not with --board, for which they are searched")
+    if args.pareto and args.layout:
+        raise Mistake("--layout: not with --pareto, which lists all of them")
     return _plan_for_board(args)
 
 
@@ -167,7 +170,7 @@ def _plan_for_board(args: argparse.Namespace) -> int:
                 print("\n" + plan_report.compare(found, board, clock, goal, len(images), search.sizes))
             print(f"\n  work counted on {data}")
             return DONE
-        choice = search.choose(board)
+        choice = search.choose(board, args.layout)
     clock = planner.clock_of(board, choice.plan, args.clock, report)
     seen = planner.measured(Path("benchmarks/results"), one.text, board.name, choice.layout)
     figures = plan_report.to_dict(choice, board, clock, goal, data, seen)
@@ -619,6 +622,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--goal", choices=("throughput", "latency"),
                      help="what is best: the fastest slowest core (throughput, the default), or the shortest way "
                           "through all of them (latency)")
+    sub.add_argument("--layout", metavar="NAME",
+                     help="take the best layout of this name, clusters x lanes of each core as --pareto lists them, "
+                          "for instance \"2x64 + 1x64\", even if another one is faster")
     sub.add_argument("--pareto", action="store_true",
                      help="a table of layouts that no other beats in frames per second and LUTs, and of networks "
                           "trained on the same data, of the zoo and of ./runs, with their accuracy")

@@ -133,10 +133,18 @@ class Planner:
         """Return all layouts that no other beats, fastest first; more: as for gen.explore.explore."""
         return explore(self.network, self.rows, self.sizes, self.goal, room=room, **more)
 
-    def choose(self, board: boards.Board) -> Choice:
-        """Return the best layout for a board; raises PlanError, which says what is missing, where none fits."""
+    def choose(self, board: boards.Board, name: str | None = None) -> Choice:
+        """Return the best layout for a board, of those called `name` (as name_of has it) where one is asked for.
+
+        Raises PlanError, which says what is missing, where none fits; InputError where none that fits has the name."""
         part, best = part_of(board), []
         layouts = self.layouts(room_of(part, NEAR))
+        if name is not None:
+            known = sorted({name_of(one) for one in layouts}, key=lambda one: (len(one), one))
+            layouts = [one for one in layouts if _words(name_of(one)) == _words(name)]
+            if not layouts:
+                raise InputError(f"{name!r} is no layout of {self.network.name!r} that fits the {board.title} and that no "
+                                 "other one beats", hint=f"allowed are {', '.join(known)}")
         while len(best) < FINALISTS and layouts and (
                 not best or layouts[0].cost(self.goal) <= NEAR * best[0].layout.cost(self.goal)):
             best.append(self.finish(layouts.pop(0)))
@@ -198,6 +206,10 @@ def misfits(size: Size, part: Part) -> list[str]:
 def name_of(layout: Layout) -> str:
     """Return cores in short: clusters x lanes of each, "2x64 + 1x64"."""
     return " + ".join(f"{core.clusters}x{core.lanes}" for core in layout.cores)
+
+
+def _words(name: str) -> list[str]:
+    return name.replace("+", " + ").split()
 
 
 def clock_of(board: boards.Board, plan: Plan, mhz: float | None, report: Path) -> Clock:

@@ -199,6 +199,18 @@ def test_the_table_has_what_fits_and_what_is_faster_and_does_not(simple, tmp_pat
     assert [line for line in shown.splitlines() if len(line) > 120] == []
 
 
+def test_a_layout_that_the_table_names_can_be_had(simple, digits, images):
+    search = planner.Planner(digits.network, images)
+    best = search.choose(BOARD)
+    for name in ("1x16", "1x32+1x32"):
+        choice = search.choose(BOARD, name)
+        assert planner.name_of(choice.layout).replace(" ", "") == name
+        assert choice.speed.cycles > best.speed.cycles
+    with pytest.raises(InputError, match="'7x64' is no layout of 'digits'") as error:
+        search.choose(BOARD, "7x64")
+    assert "1x16, " in error.value.hint
+
+
 def test_of_layouts_that_all_do_not_fit_the_nearest_is_shown(simple, tiny, digits, images):
     layouts = planner.Planner(digits.network, images).layouts()
     shown = plan_report.pareto(layouts, BOARD, planner.Clock(80e6, "asked"))
@@ -210,6 +222,8 @@ def test_of_layouts_that_all_do_not_fit_the_nearest_is_shown(simple, tiny, digit
     (["nothing", "--board", "ulx3s"], "nothing"),
     (["digits", "--pareto"], "--pareto: only with --board"),
     (["digits", "--board", "ulx3s", "--lanes", "16"], "--lanes: not with --board"),
+    (["digits", "--layout", "1x16"], "--layout: only with --board"),
+    (["digits", "--board", "ulx3s", "--pareto", "--layout", "1x16"], "--layout: not with --pareto"),
 ])
 def test_mistakes_are_one_message(capsys, words, message):
     assert cli.main(["plan", *words]) == 2
