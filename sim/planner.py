@@ -143,8 +143,8 @@ class Planner:
             known = sorted({name_of(one) for one in layouts}, key=lambda one: (len(one), one))
             layouts = [one for one in layouts if _words(name_of(one)) == _words(name)]
             if not layouts:
-                raise InputError(f"{name!r} is no layout of {self.network.name!r} that fits the {board.title} and that no "
-                                 "other one beats", hint=f"allowed are {', '.join(known)}")
+                raise InputError(f"{name!r} is no layout of {self.network.name!r} that fits the {board.title} and that "
+                                 "no other one beats", hint=f"allowed are {', '.join(known)}")
         while len(best) < FINALISTS and layouts and (
                 not best or layouts[0].cost(self.goal) <= NEAR * best[0].layout.cost(self.goal)):
             best.append(self.finish(layouts.pop(0)))
