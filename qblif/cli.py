@@ -369,18 +369,35 @@ def variants(args: argparse.Namespace) -> int:
 def bench(args: argparse.Namespace) -> int:
     """Measure networks on a board's hardware in RTL simulation, beside predictions and published figures."""
     from qblif.gen import zoo as networks
+    from qblif.gen.errors import PlanError
+    from qblif.gen.plan import make_plan
     from qblif.hw import boards
     from qblif.sim import benchmark, named
+    from qblif.sim.bitstream import read_layout
 
+    if args.design is not None and args.lanes is not None:
+        raise Mistake("--lanes: not with --design, which says it")
     board, _ = boards.find(args.board)
-    report = args.report or Path("build") / "bitstream" / board.name / "report.json"
+    beside = args.design.parent if args.design else Path("build") / "bitstream" / board.name
+    report = args.report or beside / "report.json"
     clock = benchmark.routed(report) if args.report or report.exists() else None
-    design = board.implementation().default_design(*([args.lanes] if args.lanes else []))
-    rows = []
+    rows, left_out = [], []
     for name in args.networks or networks.names():
+        one = named.find(name)
+        try:
+            if args.design is not None:
+                plan = make_plan(one.network, **read_layout(args.design, one.network))
+            else:
+                lanes = [args.lanes] if args.lanes else []
+                plan = make_plan(one.network, design=board.implementation().default_design(*lanes))
+        except PlanError as error:
+            if args.networks:
+                raise
+            left_out.append(f"{name} is left out: {error}")     # of the zoo: the others go on
+            continue
         print(f"{name}: simulating {args.images} images", file=sys.stderr)
-        rows.append(benchmark.measure(named.find(name), board, design, args.images, clock))
-    print(benchmark.report(rows))
+        rows.append(benchmark.measure(one, board, plan, args.images, clock))
+    print("\n".join([benchmark.report(rows), *left_out]))
     print(f"\nresults      {benchmark.save(rows, args.out)}")
     return DONE
 
@@ -758,10 +775,14 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("networks", nargs="*", metavar="NETWORK", help="names of the zoo or files (default: the zoo)")
     sub.add_argument("--board", default="ulx3s", metavar="NAME", help="whose hardware (default: ulx3s)")
     sub.add_argument("--lanes", type=_number(4, 256), metavar="NUMBER", help="of that hardware (default: the board's)")
+    sub.add_argument("--design", type=Path, metavar="FILE",
+                     help="this hardware instead: a bitstream's manifest.json, a bundle, or what `qblif plan --board "
+                          "--out` saved")
     sub.add_argument("--images", type=_number(2, 10_000), default=14, metavar="NUMBER",
                      help="test images of each network (default: 14)")
     sub.add_argument("--report", type=Path, metavar="FILE",
-                     help="report.json of `qblif bitstream`, for clock and cells (default: build/bitstream's)")
+                     help="report.json of `qblif bitstream`, for clock and cells (default: beside the design, else "
+                          "build/bitstream's)")
     sub.add_argument("-o", "--out", type=Path, default=Path("benchmarks/results"), metavar="FOLDER",
                      help="where the results go, a JSON file for each run (default: benchmarks/results)")
 

@@ -15,14 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from qblif.gen.errors import DataMissing
-from qblif.gen.plan import Plan, make_plan
+from qblif.gen.plan import Plan
 from qblif.gen.sizes import macs
 from qblif.host import serial
 from qblif.host.errors import InputError, QblifError
 from qblif.host.stats import CoreStats
 from qblif.hw import boards, resources
 from qblif.hw.ecp5_report import Report
-from qblif.hw.params import DesignParams
 
 from . import energy, golden
 from .console import table
@@ -70,14 +69,12 @@ def images_of(one: Named, count: int) -> tuple[np.ndarray, str]:
     return x, f"{dataset.name}, the first test images"
 
 
-def measure(one: Named, board: boards.Board, design: DesignParams | None, count: int, report: Routed | None,
+def measure(one: Named, board: boards.Board, plan: Plan, count: int, report: Routed | None,
             simulation=Simulation) -> dict:
     """Return a row of the table: all figures of one network on one board.
 
-    design: of the hardware; None: the smallest that the planner chooses for the network. count: images, at least two.
-    simulation: makes a simulation of a design. Raises PlanError where the network does not fit."""
+    plan: of the network; count: images, at least two; simulation: makes a simulation of a design."""
     network = one.network
-    plan = make_plan(network) if design is None else make_plan(network, design=design)
     x, data = images_of(one, count)
     expected = golden.run(network, x, count=True)
     with simulation(plan.design) as sim:

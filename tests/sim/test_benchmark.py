@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from qblif.gen.plan import make_plan
 from qblif.host import serial
 from qblif.host.errors import InputError
 from qblif.host.stats import LOSSES
@@ -22,6 +23,10 @@ def traced(design):
     return Simulation(design, trace=True, threads=1)
 
 
+def plan():
+    return make_plan(named.find("digits").network, design=ONE_CORE)
+
+
 def a_report(build_hash):
     cells = {"LUT4": 5000, "CCU2C": 1000, "TRELLIS_FF": 8000, "TRELLIS_DPR16X4": 200, "DP16KD": 60}
     return Report("ulx3s", "part", "key", build_hash, "", 80.0, 90.0, "clk", 1, {1: 90.0}, {}, {"top": cells}, {}, (),
@@ -32,7 +37,7 @@ def a_report(build_hash):
 def row():
     clock = benchmark.Routed(90.0, benchmark.resources.Resources(5000, 1000, 8000, 200, 60),
                              f"{ONE_CORE.build_hash:016x}", "a report")
-    return benchmark.measure(named.find("digits"), BOARD, ONE_CORE, 3, clock, traced)
+    return benchmark.measure(named.find("digits"), BOARD, plan(), 3, clock, traced)
 
 
 def test_cycles_are_simulated_and_predicted(row):
@@ -54,7 +59,7 @@ def test_rates_follow_from_cycles_and_clock(row):
 
 def test_a_clock_of_other_hardware_is_not_taken():
     clock = benchmark.Routed(90.0, benchmark.resources.Resources(1, 1, 1, 1, 1), "0" * 16, "a report")
-    row = benchmark.measure(named.find("digits"), BOARD, ONE_CORE, 2, clock, traced)
+    row = benchmark.measure(named.find("digits"), BOARD, plan(), 2, clock, traced)
     assert row["clock_hz"] is None and row["clock_source"] == benchmark.MISSING
     assert "frames_per_second" not in row["rates"] and row["resources"]["synthesised"] is None
     assert "missing: no report" in benchmark.report([row])
