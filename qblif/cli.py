@@ -160,7 +160,7 @@ def _plan_for_board(args: argparse.Namespace) -> int:
     one, goal = named.find(args.network), args.goal or "throughput"
     report = Path("build") / "bitstream" / board.name / "report.json"
     with one_thread():
-        images, data = planner.data_of(one, args.samples or 6)
+        images, data = named.images_of(one, args.samples or 6)
         search = planner.Planner(one.network, images, goal)
         if args.pareto:
             clock = planner.clock_of(board, None, args.clock, report)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from qblif.gen.errors import DataMissing
 from qblif.gen.plan import Plan
 from qblif.gen.sizes import macs
 from qblif.host import serial
@@ -26,8 +25,7 @@ from qblif.hw.ecp5_report import Report
 from . import energy, golden
 from .console import table
 from .cycles import CycleModel
-from .named import Named
-from .random_networks import random_input
+from .named import Named, images_of
 from .simulation import BLOCK, Simulation
 
 PEERS = Path(__file__).with_name("peers.json")
@@ -58,17 +56,6 @@ def routed(path: Path) -> Routed:
                          hint="it is the file report.json in the folder that `make bitstream` made") from error
 
 
-def images_of(one: Named, count: int) -> tuple[np.ndarray, str]:
-    """Return test images of a network and what they are; random ones where its data is not at hand."""
-    try:
-        dataset = one.test_set()
-    except DataMissing:
-        return random_input(one.network, 0, count, density=0.2), "random, 20 % of the values not 0: no data at hand"
-    x = dataset.test.x.numpy()
-    x = x[:count] if one.network.input.static else x[:, :count]
-    return x, f"{dataset.name}, the first test images"
-
-
 def measure(one: Named, board: boards.Board, plan: Plan, count: int, report: Routed | None,
             simulation=Simulation) -> dict:
     """Return a row of the table: all figures of one network on one board.
@@ -81,28 +68,29 @@ def measure(one: Named, board: boards.Board, plan: Plan, count: int, report: Rou
         sim.reset()
         sim.program(plan.program)
         frames = plan.input_layout.pack(x)
+        images = len(frames)
         result = sim.infer(frames, network.classes)
         cores = [CoreStats(core.clusters, sim.counters(index)) for index, core in enumerate(plan.design.cores)]
     if (result.logits != expected.logits).any():
         raise QblifError(f"the simulated hardware gives wrong logits for {network.name!r}")
     prediction = CycleModel(plan).predict(x)
-    steady = np.arange(len(x)) % BLOCK != 0             # others are in front of it
+    steady = np.arange(images) % BLOCK != 0             # others are in front of it
     cycles = {"rtl": float(result.cycles[steady].mean()), "predicted": float(prediction.cycles[steady].mean())}
     latency = {"rtl": int(result.latency[0]), "predicted": int(prediction.latency[0])}
     report = report if report and report.build_hash == f"{plan.design.build_hash:016x}" else None
     predicted = resources.estimate(plan.design)
     row = {
-        "network": one.text, "board": board.name, "images": len(x), "data": data,
+        "network": one.text, "board": board.name, "images": images, "data": data,
         "hardware": [{"lanes": core.lanes, "clusters": core.clusters} for core in plan.design.cores],
-        "cycles": cycles, "latency_cycles": latency, **_use(plan, expected.counts, cores, len(x)),
+        "cycles": cycles, "latency_cycles": latency, **_use(plan, expected.counts, cores, images),
         "clock_hz": report.mhz * 1e6 if report else None, "clock_source": report.report if report else MISSING,
         "resources": {"predicted": dataclasses.asdict(predicted),
                       "synthesised": dataclasses.asdict(report.used) if report else None},
         "energy": {"model": "the paper's table 6, arithmetic alone; not measured",
-                   "joules": _energy(network, expected.counts, len(x))},
+                   "joules": _energy(network, expected.counts, images)},
         "link": _link(board, frames, network.classes),
     }
-    return row | {"rates": _rates(row, network, expected.counts, len(x), report.used if report else predicted)}
+    return row | {"rates": _rates(row, network, expected.counts, images, report.used if report else predicted)}
 
 
 def _use(plan: Plan, counts, cores: list[CoreStats], images: int) -> dict:

@@ -6,10 +6,15 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
+
 from qblif.gen import data, network_file, zoo
 from qblif.gen.data import DataSet
+from qblif.gen.errors import DataMissing
 from qblif.gen.network import Network
 from qblif.host.errors import InputError
+
+from .random_networks import random_input
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,6 +66,18 @@ class Named:
             raise InputError(f"data set {name!r} does not fit network {self.network.name!r}: it has "
                              + "; ".join(problems))
         return found
+
+
+def images_of(one: Named, count: int) -> tuple[np.ndarray, str]:
+    """Return images to measure with, as golden.run takes them, and what they are: the first test images where the
+    network's data is at hand, else random ones."""
+    try:
+        dataset = one.test_set()
+    except (DataMissing, InputError):
+        return (random_input(one.network, 0, count, density=0.2),
+                f"{count} random images, 20 % of the values not 0 (no test data at hand)")
+    x = dataset.test.x.numpy()
+    return x[:count] if one.network.input.static else x[:, :count], f"the first {count} test images of {dataset.name}"
 
 
 def find(text: str | Path) -> Named:

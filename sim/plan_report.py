@@ -15,7 +15,7 @@ from qblif.hw.sizing import Size
 
 from . import named
 from .console import table
-from .planner import Choice, Clock, Planner, data_of, misfits, name_of, part_of, room_of
+from .planner import Choice, Clock, Planner, misfits, name_of, part_of, room_of
 
 UNFIT = 5
 """Faster layouts that do not fit which a table shows."""
@@ -145,7 +145,7 @@ def compare(found: list[Variant], board: Board, clock: Clock, goal: str, images:
         head = (variant.one.text, card["steps"], "/".join(map(str, card["levels"])), f"{card['weight_bits']} bits",
                 f"{100 * card['golden_accuracy']:.2f} %")
         try:
-            planner = Planner(network, data_of(variant.one, images)[0], goal, sizes)
+            planner = Planner(network, named.images_of(variant.one, images)[0], goal, sizes)
             best = next(iter(planner.layouts(room)), None)
         except QblifError as error:
             rows.append((*head, None, None, None, None, str(error).splitlines()[0]))

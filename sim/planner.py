@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qblif.gen.errors import DataMissing, PlanError
+from qblif.gen.errors import PlanError
 from qblif.gen.explore import GOALS, Layout, explore
 from qblif.gen.network import Network
 from qblif.gen.plan import Plan, make_plan
@@ -27,7 +27,6 @@ from qblif.hw.sizing import Size, Sizes
 from . import benchmark, cache
 from .activity import Activity
 from .cycles import CycleModel
-from .random_networks import random_input
 from .simulation import BLOCK
 
 FULL = 0.85
@@ -81,17 +80,6 @@ class Clock:
 
     hz: float
     source: str
-
-
-def data_of(one, count: int) -> tuple[np.ndarray, str]:
-    """Return images to count on, and what they are: test images where the network's data is at hand, else random."""
-    try:
-        dataset = one.test_set()
-    except (DataMissing, InputError):
-        return (random_input(one.network, 0, count, density=0.2),
-                f"{count} random images, 20 % of the values not 0 (no test data at hand)")
-    x = dataset.test.x.numpy()
-    return x[:count] if one.network.input.static else x[:, :count], f"the first {count} test images of {dataset.name}"
 
 
 def kept_sizes() -> Sizes:

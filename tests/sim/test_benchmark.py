@@ -1,5 +1,6 @@
 """The benchmark's figures are those of simulation, models and reports, and what is missing is said to be."""
 
+import dataclasses
 import json
 
 import pytest
@@ -55,6 +56,15 @@ def test_rates_follow_from_cycles_and_clock(row):
     assert rates["dense_equivalent_gops_per_klut"] == pytest.approx(rates["dense_equivalent_gops"] / 7.0)
     assert row["link"]["name"] == f"serial line, {serial.BAUD:,} baud"
     assert row["energy"]["model"].endswith("not measured")
+
+
+def test_images_of_events_are_counted_and_not_their_steps():
+    digits = named.find("digits")
+    events = dataclasses.replace(digits.network, input=dataclasses.replace(digits.network.input, static=False), meta={})
+    one = dataclasses.replace(digits, card=None, network=events)
+    row = benchmark.measure(one, BOARD, make_plan(events, design=ONE_CORE), 3, None, traced)
+    assert row["images"] == 3 and "3 random images" in row["data"]
+    assert row["cycles"]["rtl"] == row["cycles"]["predicted"]
 
 
 def test_a_clock_of_other_hardware_is_not_taken():

@@ -57,14 +57,14 @@ def digits():
 
 @pytest.fixture(scope="module")
 def images(digits):
-    return planner.data_of(digits, 5)[0]
+    return named.images_of(digits, 5)[0]
 
 
 def test_work_is_counted_on_test_images_and_otherwise_on_random_ones_which_is_said(digits):
-    x, about = planner.data_of(digits, 5)
+    x, about = named.images_of(digits, 5)
     assert len(x) == 5 and about == "the first 5 test images of digits"
     stranger = dataclasses.replace(digits, card=None, network=dataclasses.replace(digits.network, meta={}))
-    assert planner.data_of(stranger, 2)[1] == "2 random images, 20 % of the values not 0 (no test data at hand)"
+    assert named.images_of(stranger, 2)[1] == "2 random images, 20 % of the values not 0 (no test data at hand)"
 
 
 def test_activity_is_what_the_golden_model_counts(digits, images):
@@ -237,8 +237,8 @@ def test_mistakes_are_one_message(capsys, words, message):
 def test_an_answer_takes_seconds(name):
     """Processor time, once the hardware's parts are sized, which is done once for each state of its sources."""
     one, sizes = named.find(name), planner.kept_sizes()
-    planner.Planner(one.network, planner.data_of(one, 1)[0], sizes=sizes).layouts()
+    planner.Planner(one.network, named.images_of(one, 1)[0], sizes=sizes).layouts()
     began = time.process_time()
-    choice = planner.Planner(one.network, planner.data_of(one, 6)[0], sizes=sizes).choose(BOARD)
+    choice = planner.Planner(one.network, named.images_of(one, 6)[0], sizes=sizes).choose(BOARD)
     assert time.process_time() - began < 10
     assert choice.size.within(planner.room_of(PARTS[BOARD.part]))
