@@ -55,7 +55,7 @@ def measure(design: DesignParams) -> dict[str, dict[str, int]]:
 
         text = emit.emit_uart_top(design, CLOCK_HZ)
         return ecp5.synthesise(ecp5.Design("calibration", text, "qblif_uart", "", "", (), CLOCK_HZ), keep,
-                               timeout=2 * ecp5.TIMEOUTS["synthesis"])
+                               timeout=ecp5.TIMEOUTS["synthesis"])
 
 
 def load() -> dict:

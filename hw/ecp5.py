@@ -30,8 +30,8 @@ PLACEMENT = ("--json", "netlist.json", "--lpf", "pins.lpf", "--textcfg", "placed
 PACKING = ("--compress", "--freq", "62.0", "placed.config", "top.bit")
 """62 MHz: how fast the FPGA reads its configuration flash."""
 
-TIMEOUTS = {"synthesis": 1800.0, "placement": 2400.0, "packing": 600.0}
-"""Seconds that a stage may take; about four times what the largest design takes on two busy cores."""
+TIMEOUTS = {"synthesis": 3600.0, "placement": 14400.0, "packing": 600.0}
+"""Seconds that a stage may take; about four times what 256 lanes take on two busy cores."""
 
 Keep = Callable[[str, str, Callable[[Path], None]], Path]
 """keep(kind, name, make): the folder of a finished step, made by make(folder) where there is none (sim.cache.entry)."""
