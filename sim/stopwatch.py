@@ -26,11 +26,11 @@ class Stopwatch:
 
     def __init__(self):
         self.laps: list[Lap] = []
-        self._at = _now()
+        self._at = now()
 
     def lap(self, name: str, once: bool = False) -> Lap:
         """End a lap; it has that name."""
-        (wall, processor), self._at = self._at, _now()
+        (wall, processor), self._at = self._at, now()
         self.laps.append(Lap(name, self._at[0] - wall, self._at[1] - processor, once))
         return self.laps[-1]
 
@@ -48,7 +48,7 @@ class Stopwatch:
         return table(rows, ("", "wall time", "processor"))
 
 
-def _now() -> tuple[float, float]:
+def now() -> tuple[float, float]:
     """Return the wall's clock and the processor time of this process and of its finished children, in seconds."""
     times = os.times()
     return time.perf_counter(), times.user + times.system + times.children_user + times.children_system
