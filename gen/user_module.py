@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import importlib.util
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from .errors import ModelError
+from .folding import fold
+from .network import Network
+from .weights import load_weights
+
+
+def fold_module(name: str, weights: Path | None = None, example: Sequence[int] | None = None,
+                input_bits: int | None = None) -> Network:
+    """Return the network of integers that a user's module is.
+
+    name: as for `load_module`; weights: file to load into it; example: shape of an input batch; input_bits: as for
+    `fold`. Raises ModelError and what `load_weights` and `fold` raise."""
+    module = load_module(name)
+    if weights is not None:
+        load_weights(module, weights)
+    return fold(module.eval(), torch.zeros(tuple(example)) if example else None, input_bits=input_bits)
 
 
 def load_module(name: str) -> nn.Module:

@@ -36,7 +36,7 @@ def read(path: Path) -> dict[str, bytes]:
         data = path.read_bytes()
     except OSError as error:
         raise BundleError(f"cannot read the bundle {path}: {error.strerror or error}",
-                          hint="a bundle is the .qblif file that `qblif build` makes") from error
+                          hint="a bundle is the .qblif file that `qblif compile` makes") from error
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()

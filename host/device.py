@@ -162,7 +162,7 @@ class Device:
             raise BuildMismatch(f"the hardware is build {build:016x}, the bundle {bundle.path} is for build "
                                 f"{bundle.build_hash:016x}",
                                 hint=f"the hardware that fits is made of {VERILOG} in {bundle.path}; or plan the "
-                                f"network for build {build:016x}: qblif build NETWORK --design <folder of that "
+                                f"network for build {build:016x}: qblif compile NETWORK --design <folder of that "
                                 "bitstream>/manifest.json")
         self.write("SCRATCH", _SCRATCH_PATTERN)
         echo = self.read("SCRATCH")

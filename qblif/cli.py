@@ -65,7 +65,7 @@ def train(args: argparse.Namespace) -> int:
         print(trained.table([folder]))
         return DONE
     print(f"{trained.table([folder])}\n\nAll {found.images:,} predictions of the golden model are those of quantised "
-          f"PyTorch.\nsaved {folder / chosen.name}.network; next: qblif build {folder / chosen.name}.network")
+          f"PyTorch.\nsaved {folder / chosen.name}.network; next: qblif compile {folder / chosen.name}.network")
     return DONE
 
 
@@ -115,19 +115,12 @@ def ablation(args: argparse.Namespace) -> int:
 
 def fold(args: argparse.Namespace) -> int:
     """Turn your own trained module into a network of integers (`qblif train` does so itself)."""
-    import torch
-
-    from qblif import gen
     from qblif.gen import network_file, table, user_module
 
-    module = user_module.load_module(args.module)
-    if args.weights is not None:
-        gen.load_weights(module, args.weights)
-    example = torch.zeros(args.example) if args.example else None
-    network = gen.fold(module.eval(), example, input_bits=args.input_bits)
+    network = user_module.fold_module(args.module, args.weights, args.example, args.input_bits)
     network_file.save(network, args.out)
     print(table.table(network))
-    print(f"saved {args.out}; next: qblif build {args.out}")
+    print(f"saved {args.out}; next: qblif compile {args.out}")
     return DONE
 
 
@@ -139,7 +132,7 @@ def plan(args: argparse.Namespace) -> int:
         without = [option for option, value in chosen.items() if value not in (None, False)]
         if without:
             raise Mistake(f"{', '.join(without)}: only with --board, which tells what the layout has to fit")
-        print(_plan(args).describe())
+        print(_plan(args, _network(args.network)).describe())
         return DONE
     given = [f"--{name}" for name in HARDWARE if getattr(args, name) is not None]
     if given:
@@ -183,14 +176,28 @@ def _plan_for_board(args: argparse.Namespace) -> int:
     return DONE
 
 
-def build(args: argparse.Namespace) -> int:
-    """Make a bundle: program, Verilog and golden vectors in one file."""
-    from qblif.sim.deploy import deploy_plan
+def compile_network(args: argparse.Namespace) -> int:
+    """Make a bundle of a network or a trained module: program, Verilog and golden vectors in one file; --run tries it.
+    """
+    from qblif.sim.stopwatch import Stopwatch
 
-    vectors = _array(args.vectors) if args.vectors else None
-    out = args.out or Path(args.network).with_suffix(".qblif")
-    print(deploy_plan(_plan(args), out, vectors))
-    print(f"saved {out}; next: qblif run {out}")
+    watch = Stopwatch()  # before what takes long to import
+    from qblif.gen.training import one_thread
+    from qblif.sim import compilation
+
+    watch.lap("import torch and the rest")
+    with one_thread():
+        network, images = _trained(args)
+        if args.vectors is not None:
+            images = _array(args.vectors)
+        watch.lap("read and fold the network")
+        plan = _plan(args, network)
+        watch.lap("plan")
+        out = args.out or _beside(Path(args.network))
+        print(compilation.compile_plan(plan, out, watch, images=images, design=args.design))
+        if args.run:
+            print(compilation.try_out(out, watch))
+    print(f"\n{watch}\n\nsaved {out}" + ("" if args.run else f"; next: qblif run {out}"))
     return DONE
 
 
@@ -306,7 +313,7 @@ def bitstream(args: argparse.Namespace) -> int:
         print(f"report       {made.folder / 'report.txt'}")
     print(f"load it      {load}")
     if made.bundle is None:
-        print(f"plan for it  qblif build NETWORK --design {made.folder / build.MANIFEST} -o NETWORK.qblif")
+        print(f"plan for it  qblif compile NETWORK --design {made.folder / build.MANIFEST} -o NETWORK.qblif")
     print(f"try it       qblif selftest --target {board.target.format(bit=made.bit)} {bundle}")
     return DONE
 
@@ -482,16 +489,47 @@ def _network(text: str):
         raise Mistake(f"{path} cannot be read as a network, the file that `qblif fold` saves: {error}") from error
 
 
-def _plan(args: argparse.Namespace):
+def _trained(args: argparse.Namespace):
+    """Return the network to compile, and images of its test set where its data is at hand anyway, else None."""
+    given = [f"--{name.replace('_', '-')}" for name in MODULE if getattr(args, name) is not None]
+    if ".py:" in args.network:
+        from qblif.gen import user_module
+
+        return user_module.fold_module(args.network, args.weights, args.example, args.input_bits), None
+    if given:
+        raise Mistake(f"{', '.join(given)}: only for a module, file.py:function, and {args.network!r} is none")
+    from qblif.gen import zoo
+    from qblif.sim import compilation
+
+    if args.network not in zoo.names() and Path(args.network).is_dir():
+        return compilation.of_run(Path(args.network), args.data)
+    return _network(args.network), None
+
+
+def _beside(network: Path) -> Path:
+    """Return the bundle's file where nobody names one. A folder's name is taken whole: there may be runs/0.1."""
+    return network.with_name(f"{network.name}.qblif") if network.is_dir() else network.with_suffix(".qblif")
+
+
+def _plan(args: argparse.Namespace, network):
+    """Return the plan for the hardware that the options say."""
     from qblif.gen.plan import make_plan
 
-    network = _network(args.network)
+    given = {name: getattr(args, name) for name in HARDWARE if getattr(args, name) is not None}
     try:
         if args.design is not None:
             from qblif.sim.bitstream import read_layout
 
             return make_plan(network, **read_layout(args.design, network))
-        given = {name: getattr(args, name) for name in HARDWARE if getattr(args, name) is not None}
+        if args.board is not None:
+            from qblif.hw import boards
+
+            board, _ = boards.find(args.board)
+            lanes = (given.pop("lanes"),) if "lanes" in given else ()
+            if given:
+                raise Mistake(f"{', '.join(f'--{name}' for name in given)}: not with --board, which has its own; "
+                              "--design takes other hardware")
+            return make_plan(network, design=board.implementation().default_design(*lanes))
         return make_plan(network, **given)
     except ValueError as error:  # a parameter outside its range
         raise Mistake(str(error)) from error
@@ -505,7 +543,10 @@ NETWORK = "a network of the zoo (`qblif zoo` lists them), or a file that `qblif 
 
 
 HARDWARE = ("cores", "lanes", "clusters", "fanout", "design")
-"""Options of `plan` and `build` that say what hardware it is to be."""
+"""Options of `plan` and `compile` that say what hardware it is to be."""
+
+MODULE = ("weights", "example", "input_bits")
+"""Options of `fold` and `compile` that belong to a module."""
 
 
 def _number(low: int, high: int):
@@ -549,8 +590,8 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--levels", type=_number(1, 31), default=20, metavar="N",
                          help="highest burst level, 1 to 31 (default: 20)")
 
-    def hardware(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("network", metavar="NETWORK", help=NETWORK)
+    def hardware(sub: argparse.ArgumentParser, network: str = NETWORK) -> None:
+        sub.add_argument("network", metavar="NETWORK", help=network)
         for option, low, high, default, what in (
                 ("cores", 1, 64, "1", "cores of the chain, each with a part of the layers"),
                 ("lanes", 4, 256, "as many as the channels keep busy, up to 64",
@@ -564,6 +605,15 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--design", type=Path, metavar="FILE",
                          help="plan for hardware that there is, whatever the options above say: a bitstream's "
                               "manifest.json, a bundle, or what `qblif plan --board --out` saved")
+
+    def module(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--weights", type=Path, metavar="FILE",
+                         help="trained weights: .safetensors, or .pt read without unpickling objects")
+        sub.add_argument("--example", type=shape, metavar="SHAPE",
+                         help="shape of an input batch, with T in front where the module has no Repeat; for instance "
+                              "1,3,32,32")
+        sub.add_argument("--input-bits", type=_number(1, 8), metavar="BITS",
+                         help="width of the input integers, 1 to 8, if no InputScale says it")
 
     def option(text: str) -> tuple[str, object]:
         name, equals, value = text.partition("=")
@@ -622,13 +672,7 @@ def parser() -> argparse.ArgumentParser:
     sub = command(fold)
     sub.add_argument("module", metavar="MODULE",
                      help="file.py:function, a function that returns your module")
-    sub.add_argument("--weights", type=Path, metavar="FILE",
-                     help="trained weights: .safetensors, or .pt read without unpickling objects")
-    sub.add_argument("--example", type=shape, metavar="SHAPE",
-                     help="shape of an input batch, with T in front where the module has no Repeat; for instance "
-                          "1,3,32,32")
-    sub.add_argument("--input-bits", type=_number(1, 8), metavar="BITS",
-                     help="width of the input integers, 1 to 8, if no InputScale says it")
+    module(sub)
     sub.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="network to write (required)")
 
     sub = command(plan)
@@ -653,15 +697,25 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to this file")
     sub.add_argument("-o", "--out", type=Path, metavar="FILE", help="save the layout, for --design")
 
-    sub = command(build)
-    hardware(sub)
+    sub = command(compile_network, "compile")
+    hardware(sub, f"{NETWORK}; the folder of a run, whose trained module is folded; or file.py:function, a function "
+                  "that returns your module")
+    sub.add_argument("--board", metavar="NAME",
+                     help="plan for the hardware that `qblif bitstream --board NAME` builds; of the options above only "
+                          "--lanes goes with it (default: hardware of its own, no larger than the network needs)")
+    module(sub)
     sub.add_argument("--vectors", type=Path, metavar="FILE",
-                     help=".npy of images to keep as golden vectors (default: 4 random ones)")
+                     help=".npy of images to keep as golden vectors (default: 4, from a run's test set, else random)")
+    sub.add_argument("--run", action="store_true",
+                     help="also run the golden vectors on the simulated hardware, which is compiled if it is new, and "
+                          "compare every logit")
+    sub.add_argument("--data", type=Path, metavar="FOLDER",
+                     help="where a run's data set is (default: $QBLIF_DATA, then ./data)")
     sub.add_argument("-o", "--out", type=Path, metavar="FILE",
                      help="bundle to write (default: the network's name with .qblif)")
 
     sub = command(run)
-    sub.add_argument("bundle", type=Path, metavar="BUNDLE", help="file that `qblif build` saved")
+    sub.add_argument("bundle", type=Path, metavar="BUNDLE", help="file that `qblif compile` saved")
     sub.add_argument("images", type=Path, nargs="?", metavar="IMAGES",
                      help=".npy of uint8 images (B, C, H, W), or (T, B, C, H, W) where they change in time (default: "
                           "the bundle's golden vectors, whose logits are then compared)")
@@ -670,7 +724,7 @@ def parser() -> argparse.ArgumentParser:
                      help=".npy for the integer logits (default: print them)")
 
     sub = command(selftest)
-    sub.add_argument("bundle", type=Path, metavar="BUNDLE", help="file that `qblif build` saved")
+    sub.add_argument("bundle", type=Path, metavar="BUNDLE", help="file that `qblif compile` saved")
     accelerator(sub)
 
     command(inspect).add_argument("file", metavar="NETWORK", help="a bundle, a network's file, or a name of the zoo")
@@ -807,7 +861,7 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument(f"--{option}", type=_number(1, high), default=default, metavar="NUMBER",
                          help=f"{what} (default: {default})")
     sub = command(board)
-    sub.add_argument("bundle", type=Path, metavar="BUNDLE", help="file that `qblif build` saved")
+    sub.add_argument("bundle", type=Path, metavar="BUNDLE", help="file that `qblif compile` saved")
     sub.add_argument("--board", choices=("pynq-z1", "pynq-z2", "zcu104", "kv260"),
                      help="which board it is (default: the overlay's, or else pynq-z2)")
     sub.add_argument("--overlay", type=Path, metavar="FOLDER",

@@ -89,6 +89,7 @@ def measure(one: Named, board: boards.Board, plan: Plan, count: int, report: Rou
         "energy": {"model": "the paper's table 6, arithmetic alone; not measured",
                    "joules": _energy(network, expected.counts, images)},
         "link": _link(board, frames, network.classes),
+        "simulation": _pace(result, expected.counts),
     }
     return row | {"rates": _rates(row, network, expected.counts, images, report.used if report else predicted)}
 
@@ -101,6 +102,13 @@ def _use(plan: Plan, counts, cores: list[CoreStats], images: int) -> dict:
     losses = {name: round(share, 6) for name, share in core.breakdown.items() if name != "adds"}
     return {"scan_efficiency": core.scan_efficiency, "losses": losses,
             "lane_utilisation": useful / (lanes * core.cluster_cycles)}
+
+
+def _pace(result, counts) -> dict:
+    """Return what the RTL simulation does in a second of one processor: the speed of one of its threads."""
+    additions = sum(int(count.additions["double"].sum()) for count in counts)
+    return {"cycles_per_second": result.simulated / result.processor,
+            "additions_per_second": additions / result.processor}
 
 
 def _energy(network, counts, images: int) -> float:
@@ -208,6 +216,8 @@ def report(rows: list[dict]) -> str:
             if figures:
                 used = resources.Resources(**figures)
                 size.append((row["network"], row["board"], how, used.logic, used.ff, used.lut_ram, used.block_ram))
+    pace = [(row["network"], row["board"], *(f"{row['simulation'][f'{what}_per_second'] / 1e6:.2f} M"
+                                             for what in ("additions", "cycles"))) for row in rows]
     peers = json.loads(PEERS.read_text(encoding="utf-8"))
     others = [(peer["name"], peer["chip"], peer["task"], "" if peer["accuracy"] is None else f"{peer['accuracy']} %",
                "" if peer["frames_per_second"] is None else f"{peer['frames_per_second']:,}", peer["energy"] or "",
@@ -222,5 +232,6 @@ def report(rows: list[dict]) -> str:
         table(size, ("network", "board", "resources", "LUT4 and carry", "FF", "LUT RAM", "block RAM")),
         table(rates, ("network", "board", "clock", "frames/s", "additions/s", "SOP/s", "dense GOPS", "per kLUT",
                       "latency", "energy, model", "link, images/s")) + "\n" + "\n".join([note, *missing]),
+        table(pace, ("network", "board", "RTL simulation, one thread: additions/s", "cycles/s")),
         table(others, ("published", "chip", "task", "accuracy", "frames/s", "energy", "mark", "conditions"))
         + f"\n  {marks}; sources in sim/peers.json"])

@@ -168,7 +168,7 @@ def _network(path: Path, design: DesignParams | Path | None, lanes: int | None, 
         try:
             found = network_file.load(path)
         except NetworkFileError as error:
-            raise NetworkFileError(f"{path} is neither a bundle (qblif build) nor a network file (qblif fold, qblif "
+            raise NetworkFileError(f"{path} is neither a bundle (qblif compile) nor a network file (qblif fold, qblif "
                                    f"train): {error}") from error
     if isinstance(design, Path):
         plan = make_plan(found, **read_layout(design, found))

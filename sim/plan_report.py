@@ -83,7 +83,7 @@ def next_steps(network: str, board: Board, design: Path | None) -> str:
     """Return what can be done with a choice."""
     file = design or "design.json"
     lines = [] if design else [f"keep it     qblif plan {network} --board {board.name} --out {file}"]
-    lines += [f"load it     qblif build {network} --design {file}: a program for its block RAM, loaded at run time",
+    lines += [f"load it     qblif compile {network} --design {file}: a program for its block RAM, loaded at run time",
               f"bake it in  qblif bitstream --board {board.name} --design {file} --network {network}"]
     return "\n".join(f"  {line}" for line in lines)
 

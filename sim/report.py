@@ -93,18 +93,26 @@ class Report:
     def _hardware(self) -> str:
         cycles = self.cycles
         mean = float(cycles.mean())
+        additions = sum(int(counts.additions["double"].sum()) for counts in self.counts)
         rows = [("cycles per image", f"{mean:,.0f} (least {cycles.min():,}, most {cycles.max():,})"),
                 (f"  at a hypothetical {CLOCK / 1e6:.0f} MHz",
                  f"{1e6 * mean / CLOCK:.0f} us per image; simulated, not measured on a board")]
         if self.core is not None:
             total, lanes = self.core.cluster_cycles, self.packing.lanes
             row_adds = sum(int(counts.row_adds[self.packing].sum()) for counts in self.counts)
-            additions = sum(int(counts.additions["double"].sum()) for counts in self.counts)
             rows += [("scan efficiency", f"{row_adds / total:.3f}"),
                      ("lane utilisation", f"{additions / (lanes * total):.3f} of {lanes} lanes")]
             rows += [(f"  lost: {cause}", f"{100 * self.core.breakdown[name]:.1f} %")
                      for name, cause in CAUSES.items() if self.core.breakdown[name] >= 0.0005]
+        spent = sum(done.processor for done in self.stages if done.name == "simulate" and done.processor)
+        if spent:
+            rows.append(("simulated, one thread", self._pace(additions, spent)))
         return table(rows, ("hardware", ""))
+
+    def _pace(self, additions: int, seconds: float) -> str:
+        """Return what the simulation did in a second. seconds: of one processor, so that other work does not count."""
+        return (f"{additions / seconds / 1e6:.2f} million additions and "
+                f"{self.cycles.sum() / seconds / 1e6:.2f} million cycles a second of processor time")
 
     def _times(self) -> str:
         rows = [(done.name, f"{done.seconds:.1f} s" + (" (kept from before)" if done.cached else ""))

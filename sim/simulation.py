@@ -64,6 +64,8 @@ class Result:
         order in which the hardware emits them; None where tracing is off. sim.trace.decode makes maps of it
     trace_cycles: (core, cluster) -> int64 (B, records per image), the clock cycle of each record, counted from the
         first beat taken of the first image of its block; None where tracing is off
+    processor: processor time of all threads together, seconds: simulated / processor is the pace of one thread,
+        whatever else the machine does; None where nobody counted
     """
 
     logits: np.ndarray
@@ -73,6 +75,7 @@ class Result:
     seconds: float
     traces: dict[tuple[int, int], np.ndarray] | None = None
     trace_cycles: dict[tuple[int, int], np.ndarray] | None = None
+    processor: float | None = None
 
 
 class Simulation:
@@ -247,10 +250,11 @@ class Simulation:
         blocks = [range(at, min(at + BLOCK, count)) for at in range(0, count, BLOCK)]
         traces: list = [None] * len(blocks)
         idle, lock = list(self._models), threading.Lock()
-        done, self._traces = 0, None
+        done, processor, self._traces = 0, 0.0, None
 
         def work(index: int) -> None:
-            block = blocks[index]
+            nonlocal processor
+            block, began = blocks[index], time.thread_time()
             with lock:
                 model = idle.pop()
             try:
@@ -262,6 +266,7 @@ class Simulation:
             finally:
                 with lock:
                     idle.append(model)
+                    processor += time.thread_time() - began
 
         def report(index: int) -> None:
             nonlocal done
@@ -275,8 +280,8 @@ class Simulation:
             self._traces, times = ({(port.core, port.cluster): np.concatenate([trace[i][part] for trace in traces])
                                     for i, port in enumerate(self._ports)} for part in (0, 1))
         simulated = sum(model.now for model in self._models) - before
-        return Result(logits, cycles, latency, simulated, time.perf_counter() - started, self._traces,
-                      times)
+        return Result(logits, cycles, latency, simulated, time.perf_counter() - started, self._traces, times,
+                      processor)
 
     @property
     def traces(self) -> dict[tuple[int, int], np.ndarray]:

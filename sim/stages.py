@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from . import cache
+from .stopwatch import Stopwatch
 
 PACKAGE = "qblif"
 
@@ -26,13 +27,17 @@ Result = TypeVar("Result")
 
 @dataclasses.dataclass(frozen=True)
 class Done:
-    """A finished stage. seconds: wall time now; cached: it was done before; folder: its files; key: its hash."""
+    """A finished stage.
+
+    seconds: wall time now; cached: it was done before; folder: its files; key: its hash; processor: processor time of
+    all threads and tools, seconds, where it was timed alone"""
 
     name: str
     seconds: float
     cached: bool = False
     folder: Path = Path()
     key: str = ""
+    processor: float | None = None
 
 
 def stage(name: str, modules: tuple[str, ...], parameters: dict, make: Callable[[Path], None],
@@ -57,9 +62,10 @@ def stage(name: str, modules: tuple[str, ...], parameters: dict, make: Callable[
 
 def timed(name: str, work: Callable[[], Result]) -> tuple[Result, Done]:
     """Return what `work()` returns and how long it took: a stage that is done every time."""
-    started = time.monotonic()
+    watch = Stopwatch()
     result = work()
-    return result, Done(name, time.monotonic() - started)
+    lap = watch.lap(name)
+    return result, Done(name, lap.seconds, processor=lap.processor)
 
 
 @functools.cache

@@ -18,6 +18,7 @@ from qblif import gen
 from qblif.gen import network_file, training
 from qblif.gen.network import layer_sources
 from qblif.gen.training import checkpoint
+from qblif.gen.training.finished import fold_trained
 from qblif.host.errors import QblifError
 
 from .evaluation import Evaluation, evaluate_network
@@ -42,9 +43,7 @@ def finish(run: training.Run, done: training.Finished, command: str, progress=No
         _write(run, common | {"golden_accuracy": None, "quantised_accuracy": None, "steps": recipe.T, "levels": levels,
                               "weight_bits": None, "sops": None, "additions": None, "unfoldable": why})
         return None
-    meta = {"data": done.dataset.name, "recipe": json.dumps(recipe.tree()), "command": command,
-            "seed": str(recipe.train.seed)}
-    network = gen.fold(done.quantised.cpu(), name=recipe.name, meta=meta)
+    network = fold_trained(done.quantised.cpu(), recipe, done.dataset, command=command)
     path = run.folder / f"{recipe.name}.network"
     network_file.save(network, path)
     network = network_file.load(path)  # what is evaluated is what is in the file

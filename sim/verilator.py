@@ -197,10 +197,12 @@ def harness_sources(harness: Path) -> dict[str, str]:
     return {"harness.cpp": harness.read_text(), HEADER.name: HEADER.read_text()}
 
 
-def build(verilog: str, *, top: str = "qblif_top", waves: bool = False, harness: Path = HARNESS) -> Path:
+def build(verilog: str, *, top: str = "qblif_top", waves: bool = False, harness: Path = HARNESS,
+          verilate: tuple[str, ...] = VERILATE, fast: tuple[str, ...] = FAST) -> Path:
     """Return the path of the shared library that simulates module `top` of `verilog`, building it where needed.
 
-    waves: the library can write VCD files, and is slower; harness: the C++ around the model. Takes 5 to 60 s, or
+    waves: the library can write VCD files, and is slower; harness: the C++ around the model; verilate, fast: arguments
+    of Verilator, and of the compiler for the model and the clock loop. Takes 5 to 60 s, or
     milliseconds when it is cached. Raises CacheError, SimulationError where the design calls $fatal while it is
     elaborated, and ToolMissing, with the tool's own words where it is there but fails."""
     tools = find_tools()
@@ -208,7 +210,7 @@ def build(verilog: str, *, top: str = "qblif_top", waves: bool = False, harness:
     verilog += wrapper(verilog, top)
     ours = harness_sources(harness)
     name = cache.key(verilog, *ours.values(), top, tools.version, platform.machine(),
-                     repr((VERILATE, COMMON, FAST, SLOW, waves)))
+                     repr((verilate, COMMON, fast, SLOW, waves)))
 
     def make(where: Path) -> None:
         with cache.explained(cache.folder()):
@@ -218,7 +220,7 @@ def build(verilog: str, *, top: str = "qblif_top", waves: bool = False, harness:
             rows = " ".join(f"X({i}, {p.core}, {p.cluster}, {p.bits})" for i, p in enumerate(traced))
             (where / "model.h").write_text(f'#include "Vmodel.h"\n#define MODEL Vmodel\n#define TRACES(X) {rows}\n'
                                            f"#define TRACE_COUNT {len(traced)}\n")
-        _run([tools.verilator, *VERILATE, *(["--trace-vcd"] if waves else []), "--top-module", "qblif_sim", "top.sv"],
+        _run([tools.verilator, *verilate, *(["--trace-vcd"] if waves else []), "--top-module", "qblif_sim", "top.sv"],
              where, tools.environment)
         sources = sorted(path.name for path in (where / "model").glob("*.cpp"))
         with cache.explained(cache.folder()):
@@ -226,7 +228,7 @@ def build(verilog: str, *, top: str = "qblif_top", waves: bool = False, harness:
                                 ("slow", [n for n in sources if "__Slow" in n])):
                 (where / f"{unit}.cpp").write_text("".join(f'#include "model/{n}"\n' for n in files))
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
-            units = [pool.submit(_compile, tools, FAST, waves, "fast.cpp", "fast.o", where),
+            units = [pool.submit(_compile, tools, fast, waves, "fast.cpp", "fast.o", where),
                      pool.submit(_compile, tools, SLOW, waves, "slow.cpp", "slow.o", where)]
             runtime = pool.submit(_runtime, tools, waves).result()
             for unit in units:

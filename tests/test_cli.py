@@ -6,11 +6,14 @@ import argparse
 import contextlib
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from qblif import cli
+from qblif.host import Bundle
+from qblif.sim import golden
 
 MODULE = """
 from torch import nn
@@ -33,7 +36,7 @@ def made(tmp_path_factory):
         (folder / "own.py").write_text(MODULE)
         (folder / "broken.py").write_text("def f(:")
         assert cli.main(["fold", "own.py:network", "--example", "1,1,4,4", "-o", "own.network"]) == 0
-        assert cli.main(["build", "own.network"]) == 0
+        assert cli.main(["compile", "own.network"]) == 0
     return folder
 
 
@@ -59,6 +62,29 @@ def test_a_bundle_is_inspected_and_run_with_golden_vectors_and_with_own_images(f
     assert np.load("logits.npy").shape == (2, 3)
 
 
+def test_a_module_is_compiled_for_hardware_that_there_is_and_run(folder, capsys, monkeypatch):
+    monkeypatch.setattr("qblif.sim.simulation.emitted", None)  # nothing is emitted: the bundle has it
+    Path("new.py").write_text(MODULE.replace("QBLIF(3)", "QBLIF(2)"))
+    assert cli.main(["compile", "new.py:network", "--example", "1,1,4,4", "--design", "own.qblif", "--run"]) == 0
+    shown = capsys.readouterr().out
+    assert "12 logits: all are the golden model's" in shown and "saved new.qblif" in shown
+    new, own = Bundle.load("new.qblif"), Bundle.load("own.qblif")
+    assert new.design == own.design and new.verilog == own.verilog and new.program_hash != own.program_hash
+
+
+def test_a_logit_that_differs_ends_a_compilation(folder, capsys, monkeypatch):
+    run = golden.run
+
+    def wrong(*args):
+        result = run(*args)
+        result.logits[3, 2] += 1
+        return result
+
+    monkeypatch.setattr(golden, "run", wrong)
+    assert cli.main(["compile", "own.network", "--design", "own.qblif", "--run", "-o", "wrong.qblif"]) == cli.MISTAKE
+    assert "golden image 3, logit 2" in capsys.readouterr().err
+
+
 MISTAKES = {
     "a missing network": (["plan", "none.network"], "none.network"),
     "a missing bundle": (["run", "none.qblif"], "none.qblif"),
@@ -71,7 +97,7 @@ MISTAKES = {
     "a bundle where a network belongs": (["plan", "own.qblif"], "is a bundle, needed is a network"),
     "something else where a network belongs": (["inspect", "own.py"], "own.py cannot be read as a network"),
     "images that are none": (["run", "own.qblif", "own.py"], "own.py is not a .npy file of numbers"),
-    "vectors that are none": (["build", "own.network", "--vectors", "own.py"], "own.py is not a .npy file"),
+    "vectors that are none": (["compile", "own.network", "--vectors", "own.py"], "own.py is not a .npy file"),
     "weights that are none": (["fold", "own.py:network", "--weights", "own.py", "-o", "x"], "own.py"),
     "a module with an error": (["fold", "broken.py:f", "-o", "x"], "broken.py cannot be run: SyntaxError"),
     "a recipe where a module belongs": (["fold", "digits", "-o", "x"], "folded itself, to NAME.network"),

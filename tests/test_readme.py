@@ -77,7 +77,7 @@ def test_make_wheel_leaves_the_file_that_the_documents_copy_to_a_board():
 
 def test_every_qblif_command_in_the_readme_exists():
     named = set(re.findall(r"`qblif ([a-z]+)", README))
-    assert {"train", "fold", "plan", "build", "run", "inspect"} <= named
+    assert {"train", "fold", "plan", "compile", "run", "inspect"} <= named
     for name in named:
         with pytest.raises(SystemExit) as stopped:
             cli.main([name, "--help"])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import torch
 
 from qblif.gen.data import DataSet
+from qblif.gen.folding import fold
+from qblif.gen.network import Network
 from qblif.gen.quantised import QuantisedNetwork, quantise
 from qblif.gen.weights import load_weights
 from qblif.host.errors import QblifError
@@ -48,10 +51,20 @@ class FinishedRun:
         load_weights(found, self.folder / WEIGHTS)
         return found
 
+    def folded(self, dataset: DataSet) -> Network:
+        """Return the network of integers that the trained module is: `qblif train` saved one of the same integers."""
+        return fold_trained(self.quantised(dataset), self.recipe, dataset)
+
     def _builder(self, root: Path | None = None, steps: int | None = None) -> Run:
         recipe = self.recipe if steps is None else dataclasses.replace(self.recipe, T=steps)
         # A folder that is not there: nothing is gone on with and nothing written
         return Run(recipe, self.folder / "evaluation", data_root=root)
+
+
+def fold_trained(quantised: QuantisedNetwork, recipe: recipe.RecipeFile, dataset: DataSet, **meta: str) -> Network:
+    """Return the network of integers that a recipe's quantised module is. meta: further notes to keep with it."""
+    notes = {"data": dataset.name, "recipe": json.dumps(recipe.tree()), **meta, "seed": str(recipe.train.seed)}
+    return fold(quantised, name=recipe.name, meta=notes)
 
 
 def is_finished(folder: str | Path) -> bool:

@@ -74,8 +74,8 @@ def resolve(text: str | os.PathLike) -> Path:
         return path(str(text))
     if not Path(text).is_file():
         raise ZooError(f"{str(text)!r} is neither a file nor a network of the zoo; those are: {', '.join(names())}",
-                       hint="give a network (qblif fold, qblif train), where it can be one a bundle (qblif build), or "
-                       "a name of the zoo")
+                       hint="give a network (qblif fold, qblif train), where it can be one a bundle (qblif compile), "
+                       "or a name of the zoo")
     return Path(text)
 
 

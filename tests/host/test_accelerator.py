@@ -64,7 +64,7 @@ def test_another_build_is_refused_with_both_hashes_and_the_file_that_fits(fakes)
     with pytest.raises(BuildMismatch) as caught:
         opened(fakes, BUILD_LO=0x1111_2222, BUILD_HI=0x3333_4444)
     text = str(caught.value)
-    assert "qblif build NETWORK --design <folder of that bitstream>/manifest.json" in text
+    assert "qblif compile NETWORK --design <folder of that bitstream>/manifest.json" in text
     assert "3333444411112222" in text and f"{fakes.bundle.build_hash:016x}" in text
     assert "verilog/top.sv" in text and str(fakes.bundle.path) in text
 

@@ -67,6 +67,13 @@ def test_images_of_events_are_counted_and_not_their_steps():
     assert row["cycles"]["rtl"] == row["cycles"]["predicted"]
 
 
+def test_the_pace_of_the_simulation_is_that_of_a_thread(row):
+    pace, per_image = row["simulation"], row["rates"]["per_image"]["additions"]
+    cycles = pace["cycles_per_second"] * per_image / pace["additions_per_second"]  # of an image, and of the gaps
+    assert row["cycles"]["rtl"] < cycles < 2 * row["cycles"]["rtl"]
+    assert f"{pace['additions_per_second'] / 1e6:.2f} M" in benchmark.report([row])
+
+
 def test_a_clock_of_other_hardware_is_not_taken():
     clock = benchmark.Routed(90.0, benchmark.resources.Resources(1, 1, 1, 1, 1), "0" * 16, "a report")
     row = benchmark.measure(named.find("digits"), BOARD, plan(), 2, clock, traced)

@@ -180,7 +180,7 @@ def test_the_command_fails_where_the_clock_is_missed(stubs, capsys):
     (["--board", "pynq-z2", "--clock", "900"], "TUL PYNQ-Z2: the clock is 900.0 MHz, allowed is 1 to 500; leave it"),
     (["--network", "missing.network"], "'missing.network' is neither a file nor a network of the zoo"),
     (["--network", "missing.network"], "hint: give a network (qblif fold, qblif train), where it can be one a bundle"),
-    (["--network", "noise.network"], "noise.network is neither a bundle (qblif build) nor a network file (qblif fold"),
+    (["--network", "noise.network"], "noise.network is neither a bundle (qblif compile) nor a network file (qblif"),
 ])
 def test_mistakes_are_one_message(stubs, tmp_path, capsys, words, message):
     (tmp_path / "noise.network").write_bytes(np.arange(200, dtype=np.uint8).tobytes())
@@ -197,7 +197,7 @@ def test_a_network_too_large_for_the_board_is_refused_with_figures(stubs, tmp_pa
 def test_a_network_is_planned_for_a_bitstream_that_there_is(stubs, tmp_path, capsys):
     made = bitstream.make("ulx3s", tmp_path / "out")
     network_file.save(NETWORK, tmp_path / "own.network")
-    assert cli.main(["build", "own.network", "--design", str(made.folder / "manifest.json")]) == 0
+    assert cli.main(["compile", "own.network", "--design", str(made.folder / "manifest.json")]) == 0
     assert host.Bundle.load("own.qblif").build_hash == SMALL.build_hash
     assert cli.main(["plan", "own.network", "--design", str(tmp_path / "plan.json")]) == 2
     assert "neither a bundle nor the manifest.json" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import pytest
 from qblif.gen import network_file, zoo
 from qblif.host.errors import ToolMissing
 from qblif.sim import golden, pipeline, subjects
-from qblif.sim.stages import timed
+from qblif.sim.stages import Done
 
 QUICK = ("train.epochs=1", "train.quantised_epochs=1", "train.batch=256")
 
@@ -26,8 +26,7 @@ def fake_rtl(change=lambda logits, records: None):
         records = [{name: None if value is None or name == "name" else value.copy()
                     for name, value in vars(record).items()} for record in result.records]
         change(logits, records)
-        _, done = timed("simulate", lambda: None)
-        stages.append(done)
+        stages.append(Done("simulate", 1.0, processor=0.1))
         verdict.logits("logits, RTL", expected, logits)
         verdict.levels("levels, RTL", result.records, records)
         return pipeline.Rtl(logits, np.full(len(logits), 1000))
@@ -63,7 +62,8 @@ def test_the_table_has_accuracies_mismatches_layers_and_stages(run):
     text = "\n".join(run()[1])
     for word in ("float", "quantised", "golden", "RTL", "γ", "input bits set", "SOPs", "additions", "dense MACs",
                  "block1.neuron1", "cycles per image", "hypothetical 100 MHz", "simulated, not measured on a board",
-                 "quantised PyTorch: logits of images 5 to 8", "train", "fold", "plan", "build"):
+                 "quantised PyTorch: logits of images 5 to 8", "train", "fold", "plan", "build",
+                 "0.04 million cycles a second of processor time"):
         assert word in text, word
 
 
