@@ -307,3 +307,16 @@ def _memory(path: str, width: int, depth: int, rams: dict[str, dict[str, int]]) 
         if count:
             return MemoryReport(path, width, depth, kind, count)
     return MemoryReport(path, width, depth, "flip-flops", 0)
+
+
+def cell_library(file: str) -> str:
+    """Return the simulation models in one of Yosys' files, such as "xilinx/cells_sim.v", as plain Verilog.
+
+    Without what only Yosys' timing analysis reads. Raises ToolMissing, and RuntimeError with Yosys' message."""
+    command, _ = _yosys()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        _run(command, f"tee -q -o library.v read_verilog -D NO_INCLUDES -ppdump -lib +/{file}", "", work)
+        text = (work / "library.v").read_text()
+    text = re.sub(r"\bspecify\b.*?\bendspecify\b", "begin end", text, flags=re.S)
+    return re.sub(r"^ *function integer \\.*?\bendfunction\b", "", text, flags=re.M | re.S)
