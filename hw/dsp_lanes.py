@@ -14,6 +14,12 @@ from .ecp5_adders import ADDERS
 CELL = "DSP48E1"
 """What a lane, or a pair of lanes, becomes."""
 
+MODULE = "qblif_dsp_lanes"
+"""The module in dsp_lanes.v."""
+
+TARGET = "xc7"
+"""Which of synthesis.TARGETS has such blocks."""
+
 _PORT = re.compile(r"^  (?:input|output) (?:\[(\d+):0\] )?(\w+);", re.M)
 _RESETS = {"rst", "clear"}
 _PORTS = {"clk", "i", "o", "row", "total"}
@@ -41,7 +47,7 @@ def replace(verilog: str) -> str:
 
 
 def template() -> str:
-    """Return dsp_lanes.v: plain Verilog, module qblif_dsp_lanes."""
+    """Return dsp_lanes.v: plain Verilog, module MODULE."""
     return (importlib.resources.files(__package__) / "dsp_lanes.v").read_text(encoding="utf-8")
 
 
@@ -54,7 +60,7 @@ def _group(module: re.Match, lanes: int, bits: int, weight_bits: int) -> str:
     ports = {name: int(high or 0) + 1 for high, name in _PORT.findall(module[0])}
     behind = ports.get("i", 0) - 2 - lanes
     expected = {"clk": 1, "i": lanes + behind + 2, "row": lanes * weight_bits, "total": lanes * bits}
-    if behind > 0:
+    if "o" in ports:  # the last group has no neighbour
         expected["o"] = behind + 2
     resets = sorted(_RESETS & set(ports))
     if behind < 0 or ports != expected | dict.fromkeys(resets, 1) or not resets:
@@ -63,7 +69,7 @@ def _group(module: re.Match, lanes: int, bits: int, weight_bits: int) -> str:
     declared = "".join(f"{line[0]}\n" for line in _PORT.finditer(body))
     return f"""\
 {head};
-{declared}  qblif_dsp_lanes #(.LANES({lanes}), .BITS({bits}), .WEIGHT({weight_bits}), .BEHIND({behind})) lanes (
-    .clk(clk), .rst({" | ".join(resets)}), .i(i), .o({"o" if behind else ""}), .row(row), .total(total));
+{declared}  {MODULE} #(.LANES({lanes}), .BITS({bits}), .WEIGHT({weight_bits}), .BEHIND({behind})) lanes (
+    .clk(clk), .rst({" | ".join(resets)}), .i(i), .o({"o" if "o" in ports else ""}), .row(row), .total(total));
 endmodule
 """
