@@ -60,26 +60,30 @@ def test_a_group_with_other_ports_is_refused(right, wrong):
         dsp_lanes.replace(group().replace(right, wrong))
 
 
-MULTIPLIER = """
-module multiplier(input clk, input [23:0] a, input [16:0] b, output [47:0] p);
-  DSP48E1 SAID times (.CLK(clk), .A({6'd0, a}), .B({1'b0, b}), .C(48'd0), .D(25'd0), .OPMODE(7'b0000101),
-    .ALUMODE(4'd0), .INMODE(5'd0), .CARRYIN(1'b0), .CARRYINSEL(3'd0), .PCIN(48'd0), .ACIN(30'd0), .BCIN(18'd0), .P(p),
+MULTIPLIER = """  DSP48E1 #(SAID) times_INSTANCE (.CLK(clk), .A({6'd0, a}), .B(b), .C(48'd0), .D(25'd0), .OPMODE(7'b0000101),
+    .ALUMODE(4'd0), .INMODE(5'd0), .CARRYIN(1'b0), .CARRYINSEL(3'd0), .PCIN(48'd0), .ACIN(30'd0), .BCIN(18'd0),
     .CEA1(1'b1), .CEA2(1'b1), .CEB1(1'b1), .CEB2(1'b1), .CEC(1'b1), .CED(1'b1), .CEAD(1'b1), .CEM(1'b1), .CEP(1'b1),
-    .RSTA(1'b0), .RSTB(1'b0), .RSTC(1'b0), .RSTD(1'b0), .RSTM(1'b0), .RSTP(1'b0));
-endmodule
+    .RSTA(1'b0), .RSTB(1'b0), .RSTC(1'b0), .RSTD(1'b0), .RSTM(1'b0), .RSTP(1'b0), .P(INSTANCE));
 """
 
 
 @needs_yosys
 def test_a_dsp_block_is_an_adder_only_where_it_says_that_its_multiplier_is_off():
+    multipliers = {"p0": "", "p1": '.USE_MULT("MULTIPLY")', "p2": '.USE_MULT("DYNAMIC")'}
+    text = dsp_lanes.replace(group()).replace("  qblif_dsp_lanes #", "".join(
+        MULTIPLIER.replace("#(SAID)", f"#({said})" if said else "").replace("INSTANCE", name)
+        for name, said in multipliers.items()) + "  qblif_dsp_lanes #").replace(
+        "module top(", "module top(a, b, p0, p1, p2, ").replace(
+        "  input clk;", "  input clk;\n  input [23:0] a;\n  input [17:0] b;\n  output [47:0] p0, p1, p2;")
+    found = synthesis.synthesise(text, "xc7", top="top")
+    assert found.multipliers == {"DSP48E1": 3} and found.figures()["DSP"] == 3
+    assert found.figures()["DSP adders"] == 2 and found.figures()["carry"] == 0
+
+
+@needs_yosys
+@pytest.mark.long
+def test_groups_on_dsp_blocks_multiply_nothing_and_count_module_by_module():
     found = synthesis.synthesise(dsp_lanes.replace(group()), "xc7", top="top", modules=True)
     assert found.multipliers == {}
     assert found.figures()["DSP adders"] == 2 and found.figures()["DSP"] == found.figures()["carry"] == 0
     assert sum(found.figures(path)["DSP adders"] for path in found.modules) == 2
-
-
-@needs_yosys
-@pytest.mark.parametrize("said", ["", '#(.USE_MULT("MULTIPLY"))', '#(.USE_MULT("DYNAMIC"))'])
-def test_every_other_dsp_block_is_a_multiplier(said):
-    found = synthesis.synthesise(MULTIPLIER.replace("SAID", said), "xc7", top="multiplier")
-    assert found.multipliers == {"DSP48E1": 1} and found.figures()["DSP adders"] == 0

@@ -127,18 +127,18 @@ def icarus(text: str, commands, data, where) -> list[list[int]]:
 
 
 def test_groups_on_dsp_blocks_show_what_the_rtl_shows_in_every_cycle():
-    commands, data = traffic(1, 20_000)
+    commands, data = traffic(1, 5000)
     expected = compared(commands, map(integers, run(rtl(), commands, data)))
     assert compared(commands, map(integers, run(on_dsp_blocks(rtl()), commands, data))) == expected
     for (lanes, bits, _), values in zip(SHAPES, expected, strict=True):
         totals = [value & (1 << lanes * bits) - 1 for value in values]
-        assert 1000 < sum(total != 0 for total in totals) < 12_000
+        assert 300 < sum(total != 0 for total in totals) < 3000
         assert max(totals) >> lanes * bits - 1, "no sum has been negative"
 
 
 @pytest.mark.icarus
 def test_icarus_shows_the_same(tmp_path):
-    commands, data = traffic(2, 2000)
+    commands, data = traffic(2, 1000)
     expected = [integers(shown) for shown in run(rtl(), commands, data)]
     found = icarus(on_dsp_blocks(rtl()), commands, data, tmp_path)
     assert compared(commands, found) == compared(commands, expected)
