@@ -1,6 +1,6 @@
 // A lane group (accumulate.LaneGroup) whose accumulators are DSP48E1 that only add, with the group's ports and latency.
 //
-// Ref: UG479, 7 Series DSP48E1 Slice; tables of OPMODE, ALUMODE and USE_SIMD.
+// Ref: AMD UG479, 7 Series DSP48E1 Slice; UG953, its ports and attributes.
 //
 // P is the accumulator. In each cycle P = Z + X + Y with Y the weight, Z the P of before, and X the same again where the
 // sum doubles; where a sum begins, X and Z are 0. A sum that is finished stands in P for a cycle and leaves through a
@@ -68,7 +68,7 @@ module qblif_dsp_lanes #(
         assign sum[(block + lane) * BITS +: BITS] = p[lane * FIELD +: BITS];
       end
 
-      // What is not used is tied as the guide asks for the least power: ones, behind registers that never load.
+      // Inputs that are not used are behind registers that never load, so that nothing moves there.
       DSP48E1 #(
         .USE_MULT("NONE"), .USE_SIMD(EACH == 2 ? "TWO24" : "ONE48"), .USE_DPORT("FALSE"),
         .USE_PATTERN_DETECT("NO_PATDET"), .A_INPUT("DIRECT"), .B_INPUT("DIRECT"),
