@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from amaranth.hdl import ResetInserter, Signal
 
+from qblif.gen import zoo
 from qblif.gen.data import digits_data
 from qblif.gen.plan import make_plan
 from qblif.hw.accumulate import LaneGroup
 from qblif.hw.emit import emit
 from qblif.hw.params import CoreParams
-from qblif.sim import post_synthesis, subjects
+from qblif.sim import post_synthesis
 from qblif.sim.dsp_blocks import on_dsp_blocks
 from qblif.sim.icarus import find_icarus
 from qblif.sim.netlist import Netlist
@@ -165,7 +166,7 @@ def test_a_fault_of_the_dsp_blocks_shows(right, wrong, who, tmp_path):
                                    {"clusters": 2}, {"cores": 2, "acc_bits": 28}],
                          ids=["two lanes a block", "16 lanes", "two clusters", "two cores"])
 def test_digits_on_dsp_blocks_give_the_golden_logits_in_the_rtl_s_cycles(shape):
-    network, images = subjects.digits_network(subjects.Options()), digits_data().test_x.numpy()[:5]
+    network, images = zoo.load("digits"), digits_data().test_x.numpy()[:5]
     plan = make_plan(network, **post_synthesis.SMALL | shape)
     text = emitted(plan.design)
     outcome = post_synthesis.compare(plan, images, Netlist(on_dsp_blocks(text), {}), text)
