@@ -22,7 +22,7 @@ PARTS: dict[str, Part] = {part.name: part for part in (
     Part("xczu7ev-ffvc1156-2-e", 230_400, 6, 460_800, 624),
     Part("xck26-sfvc784-2LV-c", 117_120, 6, 234_240, 288),
 )}
-"""Name, as boards say it -> part. Without DSP blocks, which nothing here uses, and without the UltraRAM of Zynq
+"""Name, as boards say it -> part. Without DSP blocks, which nothing here uses unasked, and without the UltraRAM of Zynq
 UltraScale+, which the tools do not take for our memories.
 
 Ref: Lattice FPGA-DS-02012, table 1.1; AMD DS190, DS891 and DS987, device tables."""

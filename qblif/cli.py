@@ -253,6 +253,7 @@ def inspect(args: argparse.Namespace) -> int:
 def synth(args: argparse.Namespace) -> int:
     """Synthesise the hardware for FPGA families and print what it takes; fail if it multiplies anywhere."""
     from qblif import host
+    from qblif.hw import dsp_lanes
     from qblif.hw.params import CoreParams, DesignParams
     from qblif.sim import figures
 
@@ -265,13 +266,22 @@ def synth(args: argparse.Namespace) -> int:
             design = DesignParams((core,) * args.cores)
     except ValueError as error:  # a parameter outside its range, or of another version
         raise Mistake(str(error)) from error
-    multiplies = False
-    for target in ("ecp5", "xc7") if args.target == "both" else (args.target,):
-        print(f"synthesising for {target}: a minute or two, more when Yosys runs for the first time", file=sys.stderr)
-        report = figures.report(design, target, args.modules)
-        print(f"{report}\n")
-        multiplies = multiplies or bool(report.multipliers)
-    return DIFFERS if multiplies else DONE
+    if args.dsp and args.target not in (None, dsp_lanes.TARGET):
+        raise Mistake(f"--dsp is for Xilinx 7-series alone, --target is {args.target}: there is no mapping of lanes to "
+                      f"other families' DSP blocks; leave --dsp out, or say --target {dsp_lanes.TARGET}")
+    if args.dsp:
+        runs = [(dsp_lanes.TARGET, False), (dsp_lanes.TARGET, True)]
+    else:
+        runs = [(target, False) for target in ("ecp5", "xc7") if args.target in (target, "both", None)]
+    reports = []
+    for target, dsp in runs:
+        print(f"synthesising for {target}{', lanes on DSP blocks' if dsp else ''}: a minute or two, more when Yosys "
+              "runs for the first time", file=sys.stderr)
+        reports.append(figures.report(design, target, args.modules, dsp))
+        print(f"{reports[-1]}\n")
+    if args.dsp:
+        print(figures.side_by_side(*reports))
+    return DIFFERS if any(report.multipliers for report in reports) else DONE
 
 
 def bitstream(args: argparse.Namespace) -> int:
@@ -286,12 +296,13 @@ def bitstream(args: argparse.Namespace) -> int:
     board, toolchain = boards.find(args.board, args.toolchain)
     # A folder of its own for each tool chain: results are hours of work
     own = board.name if toolchain == board.toolchains[0] else f"{board.name}-{toolchain}"
+    own += "-dsp" if args.dsp_adders else ""
     out = args.out or Path("build") / "bitstream" / own
     network = None if args.network is None else zoo.resolve(args.network)
     try:
         with ended_by_sigterm(), Stages() as progress:
             made = build.make(board.name, out, network=network, lanes=args.lanes, toolchain=toolchain,
-                              design=args.design,
+                              design=args.design, dsp_adders=args.dsp_adders,
                               clock_hz=round(args.clock * 1e6) if args.clock else None,
                               seeds=range(args.seed, args.seed + args.seeds), progress=progress,
                               timeout=60 * args.timeout if args.timeout else None)
@@ -732,7 +743,9 @@ def parser() -> argparse.ArgumentParser:
     sub = command(synth)
     sub.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE",
                      help="synthesise this bundle's hardware, not that of the options")
-    sub.add_argument("--target", choices=("ecp5", "xc7", "both"), default="both", help="FPGA family (default: both)")
+    sub.add_argument("--target", choices=("ecp5", "xc7", "both"), help="FPGA family (default: both; xc7 with --dsp)")
+    sub.add_argument("--dsp", action="store_true",
+                     help="lanes on DSP blocks that only add, beside the same design without them (xc7)")
     sub.add_argument("--modules", action="store_true", help="also what each module takes (a second run)")
     for option, default, what in (("cores", 1, "cores of the chain"), ("lanes", 16, "accumulators per core"),
                                   ("word-bits", 64, "width of a feature-map word"),
@@ -759,11 +772,14 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seeds", type=_number(1, 1000), default=1, metavar="NUMBER",
                      help="try up to so many seeds, from --seed on, until one reaches the clock (default: 1)")
     sub.add_argument("--toolchain", metavar="NAME", help="what builds it (default: the board's first)")
+    sub.add_argument("--dsp-adders", action="store_true",
+                     help="the lanes' adders in DSP blocks, which multiply nothing there, instead of in LUTs: for "
+                          "boards with a Xilinx 7-series FPGA (default: no DSP block is used)")
     sub.add_argument("--timeout", type=positive("minutes"), metavar="MINUTES",
                      help="most minutes that a stage may take (default: several times what it usually takes)")
     sub.add_argument("-o", "--out", type=Path, metavar="FOLDER",
                      help="folder to write, replaced as a whole (default: build/bitstream/BOARD, or BOARD-TOOLCHAIN "
-                          "for another tool chain than the board's first)")
+                          "for another tool chain than the board's first, with -dsp behind for --dsp-adders)")
 
     sub = command(sim)
     sub.add_argument("--simulator", choices=("verilator", "icarus"), default="verilator",

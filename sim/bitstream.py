@@ -82,12 +82,13 @@ class _Network:
 def make(board_name: str, out: Path, *, network: Path | None = None, lanes: int | None = None,
          clock_hz: int | None = None, toolchain: str | None = None, seeds: Sequence[int] = (1,),
          progress: Progress = quiet, timeout: float | None = None,
-         design: DesignParams | Path | None = None) -> Bitstream:
+         design: DesignParams | Path | None = None, dsp_adders: bool = False) -> Bitstream:
     """Build the bitstream of a board into the folder `out`, which is replaced as a whole, or left as it is.
 
     network: a bundle, whose own design and program are taken (with `lanes`: its network is planned anew), or a file
     that `qblif fold` saved, which is planned for the board's default design; None: programs are loaded at run time.
     design: instead of the board's default, or the file that it is in (`read_design`). timeout: seconds for each stage.
+    dsp_adders: the lanes are DSP blocks that only add (hw/dsp_lanes.py), where the board has such.
 
     Raises UnknownBoard, ClockError, ToolMissing; PlanError where the network does not fit; BundleError,
     NetworkFileError; BuildError, after which the folder `<out>.failed` has the logs and reports."""
@@ -101,8 +102,8 @@ def make(board_name: str, out: Path, *, network: Path | None = None, lanes: int 
     out = Path(out).absolute()
 
     key = cache.key(board.name, toolchain, str(clock_hz), repr(tuple(seeds)), json.dumps(design.to_dict()),
-                    baked.program.tobytes() if baked else b"", baked.name if baked else "", emit.tool_versions(),
-                    json.dumps(implementation.versions(toolchain)), *boards.sources())
+                    baked.program.tobytes() if baked else b"", baked.name if baked else "", repr(dsp_adders),
+                    emit.tool_versions(), json.dumps(implementation.versions(toolchain)), *boards.sources())
     before = _finished(out, key)
     if before is not None:
         return before
@@ -112,7 +113,7 @@ def make(board_name: str, out: Path, *, network: Path | None = None, lanes: int 
     failed = out.with_name(f"{out.name}.failed")
     try:
         options = boards.Options(clock_hz, cache.entry, progress, tuple(seeds), baked.program if baked else None,
-                                 timeout)
+                                 timeout, dsp_adders)
         try:
             built = implementation.build(board, design, part, toolchain, options)
         except BuildError as error:

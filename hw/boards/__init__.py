@@ -59,7 +59,7 @@ class Options:
 
     clock_hz: asked for; seeds: of the placement, tried one after the other; baked: program image that is in place from
     power-up; keep: where finished stages are kept (sim.cache.entry); progress: called while tools run; timeout: seconds
-    for each stage, None: the flow's own.
+    for each stage, None: the flow's own; dsp_adders: the lanes are DSP blocks that only add (hw/dsp_lanes.py).
     """
 
     clock_hz: int
@@ -68,6 +68,14 @@ class Options:
     seeds: Sequence[int] = (1,)
     baked: np.ndarray | None = None
     timeout: float | None = None
+    dsp_adders: bool = False
+
+    def check(self, board: Board) -> None:
+        """Raise UnknownBoard where the board cannot be built so."""
+        if self.dsp_adders and board.family != DSP_FAMILY:
+            able = ", ".join(other.name for other in BOARDS.values() if other.family == DSP_FAMILY)
+            raise UnknownBoard(f"lanes on DSP blocks need the DSP48E1 of Xilinx 7-series; {board.title} has an "
+                               f"{board.part}", hint=f"leave --dsp-adders out; boards with DSP48E1 are {able}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +108,9 @@ BOARDS: dict[str, Board] = {board.name: board for board in (
 """Name -> board."""
 
 DEFAULT = "ulx3s"
+
+DSP_FAMILY = "zynq"
+"""Of the boards whose FPGA has DSP48E1. Zynq UltraScale+ has DSP48E2, with another OPMODE and other attributes."""
 
 
 def sources() -> list[bytes]:

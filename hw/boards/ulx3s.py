@@ -159,9 +159,11 @@ def versions(toolchain: str) -> dict[str, str]:
 def build(board: Board, design: DesignParams, folder: Path, toolchain: str, options: Options) -> Built:
     """Build the bitstream into `folder`, with its report, logs, SystemVerilog and constraints.
 
-    Raises ClockError where PLL or serial link cannot be had at the clock, ToolMissing, and BuildError as ecp5.build."""
+    Raises ClockError where PLL or serial link cannot be had at the clock, ToolMissing, UnknownBoard as Options.check,
+    and BuildError as ecp5.build."""
     from ..uart_top import UartTop
 
+    options.check(board)
     pll = _pll(board, options.clock_hz)
     clock_hz = round(pll.output_hz)
     image = b"" if options.baked is None else options.baked.tobytes()

@@ -22,6 +22,7 @@ from qblif.host.errors import OverlayError, QblifError
 from qblif.host.hwh import ADDRESS_RANGE, BASE_ADDRESS, INSTANCE, PROCESSORS, hwh, patch_hwh
 from qblif.host.program import read_header
 
+from .. import dsp_lanes
 from ..dma_top import DmaTop
 from ..emit import emit
 from ..flow import BuildError, beating, run
@@ -149,17 +150,18 @@ checks it and makes overlay/ with qblif.bit, qblif.hwh and manifest.json: what t
 
 
 def project(board: Board, dma: DmaTop, toolchain: str, clock_mhz: float, program_hash: int = 0, jobs: int = 2,
-            timeout: float = TIMEOUT) -> dict[str, str]:
+            timeout: float = TIMEOUT, dsp_adders: bool = False) -> dict[str, str]:
     """Return all files of a project folder but its manifest, path -> text.
 
     dma: the accelerator, elaborated here; program_hash: of what is baked into it, or 0; jobs: processes that
-    Vivado may use; timeout: seconds for it."""
+    Vivado may use; timeout: seconds for it; dsp_adders: the lanes are DSP48E1 that only add."""
     chain, block = TOOLCHAINS[toolchain], toolchain == "vivado"
     actual = PROCESSORS[board.family].clock(clock_mhz)[2]
+    lanes = dsp_lanes.replace if dsp_adders else str
     if block:
-        sources = {"src/qblif_dma.v": emit(dma, "qblif_dma", dialect=""), "src/qblif_block.v": wrapper(dma)}
+        sources = {"src/qblif_dma.v": lanes(emit(dma, "qblif_dma", dialect="")), "src/qblif_block.v": wrapper(dma)}
     else:
-        sources = {"src/qblif_ps7.v": emit(Zynq7(dma), "qblif_ps7", dialect="")}
+        sources = {"src/qblif_ps7.v": lanes(emit(Zynq7(dma), "qblif_ps7", dialect=""))}
     files = sources | {target: _resource(source) for source, target in chain.scripts.items()}
     if toolchain == "openxc7":
         files["settings.sh"] = _shell({
@@ -193,8 +195,9 @@ def build(board: Board, design: DesignParams, folder: Path, toolchain: str, opti
     """Write the project into `folder`, run its tool where that is on the PATH, and make the overlay of the result.
 
     The clock is the fastest that the board can make up to options.clock_hz. Without the tool the project is all there
-    is, and `Built.bit` None. Raises ValueError for a clock or a design that cannot be, BuildError where the tool fails,
-    takes too long, or leaves another result than was asked for."""
+    is, and `Built.bit` None. Raises ValueError for a clock or a design that cannot be, UnknownBoard as Options.check,
+    BuildError where the tool fails, takes too long, or leaves another result than was asked for."""
+    options.check(board)
     chain, asked_mhz = TOOLCHAINS[toolchain], options.clock_hz / 1e6
     try:
         clock_mhz = PROCESSORS[board.family].clock(asked_mhz)[2]
@@ -207,7 +210,8 @@ def build(board: Board, design: DesignParams, folder: Path, toolchain: str, opti
     program_hash = 0 if options.baked is None else read_header(options.baked).program_hash
     with beating("elaboration", "Amaranth to Verilog: a minute or two", options.progress):
         dma = DmaTop(design, ADDRESS_BITS[board.family], baked=options.baked)
-        files = project(board, dma, toolchain, clock_mhz, program_hash, timeout=timeout)
+        files = project(board, dma, toolchain, clock_mhz, program_hash, timeout=timeout,
+                        dsp_adders=options.dsp_adders)
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
@@ -216,7 +220,8 @@ def build(board: Board, design: DesignParams, folder: Path, toolchain: str, opti
         "program_hash": f"{program_hash:016x}",
         "files": {name: _sha256(text.encode()) for name, text in sorted(files.items())}}, indent=1) + "\n")
     slower = "" if clock_mhz > 0.999 * asked_mhz else f" (the fastest that its PLL gives up to {asked_mhz:g} MHz)"
-    text = f"{board.title}, {chain.title}, {clock_mhz:.6g} MHz{slower}"
+    lanes = ", lanes on DSP48E1 that only add" if options.dsp_adders else ""
+    text = f"{board.title}, {chain.title}, {clock_mhz:.6g} MHz{slower}{lanes}"
     clock_hz = round(clock_mhz * 1e6)
 
     if chain.missing:
@@ -229,7 +234,7 @@ def build(board: Board, design: DesignParams, folder: Path, toolchain: str, opti
             f"              which makes result/qblif.bit, with reports of timing and utilisation\n"
             f"then          {sys.executable} -m qblif.hw.boards.xilinx .\n"
             f"              which checks it and makes overlay/ with qblif.bit, qblif.hwh and manifest.json"),
-            {"missing": chain.missing})
+            {"missing": chain.missing, "dsp_adders": options.dsp_adders})
     try:
         run(toolchain, chain.command, folder, timeout, options.progress, expected=("result/qblif.bit",))
         _, timing = finish(folder)
@@ -239,7 +244,8 @@ def build(board: Board, design: DesignParams, folder: Path, toolchain: str, opti
         raise BuildError(error.message, toolchain, log, hint=error.hint) from error
     # Vivado's own project is thousands of files, and comes back by running the script again.
     shutil.rmtree(folder / "vivado", ignore_errors=True)
-    return Built("overlay/qblif.bit", clock_hz, "dma", f"{text}: {_told(timing)}", {"timing": timing})
+    return Built("overlay/qblif.bit", clock_hz, "dma", f"{text}: {_told(timing)}",
+                 {"timing": timing, "dsp_adders": options.dsp_adders})
 
 
 def finish(folder: str | Path) -> tuple[overlays.Overlay, dict[str, float | str]]:

@@ -91,18 +91,43 @@ def test_a_report_is_kept_as_json_and_shown_as_a_table():
 def test_a_multiplier_is_reported_before_and_after_mapping():
     assert report(generic={"$mul": 1}).multipliers == {"$mul": 1}
     assert report(cells={"DSP48E1": 2, "LUT6": 3}).multipliers == {"DSP48E1": 2}
+    assert report(cells={"DSP48E1": 2, synthesis.DSP_ADDER: 8}).multipliers == {"DSP48E1": 2}
+    assert report(cells={synthesis.DSP_ADDER: 8}).multipliers == {}
 
 
 def test_the_command_fails_where_something_multiplies(monkeypatch, capsys):
     from qblif.sim import figures
 
-    monkeypatch.setattr(figures, "report", lambda design, target, modules: report())
+    monkeypatch.setattr(figures, "report", lambda design, target, modules, dsp: report())
     assert cli.main(["synth", "--target", "xc7"]) == 0
     assert "RAMB36E1 7" in capsys.readouterr().out
-    monkeypatch.setattr(figures, "report", lambda design, target, modules: report(generic={"$mul": 1}))
+    monkeypatch.setattr(figures, "report", lambda design, target, modules, dsp: report(generic={"$mul": 1}))
     assert cli.main(["synth", "--target", "xc7"]) == 1
     assert cli.main(["synth", "--lanes", "3"]) == 2
     assert "power of two" in capsys.readouterr().err
+
+
+def test_lanes_on_dsp_blocks_are_shown_beside_lanes_in_luts(monkeypatch, capsys):
+    from qblif.sim import figures
+
+    cells = {False: {"LUT6": 1234, "CARRY4": 56}, True: {"LUT6": 789, synthesis.DSP_ADDER: 8}}
+    monkeypatch.setattr(figures, "report", lambda design, target, modules, dsp: report(cells=cells[dsp], target=target))
+    assert cli.main(["synth", "--dsp"]) == 0
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["LUT", "1,234", "789"] in shown and ["DSP", "adders", "0", "8"] in shown and ["DSP", "0", "0"] in shown
+    cells[True]["DSP48E1"] = 1
+    assert cli.main(["synth", "--dsp", "--target", "xc7"]) == 1
+
+
+@pytest.mark.parametrize("target", ["ecp5", "both"])
+def test_lanes_on_dsp_blocks_are_refused_for_other_families(target, capsys):
+    from qblif.sim import figures
+
+    assert cli.main(["synth", "--dsp", "--target", target]) == 2
+    said = capsys.readouterr().err
+    assert "--dsp is for Xilinx 7-series alone" in said and f"--target is {target}" in said and "--target xc7" in said
+    with pytest.raises(ValueError, match=r"for Xilinx 7-series \(xc7\), not for Lattice ECP5"):
+        figures.report(DesignParams((SMALL,)), "ecp5", dsp=True)
 
 
 def test_a_missing_yosys_is_an_error_that_says_what_to_install(monkeypatch):

@@ -15,6 +15,7 @@ import pytest
 from qblif.cli import main
 from qblif.host import bitfile, hwh, overlays
 from qblif.host.errors import OverlayError, QblifError
+from qblif.hw.accumulate import LaneGroup
 from qblif.hw.boards import BOARDS, Options, find, xilinx, zcu104
 from qblif.hw.dma_top import DmaTop
 from qblif.hw.emit import emit
@@ -305,6 +306,32 @@ def test_the_cifar10_network_of_the_zoo_fits_the_zcu104():
     assert sanity.fitting(zoo.load("cifar10-classic"), "zcu104") == (True, "fits the AMD ZCU104")
 
 
+# Lanes on DSP blocks ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_lanes(monkeypatch):
+    """The stand-in core has no lanes: beside it a lane group, as a real one is emitted."""
+    group = emit(LaneGroup(CoreParams(lanes=4, word_bits=32, neuron_lanes=2), 4), "group_0", dialect="")
+    monkeypatch.setattr(xilinx, "emit", lambda *what, **how: emit_once(*what, **how) + group)
+
+
+@pytest.mark.parametrize("toolchain", BOARDS["pynq-z2"].toolchains)
+def test_the_lanes_become_dsp_blocks_where_that_is_asked_for(tmp_path, with_lanes, toolchain):
+    plain, changed = (build(tmp_path / name, toolchain=toolchain, dsp_adders=wanted)
+                      for name, wanted in (("plain", False), ("changed", True)))
+    source = "src/qblif_dma.v" if toolchain == "vivado" else "src/qblif_ps7.v"
+    before, after = ((tmp_path / name / source).read_text() for name in ("plain", "changed"))
+    assert "DSP48E1" not in before and "adders_2x24x8" in before and "adders_2x24x8" not in after
+    assert after.count("DSP48E1 #(") == 1 and '.USE_MULT("NONE")' in after and "always_ff" not in after
+    assert before.partition("module group_0")[0] == after.partition("module group_0")[0]
+    assert (plain.facts["dsp_adders"], changed.facts["dsp_adders"]) == (False, True)
+    assert "lanes on DSP48E1" in changed.text and "DSP" not in plain.text
+    same = [{name: value for name, value in json.loads((tmp_path / folder / xilinx.PROJECT).read_text()).items()
+             if name != "files"} for folder in ("plain", "changed")]
+    assert same[0] == same[1]
+
+
 # The command line -------------------------------------------------------------------------------------------
 
 
@@ -329,6 +356,16 @@ def test_the_command_ends_with_3_where_the_tool_is_missing(command, capsys, tmp_
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert (manifest["board"], manifest["part"], manifest["bit"]) == ("zcu104", "xczu7ev-ffvc1156-2-e", None)
     assert "src/qblif_dma.v" in manifest["files"]
+
+
+@pytest.mark.parametrize("board", ["zcu104", "kv260", "ulx3s"])
+def test_lanes_on_dsp_blocks_are_refused_where_there_is_no_dsp48e1(command, capsys, tmp_path, board):
+    pytest.importorskip("torch", reason="the command plans networks")
+    assert command("--board", board, "--dsp-adders") == 2
+    said = capsys.readouterr().err
+    assert f"need the DSP48E1 of Xilinx 7-series; {BOARDS[board].title} has an {BOARDS[board].part}" in said
+    assert "leave --dsp-adders out" in said and "pynq-z2" in said
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.tcl
