@@ -71,8 +71,13 @@ WIRES
     $readmemh("commands.hex", commands);
     $readmemh("data.hex", data);
     file = $fopen("shown.hex", "w");
-    // Out of reset, nothing happens for a while, as in the other simulation
-    repeat (8) begin #1 clk = 1; #1 clk = 0; end
+    // Some sums of one event, since a process of the model may sleep until its input first changes; then nothing
+    // happens for a while, as in the other simulation
+    for (at = 0; at < 16; at = at + 1) begin
+      command = at < 6;
+      word = at < 6 ? {32{at[0]}} : 0;
+      #1 clk = 1; #1 clk = 0;
+    end
     for (at = 0; at < CYCLES; at = at + 1) begin
       command = commands[at];
       word = data[at];
