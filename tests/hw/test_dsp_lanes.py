@@ -79,6 +79,16 @@ def test_a_dsp_block_is_an_adder_only_where_it_says_that_its_multiplier_is_off()
     found = synthesis.synthesise(text, "xc7", top="top")
     assert found.multipliers == {"DSP48E1": 3} and found.figures()["DSP"] == 3
     assert found.figures()["DSP adders"] == 2 and found.figures()["carry"] == 0
+    assert found.figures()["FF"] >= 4 * (24 + 8), "registers went into the blocks"
+
+
+@needs_yosys
+@pytest.mark.long
+def test_a_group_of_four_lanes_takes_what_the_documents_say():
+    kinds = ("LUT", "carry", "FF", "DSP adders")
+    for text, figures in ((group(), (97, 24, 277, 0)), (dsp_lanes.replace(group()), (6, 0, 144, 2))):
+        found = synthesis.synthesise(text, "xc7", top="top").figures()
+        assert tuple(found[kind] for kind in kinds) == figures
 
 
 @needs_yosys
