@@ -59,7 +59,9 @@ module qblif_dsp_lanes #(
   genvar block, lane;
   generate
     for (block = 0; block < LANES; block = block + EACH) begin : blocks
-      wire [47:0] c, p;
+      // Kept, so that Yosys (0.70) takes no neighbouring register into the block: it makes `total` the register of the
+      // multiplier that is switched off, and the sum comes a cycle early, in every cycle.
+      (* keep = "true" *) wire [47:0] c, p;
       for (lane = 0; lane < EACH; lane = lane + 1) begin : lanes
         wire [WEIGHT - 1:0] w = weight[(block + lane) * WEIGHT +: WEIGHT];
         // Bits above the sum's never come back: zeros, which cost no routing.

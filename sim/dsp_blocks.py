@@ -22,6 +22,11 @@ def on_dsp_blocks(verilog: str) -> str:
     """Return an emitted design with its lane groups on DSP blocks, and the model of these.
 
     Raises ToolMissing, CacheError; ValueError as dsp_lanes.replace."""
+    return dsp_lanes.replace(verilog) + model()
+
+
+def model() -> str:
+    """Return the model of a DSP block. Raises ToolMissing, CacheError."""
     name = cache.key(synthesis.tool_version(), LIBRARY, Path(synthesis.__file__).read_bytes())
 
     def make(where: Path) -> None:
@@ -30,4 +35,4 @@ def on_dsp_blocks(verilog: str) -> str:
             (where / "library.v").write_text(library)
 
     library = (cache.entry("cells", name, make) / "library.v").read_text()
-    return dsp_lanes.replace(verilog) + models({dsp_lanes.CELL: 1}, library)
+    return models({dsp_lanes.CELL: 1}, library)

@@ -62,9 +62,9 @@ def test_a_group_with_other_ports_is_refused(right, wrong):
 
 MULTIPLIER = """  DSP48E1 #(SAID) times_INSTANCE (.CLK(clk), .A({6'd0, a}), .B(b), .C(48'd0), .D(25'd0),
     .OPMODE(7'b0000101), .ALUMODE(4'd0), .INMODE(5'd0), .CARRYIN(1'b0), .CARRYINSEL(3'd0), .PCIN(48'd0),
-    .ACIN(30'd0), .BCIN(18'd0),
+    .ACIN(30'd0), .BCIN(18'd0), .P(INSTANCE),
     .CEA1(1'b1), .CEA2(1'b1), .CEB1(1'b1), .CEB2(1'b1), .CEC(1'b1), .CED(1'b1), .CEAD(1'b1), .CEM(1'b1), .CEP(1'b1),
-    .RSTA(1'b0), .RSTB(1'b0), .RSTC(1'b0), .RSTD(1'b0), .RSTM(1'b0), .RSTP(1'b0), .P(INSTANCE));
+    .RSTA(1'b0), .RSTB(1'b0), .RSTC(1'b0), .RSTD(1'b0), .RSTM(1'b0), .RSTP(1'b0));
 """
 
 
@@ -79,6 +79,16 @@ def test_a_dsp_block_is_an_adder_only_where_it_says_that_its_multiplier_is_off()
     found = synthesis.synthesise(text, "xc7", top="top")
     assert found.multipliers == {"DSP48E1": 3} and found.figures()["DSP"] == 3
     assert found.figures()["DSP adders"] == 2 and found.figures()["carry"] == 0
+    assert found.figures()["FF"] >= 4 * (24 + 8), "registers went into the blocks"
+
+
+@needs_yosys
+@pytest.mark.long
+def test_a_group_of_four_lanes_takes_what_the_documents_say():
+    kinds = ("LUT", "carry", "FF", "DSP adders")
+    for text, figures in ((group(), (97, 24, 277, 0)), (dsp_lanes.replace(group()), (6, 0, 144, 2))):
+        found = synthesis.synthesise(text, "xc7", top="top").figures()
+        assert tuple(found[kind] for kind in kinds) == figures
 
 
 @needs_yosys
