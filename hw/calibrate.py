@@ -2,7 +2,8 @@
 
     python -m qblif.hw.calibrate             # all of DESIGNS anew; half an hour or more
     python -m qblif.hw.calibrate --keep      # only what the file does not have, as after an interruption
-    python -m qblif.hw.calibrate --add build/bitstream/ulx3s     # and what place and route made of a design
+    python -m qblif.hw.calibrate --add build/bitstream/ulx3s     # and what place and route made of a design, or of one
+                                                                 # that missed its clock: build/bitstream/ulx3s.failed
 """
 
 from __future__ import annotations
@@ -68,13 +69,16 @@ def _save(data: dict) -> None:
 
 
 def add(folder: Path) -> str:
-    """Take in what `make bitstream` left in a folder, report.json and manifest.json; return the name given to it."""
+    """Take in what `make bitstream` left in a folder, report.json and manifest.json, or design.json where the clock was
+    missed; return the name given to it."""
     report = Report.from_json((folder / "report.json").read_text(encoding="utf-8"))
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    if report.build_hash != manifest["build_hash"]:
-        raise SystemExit(f"{folder}: report.json and manifest.json are of different builds")
-    design = DesignParams.from_dict(manifest["design"])
-    name = f"{report.board}, {len(design.cores)} x {design.cores[0].clusters} x {design.cores[0].lanes} lanes, routed"
+    file = next(path for path in (folder / "manifest.json", folder / "design.json") if path.is_file())
+    made = json.loads(file.read_text(encoding="utf-8"))
+    if report.build_hash != made["build_hash"]:
+        raise SystemExit(f"{folder}: report.json and {file.name} are of different builds")
+    design = DesignParams.from_dict(made["design"])
+    cores = " + ".join(f"{core.clusters}x{core.lanes}" for core in design.cores)
+    name = f"{report.board}, {cores} lanes, {design.cores[0].neuron_lanes} neurons, routed"
     data = load()
     data["designs"][name] = {"design": design.to_dict(), "modules": report.modules,
                              "comb": report.used["TRELLIS_COMB"][0], "mhz": round(report.reached, 2)}

@@ -117,7 +117,7 @@ def make(board_name: str, out: Path, *, network: Path | None = None, lanes: int 
         try:
             built = implementation.build(board, design, part, toolchain, options)
         except BuildError as error:
-            _keep_failure(error, failed)
+            _keep_failure(error, failed, design)
             raise
         if baked:
             progress("bundle", 0.0, "golden vectors")
@@ -219,8 +219,8 @@ def _swap(part: Path, out: Path) -> None:
         os.replace(part, out)
 
 
-def _keep_failure(error: BuildError, failed: Path) -> None:
-    """Leave behind what a failed build has to say, and name it in the error's hint."""
+def _keep_failure(error: BuildError, failed: Path, design: DesignParams) -> None:
+    """Leave behind what a failed build has to say, and of which design, and name it in the error's hint."""
     shutil.rmtree(failed, ignore_errors=True)
     with contextlib.suppress(OSError):
         failed.mkdir(parents=True)
@@ -230,4 +230,6 @@ def _keep_failure(error: BuildError, failed: Path) -> None:
         if report is not None:
             (failed / "report.txt").write_text(str(report))
             (failed / "report.json").write_text(report.to_json())
+            (failed / "design.json").write_text(json.dumps(
+                {"build_hash": f"{design.build_hash:016x}", "design": design.to_dict()}, indent=1) + "\n")
         error.hint = f"{error.hint + '; ' if error.hint else ''}see {failed}"

@@ -107,6 +107,13 @@ def test_logic_and_flip_flops_are_predicted_from_other_designs(name):
     assert predicted.ff == pytest.approx(measured.ff, rel=0.15)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if "comb" in DATA[name]])
+def test_luts_after_place_and_route_are_predicted_from_other_designs(name):
+    others = {other: one for other, one in DATA.items() if other != name}
+    predicted = resources.estimate(DesignParams.from_dict(DATA[name]["design"]), resources.fit(others))
+    assert resources.placed(predicted, others) == pytest.approx(DATA[name]["comb"], rel=0.15)
+
+
 def test_place_and_route_is_told_apart():
     used = resources.Resources(1000, 100, 500, 10, 3)
     assert (used.logic, used.slots) == (1200, 1240)

@@ -91,6 +91,8 @@ def test_a_failed_build_leaves_the_folder_as_it_was_and_says_why_beside_it(stubs
     assert digest(made.bit) == made.manifest["sha256"]
     assert str(tmp_path / "out.failed") in error.value.hint
     assert "60.00 MHz reached" in (tmp_path / "out.failed" / "report.txt").read_text()
+    assert json.loads((tmp_path / "out.failed" / "design.json").read_text()) == {
+        name: made.manifest[name] for name in ("build_hash", "design")}
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith((".out", "out"))) == [
         "out", "out.failed"]
     stubs.save(mhz={"1": 81.5, "2": 90.0})
