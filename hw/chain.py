@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from . import counters
 from .baked import Baked
 from .layouts import COUNTER_INDEX, LoadBus, logit, map_stream, map_write, trace
-from .link import Stage
+from .link import Buffer
 from .params import DesignParams
 
 
@@ -76,11 +76,12 @@ class Chain(wiring.Component):
 
         connect(m, flipped(self.i_map), cores[0].i_map)
         for index in range(1, len(cores)):
-            m.submodules[f"stage_{index}"] = stage = Stage(map_write(self._design.cores[index]))
-            connect(m, sender=cores[index - 1].o_map, stage=stage.i)
-            connect(m, stage=stage.o, receiver=cores[index].i_map)
-            busy.append(stage.o.valid)
-            progress.append(stage.moved)
+            # Cut both ways: whether a core takes a write does not reach back into the one before in the same cycle.
+            m.submodules[f"between_{index}"] = between = Buffer(map_write(self._design.cores[index]))
+            connect(m, sender=cores[index - 1].o_map, between=between.i)
+            connect(m, between=between.o, receiver=cores[index].i_map)
+            busy.append(between.o.valid)
+            progress += [end.valid & end.ready for end in (between.i, between.o)]
         connect(m, cores[-1].logits, flipped(self.logits))
 
         m.d.comb += [

@@ -113,7 +113,7 @@ class Core(wiring.Component):
         with m.Switch(state):
             # IDLE -- waits for an image, for a first part of it
             with m.Case(State.IDLE):
-                with m.If(self.enable & (complete | (parts != 0))):
+                with m.If(enabled & (complete | (parts != 0))):
                     m.d.sync += [state.eq(State.TAKE), layer.eq(0)]
             # TAKE, LATCH -- waits until the layer's row has been read; what follows from it is registered
             with m.Case(State.TAKE):
@@ -154,7 +154,7 @@ class Core(wiring.Component):
         own = Signal()
         m.d.comb += [
             own.eq(merge.o.valid & ~to_stream),
-            self.i_map.ready.eq(self.enable & ~own & (full <= double)),
+            self.i_map.ready.eq(enabled & ~own & (full <= double)),
             taken.eq(self.i_map.valid & self.i_map.ready), committed.eq(taken & self.i_map.p.commit),
             write.eq(Mux(own, merge.o.p, self.i_map.p)), write_valid.eq(own | taken),
         ]

@@ -75,10 +75,10 @@ class BitScanner(wiring.Component):
         g = Signal(data.StructLayout({**flags, "bits": GROUP, "weight": p.weight_address_bits,
                                       "index": max(1, (groups - 1).bit_length()), "skip": p.lanes}), reset_less=True)
         have_group, take_group, take = Signal(), Signal(), Signal()
-        low, last_group = Signal(groups), Signal()
+        low, later = Signal(groups), Signal(groups)
+        last_group = Signal()                       # `later` is empty; kept beside `left`, as it says what moves on
         m.d.comb += [
-            low.eq(Cat(left[k] & ~left[:k].any() for k in range(groups))),
-            last_group.eq((left & ~low) == 0),
+            low.eq(Cat(left[k] & ~left[:k].any() for k in range(groups))), later.eq(left & ~low),
             take_group.eq(~have_group | take),
             self.i.ready.eq(~have_entry | (take_group & last_group)),
         ]
@@ -86,17 +86,18 @@ class BitScanner(wiring.Component):
         picked = reduce(or_, (e.bits.word_select(k, GROUP) & low[k].replicate(GROUP) for k in range(groups)))
         with m.If(take_group):
             m.d.sync += [
-                have_group.eq(have_entry), fresh.eq(0), left.eq(left & ~low),
+                have_group.eq(have_entry), fresh.eq(0), left.eq(later), last_group.eq(_single(later)),
                 g.bits.eq(Mux(e.diagonal, 1, picked)), g.weight.eq(e.weight), g.index.eq(_index(low)),
                 g.skip.eq(~mask & e.diagonal.replicate(p.lanes)), g.diagonal.eq(e.diagonal), g.again.eq(e.again),
                 g.last.eq(e.last & last_group),
                 g.pre.eq(e.pre), g.pre_any.eq(e.pre_any & fresh), g.ride.eq(e.ride & fresh),
                 g.post.eq(e.post), g.post_none.eq(e.post_none | ~last_group), g.post_one.eq(e.post_one | ~last_group),
             ]
+        incoming = Signal(groups)
+        m.d.comb += incoming.eq(Mux(i.diagonal, 1, Cat(i.bits.word_select(k, GROUP).any() for k in range(groups))))
         with m.If(self.i.ready):
             m.d.sync += [
-                have_entry.eq(self.i.valid), fresh.eq(1),
-                left.eq(Mux(i.diagonal, 1, Cat(i.bits.word_select(g, GROUP).any() for g in range(groups)))),
+                have_entry.eq(self.i.valid), fresh.eq(1), left.eq(incoming), last_group.eq(_single(incoming)),
                 e.bits.eq(i.bits), e.weight.eq(i.weight), e.last.eq(i.last),
                 e.diagonal.eq(i.diagonal), e.again.eq(i.again),
                 e.pre.eq(i.before - 1), e.pre_any.eq(i.before > 1), e.ride.eq(i.before != 0),
@@ -107,13 +108,13 @@ class BitScanner(wiring.Component):
         c, have = Signal.like(g), Signal()
         some, single = Signal(), Signal()           # bits are left; not more than one
         free = Signal(init=1)                       # a sum may end
-        low_bit, rest, done = Signal(GROUP), Signal(GROUP), Signal()
+        low_bit, rest = Signal(GROUP), Signal(GROUP)
+        done = Signal()                             # its last event; kept beside what it follows from (`_done`)
         may = ~c.last | ~done | free
         m.d.comb += [
             low_bit.eq(Cat(c.bits[k] & ~c.bits[:k].any() for k in range(GROUP))),
             rest.eq(c.bits & ~low_bit),
-            done.eq(~c.pre_any & Mux(some, single & c.post_none, c.post_one)),
-            take.eq(~have | (may & done)),
+            take.eq(~have | (done & (~c.last | free))),
         ]
         out = Signal(event(p), init=no_event(p))
         base, offset = Signal(p.weight_address_bits), Signal((p.word_bits - 1).bit_length())
@@ -129,13 +130,16 @@ class BitScanner(wiring.Component):
         ]
         with m.If(have & may):
             with m.If(c.pre_any):
-                m.d.sync += [c.pre.eq(c.pre - 1), c.pre_any.eq(c.pre != 1)]
+                m.d.sync += [c.pre.eq(c.pre - 1), c.pre_any.eq(c.pre != 1),
+                             done.eq((c.pre == 1) & _done(some, single, c))]
             with m.Elif(some):
-                m.d.sync += [c.ride.eq(0), c.bits.eq(rest), some.eq(~single), single.eq(_single(rest))]
+                m.d.sync += [c.ride.eq(0), c.bits.eq(rest), some.eq(~single), single.eq(_single(rest)),
+                             done.eq(_done(~single, _single(rest), c))]
             with m.Else():
-                m.d.sync += [c.post.eq(c.post - 1), c.post_one.eq(c.post == 2)]
+                m.d.sync += [c.post.eq(c.post - 1), c.post_one.eq(c.post == 2), done.eq(c.post == 2)]
         with m.If(take):
-            m.d.sync += [have.eq(have_group), c.eq(g), some.eq(g.bits.any()), single.eq(_single(g.bits))]
+            m.d.sync += [have.eq(have_group), c.eq(g), some.eq(g.bits.any()), single.eq(_single(g.bits)),
+                         done.eq(~g.pre_any & _done(g.bits.any(), _single(g.bits), g))]
 
         # Room for sums, and their distance: the chunks of one go where those of its predecessor went.
         outstanding, outstanding_now = Signal(range(p.sums_kept + 1)), Signal(range(p.sums_kept + 1))
@@ -150,6 +154,13 @@ class BitScanner(wiring.Component):
         m.d.sync += [self.o.eq(out), self.o.weight.eq(base + offset), self.stalled.eq(stalled)]
         m.d.comb += self.idle.eq(~(have_entry | have_group | have | out.valid | self.o.valid))
         return m
+
+
+def _done(some, single, flags):
+    """Return whether an event is the last one of a group that has no doublings in front of it left.
+
+    some: it has bits; single: not more than one."""
+    return Mux(some, single & flags.post_none, flags.post_one)
 
 
 def _index(onehot):

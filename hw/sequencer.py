@@ -113,12 +113,17 @@ class Sequencer(wiring.Component):
             *(write.data[name].eq(loaded[name]) for name, *_ in abi.SOURCE_FIELDS),
         ]
         # What a source remembers between visits: where its field is, and addresses (of the top plane of its row, of the
-        # next row and of the next step, and of the next plane).
-        context = data.StructLayout({"row": p.map_bits, "next_row": p.map_bits, "next_step": p.map_bits,
-                                     "next_plane": p.map_bits, "y": signed(Y_BITS), "x": signed(X_BITS)})
-        m.submodules.contexts = contexts = Memory(shape=context, depth=p.contexts, init=[])
-        remember = contexts.write_port()
-        recall = contexts.read_port(domain="comb")
+        # next row and of the next step, and of the next plane). What is written together is a memory, so that nothing
+        # has to be kept by writing it again.
+        remembered = {
+            "of_row": data.StructLayout({"row": p.map_bits, "next_row": p.map_bits, "y": signed(Y_BITS)}),
+            "of_position": data.StructLayout({"x": signed(X_BITS)}),
+            "of_step": data.StructLayout({"next_step": p.map_bits}),
+            "of_plane": data.StructLayout({"next_plane": p.map_bits})}
+        recall, remember = {}, {}
+        for name, layout in remembered.items():
+            m.submodules[name] = contexts = Memory(shape=layout, depth=p.contexts, init=[])
+            remember[name], recall[name] = contexts.write_port(), contexts.read_port(domain="comb")
 
         layer = self.layer
         is_max = layer.kind == abi.LayerKind.MAX
@@ -231,19 +236,24 @@ class Sequencer(wiring.Component):
 
         # Cycle 4: update the source's context and offer the field if the plane has one. The same source may come again
         # in the next cycle, so no address takes more than one addition here.
-        old = recall.data
-        new = Signal(context)
-        m.d.comb += [recall.addr.eq(cur.source), remember.addr.eq(cur.source), remember.data.eq(new)]
+        old = {name: port.data for name, port in recall.items()}
+        of_row, of_position = Signal(remembered["of_row"]), Signal(remembered["of_position"])
         row_address, address = Signal(p.map_bits), Signal(p.map_bits)
+        y, x = Signal(signed(Y_BITS)), Signal(signed(X_BITS))
         m.d.comb += [
-            row_address.eq(Mux(new_row, Mux(first_row, fixed.row_init, old.next_row), old.row)),
-            address.eq(Mux(cur.top_plane, Mux(cur.step0, row_address, old.next_step), old.next_plane)),
-            new.row.eq(row_address),
-            new.next_row.eq(Mux(new_row, row_address + fixed.row_step, old.next_row)),
-            new.next_step.eq(Mux(cur.top_plane, address + fixed.step_step, old.next_step)),
-            new.next_plane.eq(address - fixed.plane_step),
-            new.y.eq(Mux(new_row, Mux(first_row, fixed.y_init, old.y + fixed.y_step), old.y)),
-            new.x.eq(Mux(new_position, Mux(first_position, fixed.x_init, old.x + fixed.x_step), old.x)),
+            of_row.row.eq(Mux(first_row, fixed.row_init, old["of_row"].next_row)),
+            of_row.next_row.eq(of_row.row + fixed.row_step),
+            of_row.y.eq(Mux(first_row, fixed.y_init, old["of_row"].y + fixed.y_step)),
+            of_position.x.eq(Mux(first_position, fixed.x_init, old["of_position"].x + fixed.x_step)),
+            row_address.eq(Mux(new_row, of_row.row, old["of_row"].row)),
+            address.eq(Mux(cur.top_plane, Mux(cur.step0, row_address, old["of_step"].next_step),
+                           old["of_plane"].next_plane)),
+            y.eq(Mux(new_row, of_row.y, old["of_row"].y)),
+            x.eq(Mux(new_position, of_position.x, old["of_position"].x)),
+            remember["of_row"].data.eq(of_row), remember["of_position"].data.eq(of_position),
+            remember["of_step"].data.eq(address + fixed.step_step),
+            remember["of_plane"].data.eq(address - fixed.plane_step),
+            *(port.addr.eq(cur.source) for port in (*recall.values(), *remember.values())),
         ]
 
         started = Signal()       # a field of this sum has been offered
@@ -254,14 +264,15 @@ class Sequencer(wiring.Component):
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.If(cur.valid & advance):
-            m.d.comb += remember.en.eq(1)
+            m.d.comb += [remember["of_row"].en.eq(new_row), remember["of_position"].en.eq(new_position),
+                         remember["of_step"].en.eq(cur.top_plane), remember["of_plane"].en.eq(1)]
             m.d.sync += pending.eq(passed)
             with m.If(takes_part):
                 m.d.sync += [
                     self.o.valid.eq(1),
                     self.o.p.first.eq(~started), self.o.p.last.eq(cur.last),
                     self.o.p.doublings.eq(passed), self.o.p.diagonal.eq(fixed.diagonal), self.o.p.again.eq(cur.again),
-                    self.o.p.address.eq(address), self.o.p.y.eq(new.y), self.o.p.x.eq(new.x),
+                    self.o.p.address.eq(address), self.o.p.y.eq(y), self.o.p.x.eq(x),
                     self.o.p.weight.eq(fixed.weight_first),
                     *(self.o.p[name].eq(fixed[name]) for name in _GEOMETRY),
                     pending.eq(0), started.eq(~cur.last),

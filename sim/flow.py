@@ -17,7 +17,7 @@ from qblif.host import abi
 from qblif.host.abi import LayerKind
 from qblif.hw.params import CoreParams
 
-from .handover import Merge, Port, Stage
+from .handover import Between, Merge, Port
 from .processes import Clock, Event, Process
 from .reads import Reads, entries
 from .timing import FETCHED, IDLE, LOGIT, NEVER, NEXT, Neurons, Scan, WriteBack
@@ -72,7 +72,7 @@ class Block:
         merging = max(core.params.clusters for core in cores)
         control, taking = merging + 1, merging + 2
         ports = [Port(self._clock, core.config["buffer_step"] != 0) for core in cores]
-        merges = [Merge(self._clock, Stage(self._clock, port, taking), merging) for port in ports[1:]]
+        merges = [Merge(self._clock, Between(self._clock, port, taking), merging) for port in ports[1:]]
         working = [_Core(index, core, self._clock, port, merge)
                    for index, (core, port, merge) in enumerate(zip(cores, ports, [*merges, None], strict=True))]
         self._clock.start(self._input(cores[0], ports[0]), taking)

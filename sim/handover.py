@@ -1,6 +1,6 @@
-"""How maps come into a core and leave it: write port, stage between cores, and the merging of clusters' writes.
+"""How maps come into a core and leave it: write port, buffer between cores, and the merging of clusters' writes.
 
-Mirrors hw/core.py (writes and buffers), hw/link.py (Stage) and hw/merge.py. All methods that take time are parts of a
+Mirrors hw/core.py (writes and buffers), hw/link.py (Buffer) and hw/merge.py. All methods that take time are parts of a
 process (sim/processes.py): ``yield from`` them.
 """
 
@@ -82,33 +82,39 @@ class Port:
             yield self._changed
 
 
-class Stage:
-    """The register between two cores. rank: of its process, the input of the next core."""
+class Between:
+    """The buffer of two items between two cores. rank: of its process, the input of the next core."""
 
     def __init__(self, clock: Clock, port: Port, rank: int):
         self._clock, self._port, self._rank = clock, port, rank
-        self._full, self._left, self._leaves = False, NEVER, Event()
+        self._waiting: deque[tuple[int, bool, bool]] = deque()
+        self._left, self._room, self._leaves = NEVER, NEVER, Event()
 
     def accept(self, offered: int, part: bool = False, commit: bool = False):
         """Send an item to the next core; returns the cycle in which it is taken."""
         yield offered
-        while self._full:
+        while len(self._waiting) == 2:
             yield self._leaves
-        at = max(offered, self._left)
-        self._full = True
-        self._clock.start(self._pass(at + 1, part, commit), self._rank)
+        at = max(offered, self._room)
+        self._waiting.append((at + 1, part, commit))
+        if len(self._waiting) == 1:
+            self._clock.start(self._pass(), self._rank)
         return at
 
-    def _pass(self, offered: int, part: bool, commit: bool) -> Process:
-        self._left = yield from self._port.take(offered, part, commit)
-        self._full = False
-        self._clock.fire(self._leaves)
+    def _pass(self) -> Process:
+        while self._waiting:
+            offered, part, commit = self._waiting[0]
+            self._left = yield from self._port.take(max(offered, self._left + 1), part, commit)
+            if len(self._waiting) == 2:
+                self._room = self._left + 1
+            self._waiting.popleft()
+            self._clock.fire(self._leaves)
 
 
 class Merge:
     """One stream of map writes to the next core out of those of a core's clusters, and the parts announced in it."""
 
-    def __init__(self, clock: Clock, stage: Stage, rank: int):
+    def __init__(self, clock: Clock, stage: Between, rank: int):
         self._clock, self.stage = clock, stage
         self._offers: dict[int, bool] = {}              # clusters that offer a write; whether it completes a row
         self._rows: list[deque[int]] = []               # of each cluster: complete rows, the cycles from which known

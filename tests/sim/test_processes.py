@@ -2,7 +2,7 @@
 
 import pytest
 
-from qblif.sim.handover import Merge, Port, Stage
+from qblif.sim.handover import Between, Merge, Port
 from qblif.sim.processes import Clock, Event
 
 
@@ -94,7 +94,7 @@ def test_a_map_waits_for_a_free_buffer(double, taken):
 
 def test_parts_are_announced_in_turns_behind_the_writes():
     clock, port, start, found = chain()
-    merge = Merge(clock, Stage(clock, port, 9), 8)
+    merge = Merge(clock, Between(clock, port, 9), 8)
     merge.begin([1, 1])
     start("second", merge.write(1, 20, True), 1)            # its row is complete first, and announced second
     start("first", merge.write(0, 30, True), 0)
