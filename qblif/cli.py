@@ -388,10 +388,8 @@ def bench(args: argparse.Namespace) -> int:
     """Measure networks on a board's hardware in RTL simulation, beside predictions and published figures."""
     from qblif.gen import zoo as networks
     from qblif.gen.errors import PlanError
-    from qblif.gen.plan import make_plan
     from qblif.hw import boards
     from qblif.sim import benchmark, named
-    from qblif.sim.bitstream import read_layout
 
     if args.design is not None and args.lanes is not None:
         raise Mistake("--lanes: not with --design, which says it")
@@ -403,11 +401,7 @@ def bench(args: argparse.Namespace) -> int:
     for name in args.networks or networks.names():
         one = named.find(name)
         try:
-            if args.design is not None:
-                plan = make_plan(one.network, **read_layout(args.design, one.network))
-            else:
-                lanes = [args.lanes] if args.lanes else []
-                plan = make_plan(one.network, design=board.implementation().default_design(*lanes))
+            plan = _plan(args, one.network)
         except PlanError as error:
             if args.networks:
                 raise
@@ -526,7 +520,7 @@ def _plan(args: argparse.Namespace, network):
     """Return the plan for the hardware that the options say."""
     from qblif.gen.plan import make_plan
 
-    given = {name: getattr(args, name) for name in HARDWARE if getattr(args, name) is not None}
+    given = {name: getattr(args, name) for name in HARDWARE if getattr(args, name, None) is not None}
     try:
         if args.design is not None:
             from qblif.sim.bitstream import read_layout
