@@ -25,7 +25,7 @@ from .split import Share, allowed_cuts, split_layer
 
 GOALS = ("throughput", "latency")
 
-SHAPES = ((16, 4), (32, 2), (32, 4), (64, 2), (64, 4), (128, 4), (128, 8))
+SHAPES = ((16, 4), (32, 2), (32, 4), (64, 2), (64, 4), (128, 2), (128, 4), (128, 8))
 """Lanes and neuron lanes that are looked at."""
 
 CLUSTERS = (1, 2, 4)

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import ecp5_adders, flow, memory_files
+from . import ecp5_adders, ecp5_netlist, flow, memory_files
 from .ecp5_report import KINDS, MULTIPLIERS, Clocks, Report, by_module, read_nextpnr
 from .flow import BuildError, Progress
 from .tools import ECPPACK, NEXTPNR_ECP5, YOSYS
@@ -86,7 +86,8 @@ def versions() -> dict[str, str]:
 
 def key(design: Design, seeds: Sequence[int]) -> str:
     """Return the hash of all that a build depends on: text, constraints, options, tools. Raises ToolMissing."""
-    return _hash(design, list(seeds), SYNTHESIS, ecp5_adders.map_file(design.verilog), PLACEMENT, PACKING, versions())
+    return _hash(design, list(seeds), SYNTHESIS, ecp5_adders.map_file(design.verilog), ecp5_netlist.VERSION,
+                 PLACEMENT, PACKING, versions())
 
 
 class _Steps:
@@ -120,10 +121,12 @@ class _Steps:
             text, memories = memory_files.split(design.verilog)
             for name, contents in {"top.sv": text, **memories, ecp5_adders.FILE: adders, "run.ys": script}.items():
                 (folder / name).write_text(contents)
-            return flow.run("synthesis", [*YOSYS.command(), "run.ys"], folder, self.limit["synthesis"], self.progress,
-                            ["netlist.json"])
+            seconds = flow.run("synthesis", [*YOSYS.command(), "run.ys"], folder, self.limit["synthesis"], self.progress,
+                               ["netlist.json"])
+            ecp5_netlist.free_carry_ends(folder / "netlist.json", design.top)
+            return seconds
 
-        made = self.take("synthesis", (design.verilog, script, adders, tool), synthesise)
+        made = self.take("synthesis", (design.verilog, script, adders, ecp5_netlist.VERSION, tool), synthesise)
         return made, {cell: [line.partition("/")[2] for line in (made.folder / f"{cell}.txt").read_text().splitlines()]
                       for cell in _counted()}
 
