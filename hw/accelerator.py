@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from amaranth.hdl import Module, ResetInserter
+from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -119,7 +119,6 @@ class Accelerator(wiring.Component):
             loader.halted.eq(halted),
             feeder.words.eq(chain.input_words), feeder.row_words.eq(chain.input_row_words),
             feeder.loaded.eq(loader.loaded),
-            feeder.hold.eq(loader.loading | loader.i.valid),
             feeder.halted.eq(halted),
             chain.enable.eq(loader.loaded & ~halted),
             output.clear.eq(registers.clear),
@@ -140,6 +139,11 @@ class Accelerator(wiring.Component):
             registers.images_out.eq(supervisor.images_out),
             registers.program_hash.eq(loader.program_hash),
         ]
+        # What the loader is doing is told a cycle late, so that it decides nothing else in the same one; it begins with
+        # a beat that is offered, and that is told at once.
+        loads = Signal()
+        m.d.sync += loads.eq(loader.loading | loader.i.valid)
+        m.d.comb += feeder.hold.eq(loads | loader.i.valid)
         m.d.comb += [chain.counter_index.eq(registers.counter_index),
                      *(shown.eq(value) for shown, value in zip(registers.counter, chain.counter, strict=True))]
         return m

@@ -34,7 +34,7 @@ class State(enum.Enum):
 class Loader(wiring.Component):
     """Program frame to memory rows, one beat per cycle; after a row a pause where weights need one (params.load_pause).
 
-    The first beat is taken only while `hold` is low, and ends the validity of the program loaded before. The
+    The first beat is taken only a cycle after `hold` was low, the last one a cycle late. The first ends the validity of the program loaded before. The
     image becomes valid with its last beat, if every beat before was as abi.py says, TLAST came with that beat
     and no other, and the checksum matches. The first deviation is reported as a fault in the cycle its beat is
     accepted; whoever collects faults then raises `halted`, which makes the loader discard all beats. A final
@@ -70,6 +70,7 @@ class Loader(wiring.Component):
         m = Module()
         cores, build_hash = self._design.cores, self._design.build_hash
         m.submodules.checksum = checksum = CRC32_ISO_HDLC(data_width=abi.LINK_BITS).create()
+        summed, begun = Signal(), Signal()      # the beat before is one of a frame; its first
 
         word, last = self.i.p.data, self.i.p.last
         step = Signal()                   # a beat of a frame is taken
@@ -90,6 +91,7 @@ class Loader(wiring.Component):
         write = Signal()                  # the row is complete
         longest = max(core.load_pause for core in cores)
         pause = Signal(range(longest + 1))  # cycles until beats may replace it
+        closed = Signal(init=1)           # no beat may be taken now
         beat, place, part = Signal(abi.LINK_BITS, reset_less=True), Signal.like(at, reset_less=True), Signal()
 
         # What the memory named by a section header is like: rows, beats per row; none of them if it is unknown.
@@ -112,7 +114,7 @@ class Loader(wiring.Component):
             step.eq(self.i.valid & self.i.ready & ~self.halted),
             self.loaded.eq(valid | untouched),
             self.program_hash.eq(Mux(untouched, self._baked_hash, Mux(valid, program_hash, 0))),
-            checksum.data.eq(word),
+            checksum.data.eq(beat), checksum.valid.eq(summed), checksum.start.eq(begun),
             self.fault.info.eq(index),
         ]
         with m.If(step):
@@ -120,6 +122,7 @@ class Loader(wiring.Component):
 
         def fail(code):
             m.d.comb += [self.fault.valid.eq(1), self.fault.code.eq(code)]
+            m.d.sync += closed.eq(1)
             m.next = State.MAGIC
 
         def expect(good, code, following):
@@ -132,15 +135,18 @@ class Loader(wiring.Component):
                 m.next = following
 
         def next_section():
-            m.next = State.CRC
+            sum_up()
             with m.If(sections != 0):
+                m.d.sync += closed.eq(0)
                 m.next = State.TARGET
 
-        # A frame begins a cycle after it may, so that `hold`, which comes from everywhere, decides nothing else. What
-        # raises it waits while a beat is offered here, so it is still low then.
-        begins = Signal()
-        m.d.sync += begins.eq(0)
-        m.d.comb += [self.i.ready.eq(1), self.loading.eq(~self.halted), checksum.valid.eq(step)]
+        def sum_up():
+            """Go on to the checksum, which the sum over the beats before reaches a cycle late."""
+            m.d.sync += closed.eq(1)
+            m.next = State.CRC
+
+        m.d.sync += [closed.eq(0), summed.eq(step), begun.eq(0)]
+        m.d.comb += [self.i.ready.eq(~closed | self.halted), self.loading.eq(~self.halted)]
         # A row is written while the next beat comes in; a header takes three beats, so it is not too early then.
         m.d.sync += [write.eq(0), part.eq(0), beat.eq(word), place.eq(at)]
         with m.If(write):
@@ -149,10 +155,12 @@ class Loader(wiring.Component):
             m.d.sync += pause.eq(pause - 1)
         with m.FSM(init=State.MAGIC):
             with m.State(State.MAGIC):
-                m.d.comb += [self.i.ready.eq(begins | self.halted), self.loading.eq(0), checksum.start.eq(step)]
-                m.d.sync += begins.eq(self.i.valid & ~self.hold & ~begins)
+                # A frame begins a cycle after it may, so that `hold`, which comes from everywhere, decides nothing else.
+                # What raises it waits while a beat is offered here, so it is still low then.
+                m.d.comb += self.loading.eq(0)
+                m.d.sync += [closed.eq(~(closed & self.i.valid & ~self.hold)), begun.eq(step)]
                 with m.If(step):
-                    m.d.sync += [valid.eq(0), untouched.eq(0)]
+                    m.d.sync += [valid.eq(0), untouched.eq(0), closed.eq(0)]
                     expect(word == abi.MAGIC, abi.Error.BAD_MAGIC, State.VERSION)
             for state, value, code, following in (
                     (State.VERSION, abi.ABI_VERSION, abi.Error.BAD_VERSION, State.BUILD_LO),
@@ -171,7 +179,7 @@ class Loader(wiring.Component):
                 with m.If(last):
                     fail(abi.Error.SHORT_PROGRAM)
                 with m.Elif(word == 0):
-                    m.next = State.CRC
+                    sum_up()
                 with m.Else():
                     m.next = State.TARGET
             with m.State(State.TARGET), m.If(step):
@@ -190,21 +198,24 @@ class Loader(wiring.Component):
                 with m.Elif(word == 0):
                     next_section()
                 with m.Else():
+                    m.d.sync += closed.eq(pause > 1)
                     m.next = State.DATA
             with m.State(State.DATA):
-                m.d.comb += self.i.ready.eq((pause == 0) | self.halted)
+                m.d.sync += closed.eq(pause > 1)
                 with m.If(step):
                     for index_here, kept in enumerate(row):
                         with m.If(here[index_here]):
                             m.d.sync += kept.eq(word)
                     m.d.sync += [part.eq(1), at.eq(at + 1), here.eq(here << 1)]
                     with m.If(at + 1 == row_beats):
-                        m.d.sync += [at.eq(0), here.eq(1), write.eq(1), pause.eq(longest), rows.eq(rows - 1)]
+                        m.d.sync += [at.eq(0), here.eq(1), write.eq(1), rows.eq(rows - 1),
+                                     pause.eq(longest), closed.eq(longest != 0)]
                         with m.If(rows == 1):
                             next_section()
                     with m.If(last):
                         fail(abi.Error.SHORT_PROGRAM)
             with m.State(State.CRC), m.If(step):
+                m.d.sync += closed.eq(1)
                 m.next = State.MAGIC
                 with m.If(~last):
                     fail(abi.Error.LONG_PROGRAM)

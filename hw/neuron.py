@@ -286,18 +286,19 @@ class NeuronUnit(wiring.Component):
 
         # Logits leave one by one.
         serial, left, more = Signal(currents), Signal(range(n + 1)), Signal(16)
+        some_more, last_logit = Signal(), Signal()                  # more is not 0; it is 1
         m.d.comb += [
-            serial_busy.eq(left != 0),
-            self.logits.valid.eq((left != 0) & (more != 0)),
-            self.logits.p.value.eq(serial[0]), self.logits.p.last.eq(more == 1),
+            self.logits.valid.eq(serial_busy & some_more),
+            self.logits.p.value.eq(serial[0]), self.logits.p.last.eq(last_logit),
         ]
-        with m.If((left != 0) & ((more == 0) | self.logits.ready)):
-            m.d.sync += [left.eq(left - 1), serial.as_value().eq(serial.as_value() >> bits),
-                         more.eq(Mux(more == 0, 0, more - 1))]
+        with m.If(serial_busy & (~some_more | self.logits.ready)):
+            m.d.sync += [left.eq(left - 1), serial_busy.eq(left != 1), serial.as_value().eq(serial.as_value() >> bits)]
+            with m.If(some_more):
+                m.d.sync += [more.eq(more - 1), some_more.eq(more != 1), last_logit.eq(more == 2)]
         with m.If(tg.valid & tg.logit):
-            m.d.sync += [serial.eq(v_g), left.eq(n)]
+            m.d.sync += [serial.eq(v_g), left.eq(n), serial_busy.eq(1)]
         with m.If(self.begin):
-            m.d.sync += more.eq(layer.classes)
+            m.d.sync += [more.eq(layer.classes), some_more.eq(layer.classes != 0), last_logit.eq(layer.classes == 1)]
 
         m.d.comb += self.idle.eq(~holding & ~pipeline_busy & ~serial_busy)
 

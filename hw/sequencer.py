@@ -14,12 +14,13 @@ from __future__ import annotations
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from qblif.host import abi
 
 from .baked import EMPTY, Contents
 from .layouts import LoadBus, abi_row, row_for
+from .link import Buffer
 from .params import CoreParams
 
 X_BITS = 21
@@ -140,15 +141,17 @@ class Sequencer(wiring.Component):
             m.d.comb += last_again.eq(again == (1 << plane[:4]) - 1)
         else:
             m.d.comb += last_again.eq(1)
-        ends = Signal(data.StructLayout({"source": 8, "step": 8, "col": 12, "group": 12, "row": 12}))
-        m.d.sync += [ends.source.eq(layer.sources - 1), ends.step.eq(layer.steps - 1), ends.col.eq(layer.cols - 1),
-                     ends.group.eq(layer.groups - 1), ends.row.eq(layer.rows - 1)]
-        last_source = source == ends.source
+        # Whether these counters are at their ends, kept beside them: one turn earlier they are where `near` says; `only`:
+        # the loop has one turn.
+        loops = {"source": layer.sources, "step": layer.steps, "col": layer.cols, "group": layer.groups,
+                 "row": layer.rows}
+        near = Signal(data.StructLayout({name: len(turns) for name, turns in loops.items()}))
+        only, only_now = (Signal(data.StructLayout(dict.fromkeys(loops, 1))) for _ in range(2))
+        m.d.comb += [only_now[name].eq((turns == 1) | (layer.static if name == "step" else 0))
+                     for name, turns in loops.items()]
+        m.d.sync += [*(near[name].eq(turns - 2) for name, turns in loops.items()), only.eq(only_now)]
         last_plane = (plane == 0) & last_again
-        last_step = (step == ends.step) | layer.static
-        last_col = col == ends.col
-        last_group = group == ends.group
-        last_row = row == ends.row
+        last_source, last_step, last_col, last_group, last_row = (Signal() for _ in loops)
 
         visit = data.StructLayout({"valid": 1, "source": 8, "plane": 6, "new_plane": 1, "top_plane": 1, "again": 1,
                                    "last_again": 1, "last": 1, "step0": 1, "col0": 1, "group0": 1, "row0": 1,
@@ -188,29 +191,34 @@ class Sequencer(wiring.Component):
             with m.If(is_max):
                 next_plane()
                 with m.If(last_plane):
-                    m.d.sync += source.eq(Mux(last_source, 0, source + 1))
+                    m.d.sync += [source.eq(Mux(last_source, 0, source + 1)),
+                                 last_source.eq(Mux(last_source, only.source, source == near.source))]
             with m.Elif(~last_source):
-                m.d.sync += source.eq(source + 1)
+                m.d.sync += [source.eq(source + 1), last_source.eq(source == near.source)]
             with m.Else():
-                m.d.sync += source.eq(0)
+                m.d.sync += [source.eq(0), last_source.eq(only.source)]
                 next_plane()
             with m.If(step_done):
-                m.d.sync += step.eq(step + 1)
+                m.d.sync += [step.eq(step + 1), last_step.eq(step == near.step)]
                 with m.If(last_step):
-                    m.d.sync += [step.eq(0), col.eq(col + 1)]
+                    m.d.sync += [step.eq(0), last_step.eq(only.step), col.eq(col + 1), last_col.eq(col == near.col)]
                     with m.If(last_col):
-                        m.d.sync += [col.eq(0), group.eq(group + 1),
+                        m.d.sync += [col.eq(0), last_col.eq(only.col),
+                                     group.eq(group + 1), last_group.eq(group == near.group),
                                      group_weights.eq(group_weights + layer.group_weights),
                                      group_bits.eq(group_bits + layer.group_bits)]
                         with m.If(last_group):
-                            m.d.sync += [group.eq(0), group_weights.eq(0), group_bits.eq(0), row.eq(row + 1),
+                            m.d.sync += [group.eq(0), last_group.eq(only.group), group_weights.eq(0), group_bits.eq(0),
+                                         row.eq(row + 1), last_row.eq(row == near.row),
                                          needed.eq(needed + layer.input_step), waiting.eq(~self.complete)]
                             with m.If(last_row):
                                 m.d.sync += busy.eq(0)
         with m.If(self.begin):
             m.d.sync += [needed.eq(layer.input_first), waiting.eq(~self.complete),
                          busy.eq(layer.rows != 0), row.eq(0), group.eq(0), col.eq(0), step.eq(0), source.eq(0),
-                         plane.eq(top), again.eq(0), group_weights.eq(0), group_bits.eq(0)]
+                         plane.eq(top), again.eq(0), group_weights.eq(0), group_bits.eq(0),
+                         *(flag.eq(only_now[name]) for flag, name in zip(
+                             (last_source, last_step, last_col, last_group, last_row), loops, strict=True))]
 
         # Cycle 2: the source table is read. Cycle 3: what needs nothing but its row.
         at, src = Signal(visit), Signal(_stored(p), reset_less=True)
@@ -256,26 +264,25 @@ class Sequencer(wiring.Component):
             *(port.addr.eq(cur.source) for port in (*recall.values(), *remember.values())),
         ]
 
+        # Whether a field leaves is decided far away: the visits do not depend on it.
+        m.submodules.fields = fields = Buffer(field(p))
+        connect(m, fields.o, flipped(self.o))
         started = Signal()       # a field of this sum has been offered
         pending = Signal(6)      # scan steps since then
         passed = Signal(6)
         m.d.comb += passed.eq(pending + cur.new_plane if not unary else 0)
-        m.d.comb += advance.eq(~cur.valid | ~takes_part | ~self.o.valid | self.o.ready)
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
+        m.d.comb += [
+            advance.eq(~cur.valid | ~takes_part | fields.i.ready), fields.i.valid.eq(cur.valid & takes_part),
+            fields.i.p.first.eq(~started), fields.i.p.last.eq(cur.last), fields.i.p.doublings.eq(passed),
+            fields.i.p.diagonal.eq(fixed.diagonal), fields.i.p.again.eq(cur.again),
+            fields.i.p.address.eq(address), fields.i.p.y.eq(y), fields.i.p.x.eq(x),
+            fields.i.p.weight.eq(fixed.weight_first), *(fields.i.p[name].eq(fixed[name]) for name in _GEOMETRY),
+        ]
         with m.If(cur.valid & advance):
             m.d.comb += [remember["of_row"].en.eq(new_row), remember["of_position"].en.eq(new_position),
                          remember["of_step"].en.eq(cur.top_plane), remember["of_plane"].en.eq(1)]
             m.d.sync += pending.eq(passed)
             with m.If(takes_part):
-                m.d.sync += [
-                    self.o.valid.eq(1),
-                    self.o.p.first.eq(~started), self.o.p.last.eq(cur.last),
-                    self.o.p.doublings.eq(passed), self.o.p.diagonal.eq(fixed.diagonal), self.o.p.again.eq(cur.again),
-                    self.o.p.address.eq(address), self.o.p.y.eq(y), self.o.p.x.eq(x),
-                    self.o.p.weight.eq(fixed.weight_first),
-                    *(self.o.p[name].eq(fixed[name]) for name in _GEOMETRY),
-                    pending.eq(0), started.eq(~cur.last),
-                ]
-        m.d.comb += self.idle.eq(~(busy | now.valid | at.valid | cur.valid | self.o.valid))
+                m.d.sync += [pending.eq(0), started.eq(~cur.last)]
+        m.d.comb += self.idle.eq(~(busy | now.valid | at.valid | cur.valid | fields.o.valid))
         return m

@@ -14,7 +14,7 @@ from qblif.host.framing import Command, Status
 from .accelerator import ADDRESS_BITS
 from .axi_lite import RegisterBus
 from .layouts import abi_row
-from .link import Stage, beat
+from .link import Buffer, beat
 from .uart import octet
 from .uart_frames import FrameReceiver, FrameSender
 
@@ -23,7 +23,7 @@ incoming = data.StructLayout({"beat": beat, "program": 1})
 
 
 class BeatQueue(wiring.Component):
-    """Queue of `depth` items and a register behind it; block RAM.
+    """Queue of `depth` items in block RAM, and a buffer of two behind it.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class BeatQueue(wiring.Component):
     Members
     -------
     i, o: In, Out (stream of shape)
-    level: Out, items in it, the register's not counted
+    level: Out, items in it, the buffer's not counted
     """
 
     def __init__(self, shape, depth: int):
@@ -44,13 +44,13 @@ class BeatQueue(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.queue = queue = SyncFIFOBuffered(width=self.i.p.as_value().shape().width, depth=self._depth)
-        m.submodules.stage = stage = Stage(self._shape)
+        m.submodules.buffer = buffer = Buffer(self._shape)
         m.d.comb += [
             queue.w_data.eq(self.i.p), queue.w_en.eq(self.i.valid), self.i.ready.eq(queue.w_rdy),
-            stage.i.p.eq(queue.r_data), stage.i.valid.eq(queue.r_rdy), queue.r_en.eq(stage.i.ready),
+            buffer.i.p.eq(queue.r_data), buffer.i.valid.eq(queue.r_rdy), queue.r_en.eq(buffer.i.ready),
             self.level.eq(queue.level),
         ]
-        wiring.connect(m, stage.o, wiring.flipped(self.o))
+        wiring.connect(m, buffer.o, wiring.flipped(self.o))
         return m
 
 
@@ -165,8 +165,11 @@ class Link(wiring.Component):
 
         # The response, word by word, and its checksum one cycle later.
         filled, put, text = Signal.like(sender.words), Signal(), Signal(32)
-        m.d.sync += [put.eq(0), sender.address.eq(Cat(filled[:-1], header.sequence[:2]))]
-        m.d.comb += [sender.write.eq(put), sender.data.eq(text), checksum.valid.eq(put), checksum.data.eq(text)]
+        begins = Signal()       # a checksum does
+        m.d.sync += [put.eq(0), begins.eq(0), sender.send.eq(0),
+                     sender.address.eq(Cat(filled[:-1], header.sequence[:2]))]
+        m.d.comb += [sender.write.eq(put), sender.data.eq(text), checksum.valid.eq(put), checksum.data.eq(text),
+                     checksum.start.eq(begins)]
 
         def respond(value):
             m.d.sync += [put.eq(1), text.eq(value), filled.eq(filled + 1)]
@@ -181,11 +184,15 @@ class Link(wiring.Component):
         packed, missing, mask, group = Signal(), Signal(16), Signal(32), Signal(6)
         too_many = Signal()
         m.d.sync += too_many.eq(missing > room)
-        m.d.comb += [
-            packed.eq(argument.flags & framing.PACKED != 0),
+        # The queue has room for a request's beats before they are taken out of it, so they go there a cycle later.
+        m.d.sync += [
+            incoming_queue.i.valid.eq(0),
             incoming_queue.i.p.beat.data.eq(Mux(packed & ~mask[0], 0, word)),
             incoming_queue.i.p.program.eq(header.command == Command.PROGRAM),
             incoming_queue.i.p.beat.last.eq((argument.flags & framing.LAST != 0) & Mux(packed, missing == 1, final)),
+        ]
+        m.d.comb += [
+            packed.eq(argument.flags & framing.PACKED != 0),
             self.bus.write_data.eq(word),
             self.bus.write_strobe.eq(0b1111),
             sender.slot.eq(header.sequence[:2]),
@@ -196,9 +203,8 @@ class Link(wiring.Component):
         with m.FSM(init=State.REST):
             # REST -- waits for a request, and for the last response to be sent
             with m.State(State.REST):
-                m.d.sync += [filled.eq(0), status.eq(Status.OK), last.eq(0), count.eq(0)]
-                m.d.comb += checksum.start.eq(1)
-                with m.If(receiver.full & ~sender.busy):
+                m.d.sync += [filled.eq(0), status.eq(Status.OK), last.eq(0), count.eq(0), begins.eq(1)]
+                with m.If(receiver.full & ~sender.busy & ~sender.send):
                     move(0)
                     m.next = State.HEADER
             # HEADER, ARGUMENT -- the first two words
@@ -225,7 +231,7 @@ class Link(wiring.Component):
                 with m.Else():
                     m.d.comb += receiver.done.eq(1)
                     with m.If(overdue <= framing.STORED):
-                        m.d.comb += [sender.send.eq(1), sender.words.eq(lengths[header.sequence[:2]])]
+                        m.d.sync += [sender.send.eq(1), sender.words.eq(lengths[header.sequence[:2]])]
                     m.next = State.REST
             # BEGIN -- the response's first word; what is to be done?
             with m.State(State.BEGIN):
@@ -283,7 +289,7 @@ class Link(wiring.Component):
                 with m.If((status == Status.REFUSED) | known & ended):
                     m.next = State.COLLECT
                 with m.Elif(known):
-                    m.d.comb += incoming_queue.i.valid.eq(1)
+                    m.d.sync += incoming_queue.i.valid.eq(1)
                     m.d.sync += place.eq(place + 1)
                     move(index + 1)
             # COUNT, JUDGE_COUNT -- is there room for the packed beats?
@@ -317,7 +323,7 @@ class Link(wiring.Component):
                     m.d.sync += status.eq(Status.BAD_REQUEST)
                     m.next = State.COLLECT
                 with m.Elif(~mask[0] | known):
-                    m.d.comb += incoming_queue.i.valid.eq(1)
+                    m.d.sync += incoming_queue.i.valid.eq(1)
                     m.d.sync += [place.eq(place + 1), missing.eq(missing - 1), group.eq(group - 1), mask.eq(mask[1:])]
                     with m.If(mask[0]):
                         move(index + 1)
@@ -353,7 +359,8 @@ class Link(wiring.Component):
             # SEND -- hands the response over
             with m.State(State.SEND):
                 with m.If(~put):
-                    m.d.comb += [sender.send.eq(1), sender.words.eq(filled), receiver.done.eq(1)]
+                    m.d.comb += receiver.done.eq(1)
+                    m.d.sync += [sender.send.eq(1), sender.words.eq(filled)]
                     m.d.sync += lengths[header.sequence[:2]].eq(filled)
                     m.next = State.REST
 

@@ -28,7 +28,7 @@ class WriteBack(wiring.Component):
     i: In, stream of chunks of levels, never refused. issued: In, one is under way. credit: Out, another may be.
     o: Out, stream of map writes; the last one of an output row completes a part. idle: Out.
 
-    One plane per cycle; the next lane group is gathered meanwhile.
+    One plane per cycle, and a cycle between lane groups; the next one is gathered meanwhile.
     """
 
     def __init__(self, params: CoreParams):
@@ -59,7 +59,7 @@ class WriteBack(wiring.Component):
         gather = Signal(data.ArrayLayout(p.lanes, p.level_bits), reset_less=True)
         chunk, full = Signal(range(max(2, p.chunks))), Signal()
         move = Signal()
-        m.d.comb += fifo.r_en.eq(~full | move)
+        m.d.comb += fifo.r_en.eq(~full | move)                   # whether a write is taken does not reach so far
         taken = fifo.r_rdy & fifo.r_en
         m.d.sync += free.eq(free + taken - issued)
         chunk_levels = data.View(levels(p), fifo.r_data)
@@ -88,7 +88,7 @@ class WriteBack(wiring.Component):
                      only.col.eq(layer.cols == 1), only.group.eq(layer.groups == 1)]
         accepted = self.o.valid & self.o.ready
         m.d.comb += [
-            move.eq(full & (~writing | (accepted & last_plane))),
+            move.eq(full & ~writing),
             self.o.valid.eq(writing),
             self.o.p.address.eq(address + (place >> bank_bits)),
             self.o.p.enable.eq(1 << place[:bank_bits] if bank_bits else 1),

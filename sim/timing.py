@@ -74,7 +74,8 @@ class Scan:
         self._number, self._count = 0, 0
         self._visit = begin + FIRST_VISIT - 1
         self._slots = deque(range(begin, begin + FIRST_VISIT), FIRST_VISIT)     # visits and gaps: cycles of the last
-        self._taken = self._tap = self._clipped = self._run = NEVER       # field, tap, tap behind the clip, run
+        self._taken = self._taken_before = NEVER                          # last two fields: they leave the sequencer
+        self._tap = self._clipped = self._run = NEVER                     # tap, tap behind the clip, run
         self._out = self._out_before = self._word = NEVER                 # last words of two runs; the last word
         self._leaves, self._drops = deque(), deque()                      # when places in the queue are free again
         self._read = self._accepted = self._accepted_before = NEVER       # entries: out of the queue, into the scan
@@ -92,13 +93,13 @@ class Scan:
         while count < words_end:
             visits, words = next(self._taps)
 
-            # Sequencer: a visit a cycle; a field is offered when its predecessor has been taken.
+            # Sequencer: a visit a cycle; two fields may wait to be taken.
             if visits:
                 if visits > 1:
                     self._slots.extend(range(self._visit + 1, self._visit + visits))
-                self._visit = max(self._visit + visits, self._taken)
+                self._visit = max(self._visit + visits, self._taken_before + 1)
                 self._slots.append(self._visit)
-                self._taken = max(self._visit + 1, self._tap)
+                self._taken_before, self._taken = self._taken, max(self._visit + 1, self._tap)
                 self._tap = max(self._taken + 1, self._clipped)
             else:
                 self._tap = max(self._tap + 1, self._clipped)
@@ -198,7 +199,7 @@ class WriteBack:
         previous = self._taken[-1] + self._chunks if self._taken else NEVER
         taken = max(issued + LATENCY + QUEUE, previous, self._moved)
         self._taken.append(taken)
-        self._moved = max(taken + self._chunks, self.end)
+        self._moved = max(taken + self._chunks, self.end + 1)
         self.end = yield from self._write(self._moved + 1, self._planes, len(self._taken) % self._row == 0)
 
 

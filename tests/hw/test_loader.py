@@ -96,14 +96,14 @@ def test_every_row_of_a_program_is_written_once_where_its_section_says(seed):
     dut.run(bench)
 
 
-def test_a_beat_is_taken_every_cycle_but_for_the_pause_that_weights_need():
+def test_a_beat_is_taken_every_cycle_but_for_the_pause_that_weights_need_and_one_before_the_checksum():
     words = program(DESIGN, [section(DESIGN, 0, MemoryId.WEIGHTS, 0, [0] * 16)])
     dut, pause = Bench(), max(core.load_pause for core in DESIGN.cores)
 
     async def bench(ctx):
         assert await dut.load(ctx, words) == LOADED
 
-    dut.run(bench, cycles=len(words) + 15 * pause + 4)
+    dut.run(bench, cycles=len(words) + 15 * pause + 5)
 
 
 GOOD = [*program(DESIGN, [section(DESIGN, 0, MemoryId.WEIGHTS, 3, [5, 6]),

@@ -153,8 +153,8 @@ def test_credit_ends_when_nothing_is_taken_and_comes_back():
 
 
 @pytest.mark.parametrize("planes", [1, 4, 5])
-def test_one_plane_per_cycle_while_the_next_lane_group_is_gathered(planes):
-    count, pace = 12, max(planes, FOUR_BANKS.chunks)
+def test_one_plane_per_cycle_and_one_between_lane_groups_while_the_next_is_gathered(planes):
+    count, pace = 12, max(planes + 1, FOUR_BANKS.chunks)
     (found,) = run(FOUR_BANKS, [(layer(cols=count, out_planes=planes), [[31] * 8] * count)])
     cycles = [cycle for cycle, *_ in found]
     # The read side of the queue may cost a cycle or two at the beginning.
