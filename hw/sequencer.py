@@ -141,17 +141,15 @@ class Sequencer(wiring.Component):
             m.d.comb += last_again.eq(again == (1 << plane[:4]) - 1)
         else:
             m.d.comb += last_again.eq(1)
-        # Whether these counters are at their ends, kept beside them: one turn earlier they are where `near` says; `only`:
-        # the loop has one turn.
-        loops = {"source": layer.sources, "step": layer.steps, "col": layer.cols, "group": layer.groups,
-                 "row": layer.rows}
-        near = Signal(data.StructLayout({name: len(turns) for name, turns in loops.items()}))
-        only, only_now = (Signal(data.StructLayout(dict.fromkeys(loops, 1))) for _ in range(2))
-        m.d.comb += [only_now[name].eq((turns == 1) | (layer.static if name == "step" else 0))
-                     for name, turns in loops.items()]
-        m.d.sync += [*(near[name].eq(turns - 2) for name, turns in loops.items()), only.eq(only_now)]
+        ends = Signal(data.StructLayout({"source": 8, "step": 8, "col": 12, "group": 12, "row": 12}))
+        m.d.sync += [ends.source.eq(layer.sources - 1), ends.step.eq(layer.steps - 1), ends.col.eq(layer.cols - 1),
+                     ends.group.eq(layer.groups - 1), ends.row.eq(layer.rows - 1)]
+        last_source = source == ends.source
         last_plane = (plane == 0) & last_again
-        last_source, last_step, last_col, last_group, last_row = (Signal() for _ in loops)
+        last_step = (step == ends.step) | layer.static
+        last_col = col == ends.col
+        last_group = group == ends.group
+        last_row = row == ends.row
 
         visit = data.StructLayout({"valid": 1, "source": 8, "plane": 6, "new_plane": 1, "top_plane": 1, "again": 1,
                                    "last_again": 1, "last": 1, "step0": 1, "col0": 1, "group0": 1, "row0": 1,
@@ -191,34 +189,29 @@ class Sequencer(wiring.Component):
             with m.If(is_max):
                 next_plane()
                 with m.If(last_plane):
-                    m.d.sync += [source.eq(Mux(last_source, 0, source + 1)),
-                                 last_source.eq(Mux(last_source, only.source, source == near.source))]
+                    m.d.sync += source.eq(Mux(last_source, 0, source + 1))
             with m.Elif(~last_source):
-                m.d.sync += [source.eq(source + 1), last_source.eq(source == near.source)]
+                m.d.sync += source.eq(source + 1)
             with m.Else():
-                m.d.sync += [source.eq(0), last_source.eq(only.source)]
+                m.d.sync += source.eq(0)
                 next_plane()
             with m.If(step_done):
-                m.d.sync += [step.eq(step + 1), last_step.eq(step == near.step)]
+                m.d.sync += step.eq(step + 1)
                 with m.If(last_step):
-                    m.d.sync += [step.eq(0), last_step.eq(only.step), col.eq(col + 1), last_col.eq(col == near.col)]
+                    m.d.sync += [step.eq(0), col.eq(col + 1)]
                     with m.If(last_col):
-                        m.d.sync += [col.eq(0), last_col.eq(only.col),
-                                     group.eq(group + 1), last_group.eq(group == near.group),
+                        m.d.sync += [col.eq(0), group.eq(group + 1),
                                      group_weights.eq(group_weights + layer.group_weights),
                                      group_bits.eq(group_bits + layer.group_bits)]
                         with m.If(last_group):
-                            m.d.sync += [group.eq(0), last_group.eq(only.group), group_weights.eq(0), group_bits.eq(0),
-                                         row.eq(row + 1), last_row.eq(row == near.row),
+                            m.d.sync += [group.eq(0), group_weights.eq(0), group_bits.eq(0), row.eq(row + 1),
                                          needed.eq(needed + layer.input_step), waiting.eq(~self.complete)]
                             with m.If(last_row):
                                 m.d.sync += busy.eq(0)
         with m.If(self.begin):
             m.d.sync += [needed.eq(layer.input_first), waiting.eq(~self.complete),
                          busy.eq(layer.rows != 0), row.eq(0), group.eq(0), col.eq(0), step.eq(0), source.eq(0),
-                         plane.eq(top), again.eq(0), group_weights.eq(0), group_bits.eq(0),
-                         *(flag.eq(only_now[name]) for flag, name in zip(
-                             (last_source, last_step, last_col, last_group, last_row), loops, strict=True))]
+                         plane.eq(top), again.eq(0), group_weights.eq(0), group_bits.eq(0)]
 
         # Cycle 2: the source table is read. Cycle 3: what needs nothing but its row.
         at, src = Signal(visit), Signal(_stored(p), reset_less=True)
