@@ -77,7 +77,7 @@ class LaneGroup(wiring.Component):
         n = params.neuron_lanes
         super().__init__({
             "i": In(operation(lanes_left)), "row": In(n * params.weight_bits),
-            "o": Out(operation(lanes_left - n), init={"skip": (1 << lanes_left - n) - 1}),
+            "o": Out(operation(lanes_left - n)),
             "total": Out(sums(params))})
 
     def elaborate(self, platform):
@@ -85,8 +85,11 @@ class LaneGroup(wiring.Component):
         p, n, i = self._params, self._params.neuron_lanes, self.i
         # Cycle 1: the memory reads. Cycle 2: its output, on its way from the block RAM to the lanes. Cycle 3: masked.
         # Cycle 4: the sum. Nothing here waits, is enabled, or begins: what does nothing adds 0, and whatever ends a sum
-        # leaves 0 behind. So does a reset, for as long as what was under way before it may still come.
+        # leaves 0 behind. So does a reset, for as long as what was under way before it may still come. The
+        # operations under way become ends of sums that nobody asks for; to reset their masks, too, would take one of the
+        # two reset lines that each neighbourhood of the ECP5 has for all of its flip-flops.
         own = operation(n)
+        ends, doubles, skips = Signal(init=1), Signal(reset_less=True), Signal.like(self.o.skip, reset_less=True)
         e1, e2 = Signal(own, reset_less=True), Signal(own, reset_less=True)
         raw = Signal(n * p.weight_bits, reset_less=True)
         weight = Signal(data.ArrayLayout(signed(p.weight_bits), n), reset_less=True)
@@ -100,8 +103,9 @@ class LaneGroup(wiring.Component):
             raw.eq(self.row),
             *(weight[lane].eq(Mux(e2.skip[lane], 0, raw.word_select(lane, p.weight_bits))) for lane in range(n)),
             acc.eq(Mux(last, 0, adders.total)), total.eq(Mux(amid, 0, adders.total)),
-            self.o.last.eq(i.last), self.o.double.eq(i.double), self.o.skip.eq(i.skip[n:]),
+            ends.eq(i.last), doubles.eq(i.double), skips.eq(i.skip[n:]),
         ]
+        m.d.comb += [self.o.last.eq(ends), self.o.double.eq(doubles), self.o.skip.eq(skips)]
         return m
 
 
@@ -131,8 +135,8 @@ class Accumulators(wiring.Component):
     idle: Out, of no sum the first chunk is still to come.
 
     One event per cycle, never refused; the chunks of a sum come in as many cycles without a pause, the first one
-    `latency` cycles after the event that ends it. Sums end at least `params.chunks` cycles apart, and no event comes in
-    the first RESET_CYCLES after a reset.
+    `latency` cycles after the event that ends it. Sums end at least `params.chunks` cycles apart, and as late after a
+    reset; no event comes in the first RESET_CYCLES after one.
     """
 
     def __init__(self, params: CoreParams):

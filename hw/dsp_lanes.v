@@ -24,7 +24,6 @@ module qblif_dsp_lanes #(
 );
   localparam EACH = BITS <= 24 && LANES % 2 == 0 ? 2 : 1;  // lanes of a DSP48E1
   localparam FIELD = 48 / EACH;                            // bits that a lane has of it
-  localparam [BEHIND + 1:0] NOTHING = {BEHIND + 2{1'b1}} << 2;
 
   wire [LANES + BEHIND - 1:0] skips = i >> 2;
   reg last_1, last_2, first, amid, doubled, again;
@@ -39,11 +38,11 @@ module qblif_dsp_lanes #(
     skip = 0;
     weight = 0;
     total = 0;
-    o = NOTHING;
+    o = 1;
   end
 
   always @(posedge clk) begin
-    o <= rst ? NOTHING : {skips >> LANES, i[1:0]};
+    o <= {skips >> LANES, i[1], rst | i[0]};
     last_1 <= rst | i[0];
     last_2 <= rst | last_1;
     first <= rst | last_2;

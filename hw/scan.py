@@ -107,7 +107,7 @@ class BitScanner(wiring.Component):
         # Cycle 3: its lowest bit, until there is none.
         c, have = Signal.like(g), Signal()
         some, single = Signal(), Signal()           # bits are left; not more than one
-        free = Signal(init=1)                       # a sum may end
+        free = Signal()                             # a sum may end
         low_bit, rest = Signal(GROUP), Signal(GROUP)
         done = Signal()                             # its last event; kept beside what it follows from (`_done`)
         may = ~c.last | ~done | free
@@ -141,9 +141,10 @@ class BitScanner(wiring.Component):
             m.d.sync += [have.eq(have_group), c.eq(g), some.eq(g.bits.any()), single.eq(_single(g.bits)),
                          done.eq(~g.pre_any & _done(g.bits.any(), _single(g.bits), g))]
 
-        # Room for sums, and their distance: the chunks of one go where those of its predecessor went.
+        # Room for sums, and their distance: the chunks of one go where those of its predecessor went, or of what a reset
+        # found under way.
         outstanding, outstanding_now = Signal(range(p.sums_kept + 1)), Signal(range(p.sums_kept + 1))
-        gap, gap_now = Signal(range(p.chunks + 1)), Signal(range(p.chunks + 1))
+        gap, gap_now = Signal(range(p.chunks + 1), init=p.chunks), Signal(range(p.chunks + 1))
         ends = have & done & c.last & free
         m.d.comb += [outstanding_now.eq(outstanding + ends - self.released),
                      gap_now.eq(Mux(ends, p.chunks - 1, Mux(gap == 0, 0, gap - 1)))]

@@ -178,11 +178,13 @@ def test_the_first_chunk_comes_latency_cycles_after_the_event_that_ends_the_sum(
     assert seen == list(range(latency(params), latency(params) + params.chunks))
 
 
-def test_a_reset_amid_a_sum_leaves_nothing_of_it():
+@pytest.mark.parametrize("neuron_lanes", [2, 1])
+def test_a_reset_amid_a_sum_leaves_nothing_of_it(neuron_lanes):
+    params = dataclasses.replace(PARAMS, neuron_lanes=neuron_lanes)
     rng = random.Random(8)
     weights = random_weights(rng)
-    for under_way in range(1, 8):
-        dut, found = Lanes(), []
+    for under_way in range(1, 8 + params.chunks):
+        dut, found = Lanes(params), []
         reset = ResetInserter(dut_reset := Signal())(dut)
 
         async def bench(ctx, dut=dut, dut_reset=dut_reset, found=found, under_way=under_way):
@@ -194,7 +196,7 @@ def test_a_reset_amid_a_sum_leaves_nothing_of_it():
             ctx.set(dut_reset, 1)
             await ctx.tick()
             ctx.set(dut_reset, 0)
-            await ctx.tick().repeat(RESET_CYCLES)
+            await ctx.tick().repeat(max(RESET_CYCLES, params.chunks))
             ctx.set(dut.i, add(7, last=1))
             await ctx.tick()
             ctx.set(dut.i, NOTHING)

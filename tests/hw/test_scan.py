@@ -1,5 +1,6 @@
 """The bit scan turns entries into weight rows: every set bit once, one event per cycle."""
 
+import dataclasses
 import random
 from collections import Counter
 
@@ -160,10 +161,28 @@ def test_a_sum_ends_when_there_is_room_for_it_and_not_before():
 
 
 def test_sums_end_as_far_apart_as_they_have_chunks():
-    found, stalls = watch([entry(0b1, first=1, last=1)] * 12)
-    cycles = [cycle for cycle, _ in found]
-    assert cycles == list(range(cycles[0], cycles[0] + 12 * PARAMS.chunks, PARAMS.chunks))
-    assert len(stalls) == 11 * (PARAMS.chunks - 1)
+    first = entry(0xFF, first=1, last=1)
+    found, stalls = watch([first] + [entry(0b1, first=1, last=1)] * 12)
+    cycles = [cycle for cycle, _ in found[7:]]
+    assert cycles == list(range(cycles[0], cycles[0] + 13 * PARAMS.chunks, PARAMS.chunks))
+    assert len(stalls) == 12 * (PARAMS.chunks - 1)
+
+
+@pytest.mark.parametrize("neuron_lanes", [1, 2, 8])
+def test_after_a_reset_the_first_sum_ends_no_earlier_than_what_was_under_way_has_gone(neuron_lanes):
+    params = dataclasses.replace(PARAMS, neuron_lanes=neuron_lanes)
+    dut, ended = BitScanner(params), []
+
+    async def source(ctx):
+        await feed(ctx, dut.i, [entry(0b1, first=1, last=1)])
+
+    async def sink(ctx):
+        for cycle in range(40):
+            *_, event = await ctx.tick().sample(dut.o)
+            ended.extend([cycle] * (event.valid & event.last))
+
+    simulate(dut, source, sink)
+    assert len(ended) == 1 and ended[0] >= params.chunks
 
 
 def test_the_lowest_bit_comes_first():
