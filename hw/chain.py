@@ -26,7 +26,7 @@ def trace_members(design: DesignParams) -> dict:
 
 
 class Chain(wiring.Component):
-    """Cores in a row: maps go from core to core through a register stage, logits come from the last one.
+    """Cores in a row: maps go from core to core through a buffer, logits come from the last one.
 
     Logits of other cores and a map from the last one have nowhere to go and wait for ever: only a program
     that this design was not planned for sends them, and then the watchdog tells.
