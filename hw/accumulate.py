@@ -85,9 +85,9 @@ class LaneGroup(wiring.Component):
         p, n, i = self._params, self._params.neuron_lanes, self.i
         # Cycle 1: the memory reads. Cycle 2: its output, on its way from the block RAM to the lanes. Cycle 3: masked.
         # Cycle 4: the sum. Nothing here waits, is enabled, or begins: what does nothing adds 0, and whatever ends a sum
-        # leaves 0 behind. So does a reset, for as long as what was under way before it may still come. The
-        # operations under way become ends of sums that nobody asks for; to reset their masks, too, would take one of the
-        # two reset lines that each neighbourhood of the ECP5 has for all of its flip-flops.
+        # leaves 0 behind. So does a reset, for as long as what was under way before it may still come. The operations
+        # under way become ends of sums that nobody asks for; to reset their masks, too, would take one of the two reset
+        # lines that each neighbourhood of the ECP5 has for all of its flip-flops.
         own = operation(n)
         ends, doubles, skips = Signal(init=1), Signal(reset_less=True), Signal.like(self.o.skip, reset_less=True)
         e1, e2 = Signal(own, reset_less=True), Signal(own, reset_less=True)

@@ -122,8 +122,8 @@ class _Steps:
             text, memories = memory_files.split(design.verilog)
             for name, contents in {"top.sv": text, **memories, ecp5_adders.FILE: adders, "run.ys": script}.items():
                 (folder / name).write_text(contents)
-            seconds = flow.run("synthesis", [*YOSYS.command(), "run.ys"], folder, self.limit["synthesis"], self.progress,
-                               ["netlist.json"])
+            seconds = flow.run("synthesis", [*YOSYS.command(), "run.ys"], folder, self.limit["synthesis"],
+                               self.progress, ["netlist.json"])
             ecp5_netlist.free_carry_ends(folder / "netlist.json", design.top)
             return seconds
 

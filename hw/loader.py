@@ -34,9 +34,9 @@ class State(enum.Enum):
 class Loader(wiring.Component):
     """Program frame to memory rows, one beat per cycle; after a row a pause where weights need one (params.load_pause).
 
-    The first beat is taken only a cycle after `hold` was low, the last one a cycle late. The first ends the validity of the program loaded before. The
-    image becomes valid with its last beat, if every beat before was as abi.py says, TLAST came with that beat
-    and no other, and the checksum matches. The first deviation is reported as a fault in the cycle its beat is
+    The first beat is taken a cycle after `hold` was low, and ends the validity of the program loaded before; the last
+    one waits a cycle for the checksum. The image becomes valid with it, if every beat before was as abi.py says, TLAST
+    came with that beat and no other, and the checksum matches. The first deviation is reported as a fault in the cycle its beat is
     accepted; whoever collects faults then raises `halted`, which makes the loader discard all beats. A final
     beat without TLAST is LONG_PROGRAM, reported at once, so that a host that sends nothing more learns of it.
     Nothing in a row's padding bits is checked beyond the checksum. Rows of a bad image may have been written.
@@ -155,8 +155,8 @@ class Loader(wiring.Component):
             m.d.sync += pause.eq(pause - 1)
         with m.FSM(init=State.MAGIC):
             with m.State(State.MAGIC):
-                # A frame begins a cycle after it may, so that `hold`, which comes from everywhere, decides nothing else.
-                # What raises it waits while a beat is offered here, so it is still low then.
+                # A frame begins a cycle after it may, so that `hold`, which comes from everywhere, decides nothing
+                # else. What raises it waits while a beat is offered here, so it is still low then.
                 m.d.comb += self.loading.eq(0)
                 m.d.sync += [closed.eq(~(closed & self.i.valid & ~self.hold)), begun.eq(step)]
                 with m.If(step):

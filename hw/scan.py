@@ -141,8 +141,8 @@ class BitScanner(wiring.Component):
             m.d.sync += [have.eq(have_group), c.eq(g), some.eq(g.bits.any()), single.eq(_single(g.bits)),
                          done.eq(~g.pre_any & _done(g.bits.any(), _single(g.bits), g))]
 
-        # Room for sums, and their distance: the chunks of one go where those of its predecessor went, or of what a reset
-        # found under way.
+        # Room for sums, and their distance: the chunks of one go where those of its predecessor went, or of what a
+        # reset found under way.
         outstanding, outstanding_now = Signal(range(p.sums_kept + 1)), Signal(range(p.sums_kept + 1))
         gap, gap_now = Signal(range(p.chunks + 1), init=p.chunks), Signal(range(p.chunks + 1))
         ends = have & done & c.last & free
