@@ -124,7 +124,9 @@ class _Steps:
                 (folder / name).write_text(contents)
             seconds = flow.run("synthesis", [*YOSYS.command(), "run.ys"], folder, self.limit["synthesis"],
                                self.progress, ["netlist.json"])
-            ecp5_netlist.free_carry_ends(folder / "netlist.json", design.top)
+            gone = {f"{design.top}/{name}" for name in ecp5_netlist.finish(folder / "netlist.json", design.top)}
+            names = folder / "TRELLIS_FF.txt"
+            names.write_text("".join(f"{line}\n" for line in names.read_text().splitlines() if line not in gone))
             return seconds
 
         made = self.take("synthesis", (design.verilog, script, adders, ecp5_netlist.VERSION, tool), synthesise)

@@ -25,7 +25,7 @@ from amaranth.back import rtlil
 
 from qblif.host.errors import ToolMissing, install
 
-from . import dsp_lanes, ecp5_adders
+from . import dsp_lanes, ecp5_adders, ecp5_netlist
 
 MULTIPLIERS = frozenset({"$mul", "$div", "$mod", "$divfloor", "$modfloor", "$pow", "$macc", "$macc_v2"})
 """Word-level cells that multiply or divide. Constant operands count too: they would be adders in disguise."""
@@ -265,14 +265,22 @@ def netlist(verilog: str, top: str = _TOP) -> Netlist:
         read_verilog -sv top.sv
         {ecp5_adders.commands(verilog)}
         synth_ecp5 -top {top} -run begin:check
-        tee -q -o mapped.json stat -json
-        write_verilog -noattr netlist.v
+        write_json netlist.json
         design -reset
         tee -q -o library.v read_verilog -D NO_INCLUDES -ppdump -lib +/ecp5/cells_sim.v
+        """
+    registered = """
+        read_json netlist.json
+        tee -q -o mapped.json stat -json
+        write_verilog -noattr netlist.v
         """
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         _run(command, script, verilog, work)
+        data = json.loads((work / "netlist.json").read_text())
+        ecp5_netlist.register_outputs(data["modules"][top])
+        (work / "netlist.json").write_text(json.dumps(data))
+        _run(command, registered, verilog, work)
         return Netlist((work / "netlist.v").read_text(), _statistics(work / "mapped.json")[top],
                        (work / "library.v").read_text())
 

@@ -14,7 +14,7 @@ import json
 import re
 from pathlib import Path
 
-from qblif.hw import ecp5_adders, synthesis
+from qblif.hw import ecp5_adders, ecp5_netlist, synthesis
 
 from . import cache
 from .model import SimulationError
@@ -41,7 +41,7 @@ def netlist(verilog: str, top: str = "qblif_top") -> Netlist:
     top: name of the top module, which keeps its ports. Takes a minute or two, or milliseconds when it is cached.
     Raises ToolMissing, CacheError; SimulationError where there is no model for a cell."""
     name = cache.key(verilog, top, synthesis.tool_version(), Path(synthesis.__file__).read_bytes(),
-                     ecp5_adders.map_file(verilog), Path(__file__).read_bytes(),
+                     ecp5_adders.map_file(verilog), ecp5_netlist.VERSION, Path(__file__).read_bytes(),
                      *(path.read_bytes() for path in sorted(CELLS.glob("*.v"))))
 
     def make(where: Path) -> None:

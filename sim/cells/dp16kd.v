@@ -3,8 +3,9 @@
 //
 // Rows of 1, 2, 4, 9, 18 or 36 bits, the same on both ports; rows narrower than 9 leave the ninth bit of a byte unused.
 // At 18 and 36 bits the lowest address pins of port A enable its bytes; at 36 the upper half of a row is on the data
-// pins of port B, and the lower half is read on those of port A. No output registers, no reset, no chip selects, no
-// second writer. Everything else ends the simulation: parameters when it is built, pins at the next clock edge.
+// pins of port B, and the lower half is read on those of port A. Outputs may be registered up to 18 bits, of ports that
+// read in every cycle. No reset, no chip selects, no second writer. Everything else ends the simulation: parameters when
+// it is built, pins at the next clock edge.
 //
 // What the hardware leaves open, or is not to be relied upon, is made to hurt: a byte that is read in the cycle in which
 // it is written is the complement of what is written, on both ports.
@@ -56,10 +57,10 @@ module DP16KD (
       $fatal(1, "DP16KD: WRITEMODE_B is %0s, at this width there is a model for %0s", WRITEMODE_B, WRITEMODE);
     if (WID != 0)
       $fatal(1, "DP16KD: WID is %0d, there is a model for 0", WID);
-    if (REGMODE_A != "NOREG")
-      $fatal(1, "DP16KD: REGMODE_A is %0s, there is a model for NOREG", REGMODE_A);
-    if (REGMODE_B != "NOREG")
-      $fatal(1, "DP16KD: REGMODE_B is %0s, there is a model for NOREG", REGMODE_B);
+    if (REGMODE_A != "NOREG" && (REGMODE_A != "OUTREG" || W == 36))
+      $fatal(1, "DP16KD: REGMODE_A is %0s, there is a model for NOREG, and below 36 bits for OUTREG", REGMODE_A);
+    if (REGMODE_B != "NOREG" && (REGMODE_B != "OUTREG" || W == 36))
+      $fatal(1, "DP16KD: REGMODE_B is %0s, there is a model for NOREG, and below 36 bits for OUTREG", REGMODE_B);
     if (RESETMODE != "ASYNC")
       $fatal(1, "DP16KD: RESETMODE is %0s, there is a model for ASYNC", RESETMODE);
     if (ASYNC_RESET_RELEASE != "ASYNC")
@@ -98,6 +99,7 @@ module DP16KD (
 
   reg [W-1:0] mem [0:(16384 >> SHIFT)-1];
   reg [W-1:0] read = 0, shown = 0;
+  reg [17:0] read_before = 0, shown_before = 0;
   integer row, at, byte9, k;
 
   initial
@@ -112,10 +114,16 @@ module DP16KD (
     if (CEB && !CLKB) $fatal(1, "DP16KD: CLKA and CLKB differ, there is a model for one clock");
     if (CEB && DATA_WIDTH_B != W)
       $fatal(1, "DP16KD: DATA_WIDTH_B is %0d and CEB is 1, there is a model for that of port A, %0d", DATA_WIDTH_B, W);
+    if (REGMODE_A == "OUTREG" && !(CEA && OCEA))
+      $fatal(1, "DP16KD: OUTREG with CEA %b and OCEA %b, there is a model for 1 and 1", CEA, OCEA);
+    if (REGMODE_B == "OUTREG" && !(CEB && OCEB))
+      $fatal(1, "DP16KD: OUTREG with CEB %b and OCEB %b, there is a model for 1 and 1", CEB, OCEB);
     if (RSTA || RSTB) $fatal(1, "DP16KD: RSTA or RSTB is 1, there is a model for 0");
     if (WEB) $fatal(1, "DP16KD: WEB is 1, there is a model for 0");
     if (CSA2 || CSA1 || CSA0 || CSB2 || CSB1 || CSB0) $fatal(1, "DP16KD: a CS is 1, there is a model for 0");
 
+    read_before <= read;
+    shown_before <= shown;
     if (CEB) read <= mem[row_b];
     if (CEA) shown <= mem[row_a];
     for (k = 0; k < BYTES; k = k + 1)
@@ -126,7 +134,7 @@ module DP16KD (
       end
   end
 
-  wire [17:0] out_a = shown, out_b = read;
+  wire [17:0] out_a = REGMODE_A == "OUTREG" ? shown_before : shown, out_b = REGMODE_B == "OUTREG" ? read_before : read;
   assign {
     DOB17, DOB16, DOB15, DOB14, DOB13, DOB12, DOB11, DOB10, DOB9, DOB8, DOB7, DOB6, DOB5, DOB4, DOB3, DOB2, DOB1, DOB0,
     DOA17, DOA16, DOA15, DOA14, DOA13, DOA12, DOA11, DOA10, DOA9, DOA8, DOA7, DOA6, DOA5, DOA4, DOA3, DOA2, DOA1, DOA0}

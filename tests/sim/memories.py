@@ -23,13 +23,15 @@ WIDTHS = (1, 2, 4, 9, 18, 36)
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """A memory: bits of a row, rows, attributes, contents, and whether it is read without a clock."""
+    """A memory: bits of a row, rows, attributes, contents, whether it is read without a clock, or in every cycle and
+    through a register."""
 
     width: int
     depth: int
     attrs: tuple = ()
     init: tuple[int, ...] = ()
     comb: bool = False
+    registered: bool = False
     guarded: bool = True
     """Not read where it is written: what `no_rw_check` promises of a design."""
 
@@ -120,6 +122,12 @@ class Memories(Traffic):
             write, read = memory.write_port(), memory.read_port(domain="comb" if shape.comb else "sync")
             m.d.comb += [write.en.eq(command[0]), write.addr.eq(command[2:2 + ADDRESS]), write.data.eq(data),
                          read.addr.eq(command[2 + ADDRESS:2 + 2 * ADDRESS])]
+            if shape.registered:
+                asked, last = command[2 + ADDRESS:2 + 2 * ADDRESS][:len(read.addr)], Signal.like(read.data)
+                m.d.comb += [read.en.eq(1), read.addr.eq(asked ^ (write.en & (write.addr == asked)))]
+                m.d.sync += last.eq(read.data)
+                outputs.append(last)
+                continue
             if not shape.comb:
                 hit = write.en & (write.addr == read.addr)
                 m.d.comb += read.en.eq(command[1] & ~(hit & shape.promises & shape.guarded))

@@ -79,13 +79,45 @@ def test_the_model_of_the_block_ram_does_as_the_data_sheet_says_at_every_width(s
 
 
 @pytest.mark.parametrize(("name", "value"), [
-    ("DATA_WIDTH_B", 9), ("DATA_WIDTH_A", 3), ("REGMODE_A", "OUTREG"), ("REGMODE_B", "OUTREG"),
+    ("DATA_WIDTH_B", 9), ("DATA_WIDTH_A", 3), ("REGMODE_A", "LATCH"), ("REGMODE_B", "LATCH"),
     ("WRITEMODE_A", "WRITETHROUGH"), ("WRITEMODE_B", "NORMAL"), ("RESETMODE", "SYNC"), ("ASYNC_RESET_RELEASE", "SYNC"),
     ("CSDECODE_A", "0b001"), ("CSDECODE_B", "0b111"), ("CLKAMUX", "INV"), ("CLKBMUX", "INV"), ("GSR", "ENABLED"),
     ("INIT_DATA", "DYNAMIC"), ("WID", 5)])
 def test_a_parameter_that_is_not_in_use_stops_the_simulation_with_its_name_and_value(name, value):
     with pytest.raises(SimulationError, match=rf"DP16KD: {name} is {value},.* model.*in qblif_sim.dut.block_ram_"):
         Simulation(None, verilog=block_rams_with(name, value))
+
+
+def registered(port, widths):
+    """Return the block RAMs, the outputs of one port registered where they are of these widths."""
+    before, *instances = block_rams().split("DP16KD #(")
+    for number, instance in enumerate(instances):
+        if any(f".DATA_WIDTH_A(32'd{width})" in instance for width in widths):
+            instances[number] = instance.replace(f'.REGMODE_{port}("NOREG")', f'.REGMODE_{port}("OUTREG")', 1)
+    return "DP16KD #(".join([before, *instances])
+
+
+@pytest.mark.parametrize("port", ["A", "B"])
+def test_a_registered_port_shows_a_cycle_later_what_it_would_have_shown(port):
+    ordered, data = traffic(read=1.0)
+    text = registered(port, WIDTHS[:-1])
+    assert text.count("OUTREG") == len(WIDTHS) - 1 + BLOCK_RAM.count("OUTREG")
+    for width, seen in zip(WIDTHS[:-1], run(text, ordered, data), strict=False):
+        b, a = (np.array(expected(width, ordered, data)) >> at & 0x3FFFF for at in (0, 18))
+        found_b, found_a = (np.array(integers(seen)) >> at & 0x3FFFF for at in (0, 18))
+        late, found_late, same, found_same = (a, found_a, b, found_b) if port == "A" else (b, found_b, a, found_a)
+        assert np.array_equal(found_late[2:], late[1:-1]) and np.array_equal(found_same, same), width
+
+
+def test_a_registered_port_reads_in_every_cycle_or_the_simulation_stops():
+    ordered, data = traffic(read=0.5, cycles=50)
+    with pytest.raises(SimulationError, match="assertion.*DP16KD: OUTREG with CEB"):
+        run(registered("B", [9]), ordered, data)
+
+
+def test_ports_of_36_bits_are_not_registered():
+    with pytest.raises(SimulationError, match="DP16KD: REGMODE_A is OUTREG,.* model.*in qblif_sim.dut.block_ram_36"):
+        Simulation(None, verilog=registered("A", [36]))
 
 
 def test_a_parameter_that_the_model_does_not_know_is_refused():
@@ -176,6 +208,8 @@ OURS = [shape(BLOCKS, 32, 8192), shape(BLOCKS, 128, 2048), shape(BLOCKS, 16, 102
         shape(BLOCKS, 4, 2048), shape(BLOCKS, 8, 16384), shape(FREE, 258, 128), shape(FREE, 128, 128, filled=False),
         shape(FREE, 91, 16), shape(FREE, 32, 512), shape(SPREAD, 64, 16), shape(LOGIC, 65, 4),
         shape(FREE, 48, 32),
+        shape(BLOCKS, 128, 1024, registered=True), shape(BLOCKS, 8, 2048, registered=True),
+        shape(BLOCKS, 2, 8192, registered=True), shape(BLOCKS, 40, 512, registered=True),
         shape(EMULATED, 40, 512), shape(BLOCKS, 32, 512, guarded=False)]
 """Memories of this project, or as wide and deep; one that breaks its promise is the last."""
 
@@ -189,7 +223,8 @@ def both(shapes, ordered, data):
 @needs_yosys
 @pytest.mark.long
 def test_memories_of_rtl_and_netlist_agree_in_every_cycle_but_for_reads_that_were_promised_not_to_happen():
-    assert netlist(emit(Memories(OURS), "qblif_top")).cells["DP16KD"] > 30
+    made = netlist(emit(Memories(OURS), "qblif_top"))
+    assert made.cells["DP16KD"] > 30 and made.text.count('.REGMODE_B("OUTREG")') >= 10
     for seed, how in enumerate(({}, {"rows": 16, "same": 0.5}, {"write": 1.0, "read": 1.0, "same": 0.9},
                                 {"write": 0.0, "read": 1.0}, {"rows": 1, "write": 0.2})):
         in_rtl, in_netlist = both(OURS, *traffic(seed, 5000, **how))
