@@ -265,14 +265,15 @@ def netlist(verilog: str, top: str = _TOP) -> Netlist:
         read_verilog -sv top.sv
         {ecp5_adders.commands(verilog)}
         synth_ecp5 -top {top} -run begin:check
-        write_json netlist.json
-        design -reset
-        tee -q -o library.v read_verilog -D NO_INCLUDES -ppdump -lib +/ecp5/cells_sim.v
+        select {top}
+        write_json -selected netlist.json
         """
     registered = """
         read_json netlist.json
         tee -q -o mapped.json stat -json
         write_verilog -noattr netlist.v
+        design -reset
+        tee -q -o library.v read_verilog -D NO_INCLUDES -ppdump -lib +/ecp5/cells_sim.v
         """
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)

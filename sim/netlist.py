@@ -41,8 +41,8 @@ def netlist(verilog: str, top: str = "qblif_top") -> Netlist:
     top: name of the top module, which keeps its ports. Takes a minute or two, or milliseconds when it is cached.
     Raises ToolMissing, CacheError; SimulationError where there is no model for a cell."""
     name = cache.key(verilog, top, synthesis.tool_version(), Path(synthesis.__file__).read_bytes(),
-                     ecp5_adders.map_file(verilog), ecp5_netlist.VERSION, Path(__file__).read_bytes(),
-                     *(path.read_bytes() for path in sorted(CELLS.glob("*.v"))))
+                     ecp5_adders.map_file(verilog), Path(ecp5_netlist.__file__).read_bytes(),
+                     Path(__file__).read_bytes(), *(path.read_bytes() for path in sorted(CELLS.glob("*.v"))))
 
     def make(where: Path) -> None:
         made = synthesis.netlist(verilog, top)

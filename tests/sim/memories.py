@@ -123,7 +123,8 @@ class Memories(Traffic):
             m.d.comb += [write.en.eq(command[0]), write.addr.eq(command[2:2 + ADDRESS]), write.data.eq(data),
                          read.addr.eq(command[2 + ADDRESS:2 + 2 * ADDRESS])]
             if shape.registered:
-                asked, last = command[2 + ADDRESS:2 + 2 * ADDRESS][:len(read.addr)], Signal.like(read.data)
+                asked, last = command[2 + ADDRESS:2 + 2 * ADDRESS], Signal.like(read.data, reset_less=True)
+                asked = asked[:len(read.addr)]
                 m.d.comb += [read.en.eq(1), read.addr.eq(asked ^ (write.en & (write.addr == asked)))]
                 m.d.sync += last.eq(read.data)
                 outputs.append(last)

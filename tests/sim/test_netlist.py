@@ -209,7 +209,7 @@ OURS = [shape(BLOCKS, 32, 8192), shape(BLOCKS, 128, 2048), shape(BLOCKS, 16, 102
         shape(FREE, 91, 16), shape(FREE, 32, 512), shape(SPREAD, 64, 16), shape(LOGIC, 65, 4),
         shape(FREE, 48, 32),
         shape(BLOCKS, 128, 1024, registered=True), shape(BLOCKS, 8, 2048, registered=True),
-        shape(BLOCKS, 2, 8192, registered=True), shape(BLOCKS, 40, 512, registered=True),
+        shape(BLOCKS, 4, 4096, registered=True), shape(BLOCKS, 40, 512, registered=True),
         shape(EMULATED, 40, 512), shape(BLOCKS, 32, 512, guarded=False)]
 """Memories of this project, or as wide and deep; one that breaks its promise is the last."""
 
