@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.hdl import Cat, Module, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -125,9 +125,6 @@ class Accelerator(wiring.Component):
             output.halted.eq(halted),
             supervisor.watchdog.eq(registers.watchdog),
             supervisor.working.eq(busy | loader.loading),
-            supervisor.progress.eq(loader.i.valid & loader.i.ready | feeder.i.valid & feeder.i.ready
-                                   | feeder.o.valid & feeder.o.ready | chain.progress
-                                   | output.i.valid & output.i.ready | output.o.valid & output.o.ready),
             supervisor.image_in.eq(feeder.done),
             supervisor.image_out.eq(output.done),
             registers.status.loaded.eq(loader.loaded),
@@ -139,6 +136,11 @@ class Accelerator(wiring.Component):
             registers.images_out.eq(supervisor.images_out),
             registers.program_hash.eq(loader.program_hash),
         ]
+        # Handshakes all over the design end here, so they are looked at a cycle later.
+        streams = (loader.i, feeder.i, feeder.o, output.i, output.o)
+        moves = Signal(len(streams) + 1)
+        m.d.sync += moves.eq(Cat(chain.progress, *(stream.valid & stream.ready for stream in streams)))
+        m.d.comb += supervisor.progress.eq(moves.any())
         # What the loader is doing is told a cycle late, so that it decides nothing else in the same one; it begins with
         # a beat that is offered, and that is told at once.
         loads = Signal()

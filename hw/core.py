@@ -92,7 +92,8 @@ class Core(wiring.Component):
         # The map in work is the oldest: where none is complete, it is the one that is being filled.
         complete = full != 0
         ended, rests = Signal(), Signal()           # nothing is left to do for the image; its map is still to come
-        to_stream = clusters[0].to_stream
+        to_stream = Signal()
+        m.d.sync += to_stream.eq(clusters[0].to_stream)
         # The row of the next layer is read while one is worked on: of the first, once the program is in place.
         enabled, read, last_layer, take = Signal(), Signal(), Signal(), Signal()
         m.d.sync += [enabled.eq(self.enable), read.eq((self.enable & ~enabled) | (state == State.BEGIN)),

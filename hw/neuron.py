@@ -80,8 +80,11 @@ class NeuronUnit(wiring.Component):
         m = Module()
         p = self._params
         n, bits, layer = p.neuron_lanes, p.acc_bits, self.layer
-        is_max = layer.kind == abi.LayerKind.MAX
-        is_readout = layer.kind == abi.LayerKind.READOUT
+        # What the layer's row decides in every cycle is kept here, not where the row is.
+        is_max, is_readout, static, levels_max = Signal(), Signal(), Signal(), Signal.like(layer.levels)
+        reset = Signal.like(layer.reset)
+        m.d.sync += [is_max.eq(layer.kind == abi.LayerKind.MAX), is_readout.eq(layer.kind == abi.LayerKind.READOUT),
+                     static.eq(layer.static), levels_max.eq(layer.levels), reset.eq(layer.reset)]
 
         row = data.ArrayLayout(abi_row(abi.CHANNEL_FIELDS), n)
         m.submodules.channels = channels = Memory(
@@ -138,7 +141,7 @@ class NeuronUnit(wiring.Component):
         m.d.comb += [
             # A chunk of a window or of a later step needs the state that its predecessor is still computing.
             issue.eq(holding & known & (amid | ((first | waited) & self.credit)) & (~waits | quiet)),
-            serves.eq(last_step | ~layer.static),
+            serves.eq(last_step | ~static),
             finish.eq(issue & last_chunk & serves),
             put.addr.eq(filled), put.data.eq(self.i.p), put.en.eq(self.i.valid),
             get.addr.eq(sum_row | chunk), get.en.eq(1),
@@ -238,7 +241,7 @@ class NeuronUnit(wiring.Component):
             # A
             v_old, s_old = state_read.data.v[j], state_read.data.s[j]
             back = Signal(5, name=f"back_{j}")          # f - a: how far a level is shifted up to be subtracted
-            m.d.comb += back.eq(constants_a[j].shift - layer.reset)
+            m.d.comb += back.eq(constants_a[j].shift - reset)
             m.d.sync += [
                 c_b[j].eq(sum_a[j] + constants_a[j].bias), f_b[j].eq(constants_a[j].shift),
                 v_b[j].eq(Mux(ta.first, 0, v_old)), fired_b[j].eq(~ta.first & s_old.any()),
@@ -255,7 +258,7 @@ class NeuronUnit(wiring.Component):
             m.d.sync += [
                 v_c[j].eq(Mux(clear, 0, before >> (shift[3:] << 3))), fine_c[j].eq(shift[:3]),
                 c_c[j].eq(Mux(is_max & (v_b[j] > c_b[j]), v_b[j], c_b[j])),
-                f_c[j].eq(f_b[j] + Mux(fired_b[j] & gates_sum, layer.reset, 0)),
+                f_c[j].eq(f_b[j] + Mux(fired_b[j] & gates_sum, reset, 0)),
                 gated_c[j].eq(fired_b[j] & gates_sum), clear_c[j].eq(fired_b[j] & gates_sum & reset_clears),
                 halves_c[j].eq(rounds & (f_b[j] != 0)),
             ]
@@ -277,7 +280,7 @@ class NeuronUnit(wiring.Component):
             ]
             # G
             m.d.comb += s_out[j].eq(Mux(is_readout | low_g[j], 0,
-                                        Mux(high_g[j] | (q_g[j] > layer.levels), layer.levels, q_g[j])))
+                                        Mux(high_g[j] | (q_g[j] > levels_max), levels_max, q_g[j])))
         m.d.comb += [
             state_write.en.eq(tg.valid), state_write.addr.eq(tg.chunk),
             state_write.data.v.eq(v_g), state_write.data.s.eq(s_out), state_write.data.gated.eq(gated_g),

@@ -72,7 +72,7 @@ class Sequencer(wiring.Component):
     Members
     -------
     load: In, program rows; fills the source table.
-    layer: In, the layer row in work; stable from `begin` until the cluster is idle again.
+    layer: In, the layer row in work; stable from the cycle before `begin` until the cluster is idle again.
     begin: In, one cycle: start the layer. buffer: In, words to add to addresses of input sources.
     parts: In(16), parts of the input map that are there; complete: In, all of them are.
     o: Out, stream of fields. idle: Out, nothing left to say of this layer.
@@ -127,7 +127,9 @@ class Sequencer(wiring.Component):
             remember[name], recall[name] = contexts.write_port(), contexts.read_port(domain="comb")
 
         layer = self.layer
-        is_max = layer.kind == abi.LayerKind.MAX
+        # What the layer's row decides in every cycle is kept here, not where the row is.
+        is_max, static, top = Signal(), Signal(), Signal.like(layer.planes)
+        m.d.sync += [is_max.eq(layer.kind == abi.LayerKind.MAX), static.eq(layer.static), top.eq(layer.planes - 1)]
 
         # Cycle 1: the loop counters, which need no source data.
         busy = Signal()
@@ -135,7 +137,6 @@ class Sequencer(wiring.Component):
         plane, again, source = Signal(6), Signal(16), Signal(8)
         group_weights = Signal(p.weight_address_bits)
         group_bits = Signal(16)
-        top = layer.planes - 1
         last_again = Signal()
         if unary:
             m.d.comb += last_again.eq(again == (1 << plane[:4]) - 1)
@@ -146,7 +147,7 @@ class Sequencer(wiring.Component):
                      ends.group.eq(layer.groups - 1), ends.row.eq(layer.rows - 1)]
         last_source = source == ends.source
         last_plane = (plane == 0) & last_again
-        last_step = (step == ends.step) | layer.static
+        last_step = (step == ends.step) | static
         last_col = col == ends.col
         last_group = group == ends.group
         last_row = row == ends.row

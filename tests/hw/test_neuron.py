@@ -103,6 +103,7 @@ def run(params, jobs, rng=None, cycles=20_000):
         for job in jobs:
             await load_rows(ctx, dut.load, MemoryId.CHANNELS, channel_rows(job.channels, n), job.row["channel_first"])
             ctx.set(dut.layer, job.row)
+            await ctx.tick()        # the row is there a cycle before
             ctx.set(dut.begin, 1)
             await ctx.tick()
             ctx.set(dut.begin, 0)
@@ -329,6 +330,7 @@ def test_every_sum_is_released_once_and_another_may_follow_three_cycles_later(ki
         ctx.set(dut.layer, job_row)
         ctx.set(dut.credit, 1)
         ctx.set(dut.logits.ready, 1)
+        await ctx.tick()        # the row is there a cycle before
         ctx.set(dut.begin, 1)
         await ctx.tick()
         ctx.set(dut.begin, 0)
@@ -366,6 +368,7 @@ def test_the_trace_tells_place_current_membrane_and_level():
         await load_rows(ctx, dut.load, MemoryId.CHANNELS, channel_rows(job.channels, 4))
         ctx.set(dut.layer, job.row)
         ctx.set(dut.layer_index, 9)
+        await ctx.tick()        # the row is there a cycle before
         ctx.set(dut.begin, 1)
         await ctx.tick()
         ctx.set(dut.begin, 0)

@@ -127,6 +127,7 @@ def run(params, jobs, rng=None, cycles=20_000):
             ctx.set(dut.buffer, buffer)
             await pause(ctx, rng)
             assert ctx.get(dut.idle)
+            await ctx.tick()        # the row is there a cycle before
             ctx.set(dut.begin, 1)
             await ctx.tick()
             ctx.set(dut.begin, 0)
@@ -232,6 +233,7 @@ class Rows:
             ctx.set(dut.layer, self.row)
             ctx.set(dut.o.ready, 1)
             await ctx.tick()
+            await ctx.tick()        # the row is there a cycle before
             ctx.set(dut.begin, 1)
             await ctx.tick()
             ctx.set(dut.begin, 0)
