@@ -14,7 +14,7 @@ from qblif.host.framing import Command, Status
 from .accelerator import ADDRESS_BITS
 from .axi_lite import RegisterBus
 from .layouts import abi_row
-from .link import Buffer, beat
+from .link import Buffer, Stage, beat
 from .uart import octet
 from .uart_frames import FrameReceiver, FrameSender
 
@@ -23,7 +23,7 @@ incoming = data.StructLayout({"beat": beat, "program": 1})
 
 
 class BeatQueue(wiring.Component):
-    """Queue of `depth` items in block RAM, and a buffer of two behind it.
+    """Queue of `depth` items in block RAM, and behind it a register, since block RAM is slow, and a buffer of two.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class BeatQueue(wiring.Component):
     Members
     -------
     i, o: In, Out (stream of shape)
-    level: Out, items in it, the buffer's not counted
+    level: Out, items in it, those behind it not counted
     """
 
     def __init__(self, shape, depth: int):
@@ -44,12 +44,14 @@ class BeatQueue(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.queue = queue = SyncFIFOBuffered(width=self.i.p.as_value().shape().width, depth=self._depth)
+        m.submodules.stage = stage = Stage(self._shape)
         m.submodules.buffer = buffer = Buffer(self._shape)
         m.d.comb += [
             queue.w_data.eq(self.i.p), queue.w_en.eq(self.i.valid), self.i.ready.eq(queue.w_rdy),
-            buffer.i.p.eq(queue.r_data), buffer.i.valid.eq(queue.r_rdy), queue.r_en.eq(buffer.i.ready),
+            stage.i.p.eq(queue.r_data), stage.i.valid.eq(queue.r_rdy), queue.r_en.eq(stage.i.ready),
             self.level.eq(queue.level),
         ]
+        wiring.connect(m, stage.o, buffer.i)
         wiring.connect(m, buffer.o, wiring.flipped(self.o))
         return m
 
@@ -132,10 +134,12 @@ class Link(wiring.Component):
         # a beat is taken too, so that the accelerator ends the frame at once.
         inside, discard = Signal(), Signal()    # amid an output frame
         queued = outgoing_queue.i
+        takes = Signal()                        # there is room, also for what comes until that is known
+        m.d.sync += takes.eq(outgoing_queue.level < framing.OUTPUT_BEATS - 2)
         m.d.comb += [
             queued.p.eq(self.output.p),
-            queued.valid.eq(self.output.valid & ~discard & ~self.clear),
-            self.output.ready.eq(queued.ready | discard | self.clear),
+            queued.valid.eq(self.output.valid & takes & ~discard & ~self.clear),
+            self.output.ready.eq(takes | discard | self.clear),
         ]
         with m.If(self.output.valid & self.output.ready):
             m.d.sync += inside.eq(~self.output.p.last)
