@@ -118,8 +118,9 @@ class Cluster(wiring.Component):
             neurons.credit.eq(writeback.credit), writeback.issued.eq(neurons.issued),
             neurons.layer_index.eq(self.layer_index),
             sequencer.buffer.eq(self.buffer), sequencer.parts.eq(self.parts), sequencer.complete.eq(self.complete),
-            self.to_stream.eq(layer.to_stream), self.takes_part.eq(layer.rows != 0),
+            self.to_stream.eq(layer.to_stream),
         ]
+        m.d.sync += self.takes_part.eq(layer.rows != 0)
         for part in (sequencer, neurons, writeback):
             m.d.comb += [part.layer.eq(layer), part.begin.eq(self.begin)]
 
@@ -127,7 +128,9 @@ class Cluster(wiring.Component):
         ended = sequencer.idle & runs.idle & words.idle & scanner.idle & accumulators.idle
         m.d.sync += self.idle.eq(ended & neurons.idle & writeback.idle & ~self.begin)
 
-        retired, events = scanner.o, self.events
+        # Told a cycle later: they follow from all parts of the cluster.
+        retired, events = scanner.o, Signal(data.StructLayout(dict.fromkeys(EVENTS, 1)))
+        m.d.sync += self.events.eq(events)
         starved, turnaround, waits = Signal(), Signal(), Signal()
         with m.If(retired.valid):
             m.d.sync += scanning.eq(1)
