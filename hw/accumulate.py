@@ -7,6 +7,7 @@ from operator import or_
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .params import CoreParams
@@ -15,6 +16,9 @@ from .weights import WeightPort
 
 JOINED = 16
 """Groups of lanes whose sums are joined in one cycle."""
+
+SEGMENT = 16
+"""Groups whose masks go from neighbour to neighbour; those of all groups behind them wait in LUT RAM meanwhile."""
 
 RESET_CYCLES = 4
 """Cycles without an event after a reset: what was under way before goes."""
@@ -62,7 +66,7 @@ class LaneAdders(wiring.Component):
 class LaneGroup(wiring.Component):
     """Accumulators of neighbouring lanes, as many as a chunk has.
 
-    Parameters: params; lanes_left: lanes from the group's first to the cluster's last.
+    Parameters: params; lanes_left: lanes from the group's first to the last of its segment.
 
     Members
     -------
@@ -118,6 +122,29 @@ def operation(lanes: int) -> data.StructLayout:
     return data.StructLayout({"last": 1, "double": 1, "skip": lanes})
 
 
+class Delay(wiring.Component):
+    """What comes in leaves `cycles` later, through LUT RAM. Whatever a reset finds inside still leaves.
+
+    Parameters: width: bits; cycles: a power of two.
+
+    Members: i: In, o: Out.
+    """
+
+    def __init__(self, width: int, cycles: int):
+        self._width, self._cycles = width, cycles
+        super().__init__({"i": In(width), "o": Out(width)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=self._width, depth=self._cycles, init=[],
+                                              attrs={"ram_style": "distributed"})
+        write, read = memory.write_port(), memory.read_port(domain="comb")
+        at, out = Signal(range(self._cycles), reset_less=True), Signal(self._width, reset_less=True)
+        m.d.comb += [write.en.eq(1), write.addr.eq(at), write.data.eq(self.i), read.addr.eq(at + 1), self.o.eq(out)]
+        m.d.sync += [at.eq(at + 1), out.eq(read.data)]
+        return m
+
+
 class Accumulators(wiring.Component):
     """Accumulators of a cluster, and how its sums come out: a chunk per cycle.
 
@@ -125,7 +152,8 @@ class Accumulators(wiring.Component):
     No overflow can occur in a program that the planner accepted (gen/plan.py proves the bounds).
 
     The lanes of a chunk work a cycle behind those of the chunk before. So operations go from neighbour to neighbour, as
-    addresses of weight rows do (hw/weights.py), and chunks leave one by one without being kept anywhere.
+    addresses of weight rows do (hw/weights.py), and chunks leave one by one without being kept anywhere. Masks for all
+    lanes behind would be as many flip-flops as there are pairs of chunks; so they wait for their segment (`Delay`).
 
     Members
     -------
@@ -153,18 +181,24 @@ class Accumulators(wiring.Component):
         p, i = self._params, self.i
         bits = p.neuron_lanes * p.weight_bits
 
-        now = Signal(operation(p.lanes))
-        m.d.comb += [now.last.eq(i.valid & i.last), now.double.eq(i.valid & i.double), now.skip.eq(i.skip),
-                     self.weights.address.eq(i.weight)]
-        totals, ahead = [], now
+        last, double, skip = i.valid & i.last, i.valid & i.double, i.skip
+        m.d.comb += self.weights.address.eq(i.weight)
+        totals = []
         for number in range(p.chunks):
-            m.submodules[f"group_{number}"] = group = LaneGroup(p, p.lanes - number * p.neuron_lanes)
-            m.d.comb += [group.i.eq(ahead), group.row.eq(self.weights.row.word_select(number, bits))]
+            if number % SEGMENT == 0:       # `skip`: of the lanes from here on
+                segment, behind = skip[:SEGMENT * p.neuron_lanes], skip[SEGMENT * p.neuron_lanes:]
+                if len(behind):
+                    m.submodules[f"masks_{number}"] = delay = Delay(len(behind), SEGMENT)
+                    m.d.comb += delay.i.eq(behind)
+                    behind = delay.o
+            m.submodules[f"group_{number}"] = group = LaneGroup(p, len(segment))
+            m.d.comb += [group.i.last.eq(last), group.i.double.eq(double), group.i.skip.eq(segment),
+                         group.row.eq(self.weights.row.word_select(number, bits))]
             totals.append(group.total.as_value())
-            ahead = group.o
+            last, double, segment, skip = group.o.last, group.o.double, group.o.skip, behind
 
         # At most one group says anything but 0 in a cycle, and its successor does in the next.
-        ended = [now.last]
+        ended = [i.valid & i.last]
         for _ in range(latency(p)):
             ended.append(Signal(name=f"ended_{len(ended)}"))
             m.d.sync += ended[-1].eq(ended[-2])

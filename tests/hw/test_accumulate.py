@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, connect, flipped
 from amaranth.sim import Simulator
 
 from qblif.host.abi import MemoryId
-from qblif.hw.accumulate import RESET_CYCLES, Accumulators, LaneAdders, latency
+from qblif.hw.accumulate import RESET_CYCLES, SEGMENT, Accumulators, LaneAdders, latency
 from qblif.hw.layouts import LoadBus
 from qblif.hw.params import CoreParams
 from qblif.hw.scan import event as event_layout
@@ -58,8 +58,8 @@ def add(weight, mask=ALL, **values):
     return event(add=1, weight=weight, skip=ALL & ~mask, **values)
 
 
-def random_weights(rng, rows=32):
-    return [[rng.randint(-16, 15) for _ in range(PARAMS.lanes)] for _ in range(rows)]
+def random_weights(rng, rows=32, lanes=PARAMS.lanes):
+    return [[rng.randint(-16, 15) for _ in range(lanes)] for _ in range(rows)]
 
 
 def packed(row):
@@ -68,7 +68,8 @@ def packed(row):
 
 def model(weights, events):
     """Return the sums that the events spell out, in unbounded integers."""
-    sums, acc = [], [0] * PARAMS.lanes
+    lanes = len(weights[0])
+    sums, acc = [], [0] * lanes
     for e in events:
         if not e["valid"]:
             continue
@@ -77,7 +78,7 @@ def model(weights, events):
                for lane, a in enumerate(acc)]
         if e["last"]:
             sums.append(acc)
-            acc = [0] * PARAMS.lanes
+            acc = [0] * lanes
     return sums
 
 
@@ -86,7 +87,7 @@ def run(weights, events, params=PARAMS, rng=None):
 
     The end of a sum waits until that of its predecessor is as long ago as a sum has chunks, and, with a generator, at
     times longer."""
-    dut = Lanes(params)
+    dut, nothing = Lanes(params), NOTHING | {"skip": (1 << params.lanes) - 1}
     chunks, given = [], []
     state = {"cycle": 0, "ended": -params.chunks}
 
@@ -95,7 +96,7 @@ def run(weights, events, params=PARAMS, rng=None):
         for e in events:
             while e["valid"] and e["last"] and (state["cycle"] < state["ended"] + params.chunks
                                                 or (rng is not None and rng.random() < 0.5)):
-                ctx.set(dut.i, NOTHING)
+                ctx.set(dut.i, nothing)
                 await ctx.tick()
             ctx.set(dut.i, e)
             if e["valid"]:
@@ -103,7 +104,7 @@ def run(weights, events, params=PARAMS, rng=None):
                 if e["last"]:
                     state["ended"] = state["cycle"]
             await ctx.tick()
-        ctx.set(dut.i, NOTHING)
+        ctx.set(dut.i, nothing)
 
     async def sink(ctx):
         wanted = sum(e["valid"] and e["last"] for e in events) * params.chunks
@@ -126,7 +127,7 @@ def run(weights, events, params=PARAMS, rng=None):
     return found, given
 
 
-def random_events(rng, sums=25):
+def random_events(rng, sums=25, lanes=PARAMS.lanes):
     """Return events whose sums stay within acc_bits, with invalid ones in between."""
     events = []
     for _ in range(sums):
@@ -136,8 +137,8 @@ def random_events(rng, sums=25):
             adds = rng.random() < 0.8
             events.append(event(last=int(index == length - 1), double=int(double),
                                 add=int(adds), weight=rng.randrange(32), diagonal=rng.randint(0, 1),
-                                skip=rng.choice([0, rng.getrandbits(8)]) if adds else ALL))
-            events += [NOTHING] * (rng.random() < 0.2)
+                                skip=rng.choice([0, rng.getrandbits(lanes)]) if adds else (1 << lanes) - 1))
+            events += [NOTHING | {"skip": (1 << lanes) - 1}] * (rng.random() < 0.2)
     return events
 
 
@@ -149,6 +150,15 @@ def test_sums_are_those_of_plain_integers(neuron_lanes, stalls):
     params = dataclasses.replace(PARAMS, neuron_lanes=neuron_lanes)
     sums, _ = run(weights, events, params, rng if stalls else None)
     assert [values for _, values in sums] == model(weights, events)
+
+
+@pytest.mark.parametrize("lanes, neuron_lanes", [(32, 1), (64, 2), (64, 1)])
+def test_masks_of_far_lanes_come_with_their_events(lanes, neuron_lanes):
+    params = dataclasses.replace(PARAMS, lanes=lanes, word_bits=lanes, neuron_lanes=neuron_lanes)
+    assert params.chunks > SEGMENT
+    rng = random.Random(6)
+    weights, events = random_weights(rng, lanes=lanes), random_events(rng, 12, lanes)
+    assert [values for _, values in run(weights, events, params)[0]] == model(weights, events)
 
 
 def test_one_event_per_cycle_and_one_chunk_per_cycle():
