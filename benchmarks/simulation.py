@@ -22,7 +22,6 @@ import numpy as np
 from qblif.gen.plan import make_plan
 from qblif.hw import boards
 from qblif.sim import golden, named, verilator
-from qblif.sim.benchmark import images_of
 from qblif.sim.console import table
 from qblif.sim.model import Model, load
 from qblif.sim.simulation import design_verilog
@@ -78,7 +77,7 @@ def main(argv: list[str] | None = None) -> str:
 
     one = named.find(args.network)
     plan = make_plan(one.network, design=boards.find("ulx3s")[0].implementation().default_design(args.lanes))
-    images, about = images_of(one, args.images)
+    images, about = named.images_of(one, args.images)
     expected = golden.run(one.network, images, count=True)
     additions = sum(int(count.additions["double"].sum()) for count in expected.counts)
     frames, verilog = plan.input_layout.pack(images), design_verilog(plan.design, trace=False)

@@ -72,7 +72,9 @@ def add(folder: Path) -> str:
     """Take in what `make bitstream` left in a folder, report.json and manifest.json, or design.json where the clock was
     missed; return the name given to it."""
     report = Report.from_json((folder / "report.json").read_text(encoding="utf-8"))
-    file = next(path for path in (folder / "manifest.json", folder / "design.json") if path.is_file())
+    file = next((path for path in (folder / "manifest.json", folder / "design.json") if path.is_file()), None)
+    if file is None:
+        raise SystemExit(f"{folder}: no manifest.json and no design.json is there; `make bitstream` leaves one")
     made = json.loads(file.read_text(encoding="utf-8"))
     if report.build_hash != made["build_hash"]:
         raise SystemExit(f"{folder}: report.json and {file.name} are of different builds")

@@ -9,8 +9,8 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from qblif.host import abi
 
 from .axi_master import BURST_WORDS, DATA_BITS, OUTSTANDING, AxiRead, Cursor, Fault, Response
-from .fifo import Fifo, Skid
-from .link import Stage, beat
+from .fifo import Fifo
+from .link import Buffer, Stage, beat
 
 DEPTH = 512
 """Words read ahead at most: what block RAM of 64 bits holds anyway."""
@@ -68,10 +68,11 @@ class DmaRead(wiring.Component):
         m.submodules.answered = answered = Cursor(self._address_bits)    # of the oldest burst on the bus
         stage = Stage(DATA_BITS)                                         # block RAM is slow: no logic behind it
         m.submodules.stage = ResetInserter(self.start)(stage)
-        m.submodules.skid = skid = Skid(beat)
+        skid = Buffer(beat)
+        m.submodules.skid = ResetInserter(self.start)(skid)
         connect(m, words.o, stage.i)
         m.d.comb += [
-            words.clear.eq(self.start), skid.clear.eq(self.start),
+            words.clear.eq(self.start),
             cursor.load.eq(self.start), cursor.start.eq(self.address),
             answered.load.eq(self.start), answered.start.eq(self.address),
         ]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from qblif.host import abi
 
 from .axi_master import BURST_WORDS, DATA_BITS, OUTSTANDING, AxiWrite, Cursor, Fault, Response
-from .fifo import Fifo, Skid
-from .link import beat
+from .fifo import Fifo
+from .link import Buffer, beat
 
 DEPTH = 2 * BURST_WORDS
 """Words that may wait for the bus."""
@@ -73,13 +73,14 @@ class DmaWrite(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         axi = self.axi
-        m.submodules.skid = skid = Skid(beat)
+        skid = Buffer(beat)
+        m.submodules.skid = ResetInserter(self.start)(skid)
         m.submodules.words = words = Fifo(word, DEPTH)
         m.submodules.bursts = bursts = Fifo(burst, BURSTS)
         m.submodules.begun = begun = Fifo(burst, OUTSTANDING)            # bursts on the bus
         m.submodules.cursor = cursor = Cursor(self._address_bits)        # of the next burst to begin
         m.submodules.answered = answered = Cursor(self._address_bits)    # of the oldest burst on the bus
-        for part in (skid, words, bursts, begun):
+        for part in (words, bursts, begun):
             m.d.comb += part.clear.eq(self.start)
         for part in (cursor, answered):
             m.d.comb += [part.load.eq(self.start), part.start.eq(self.address)]

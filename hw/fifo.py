@@ -1,8 +1,8 @@
-"""Buffers between parts of the design that go at their own pace: a queue in memory, and a register stage."""
+"""A queue between parts of the design that go at their own pace."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -61,38 +61,4 @@ class Fifo(wiring.Component):
             m.d.sync += self.o.valid.eq(0)
         with m.If(self.clear):
             m.d.sync += [head.eq(0), tail.eq(0), self.o.valid.eq(0)]
-        return m
-
-
-class Skid(wiring.Component):
-    """Register stage that separates both directions: two items of storage, latency one cycle, one item per cycle.
-
-    ``i.ready``, ``o.valid`` and ``o.payload`` come from flip-flops.
-
-    Parameters
-    ----------
-    shape: payload of both streams
-
-    Members
-    -------
-    i, o: In, Out (stream of shape)
-    clear: In(1), forget what is held; nothing may be sent in that cycle
-    """
-
-    def __init__(self, shape):
-        self._shape = shape
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape)), "clear": In(1)})
-
-    def elaborate(self, platform):
-        m = Module()
-        i, o = self.i, self.o
-        spare, held = Signal.like(o.payload), Signal()     # what came in while `o` was not taken
-
-        m.d.comb += i.ready.eq(~held)
-        with m.If(~o.valid | o.ready):
-            m.d.sync += [o.payload.eq(Mux(held, spare, i.payload)), o.valid.eq(held | i.valid), held.eq(0)]
-        with m.Elif(i.valid & i.ready):
-            m.d.sync += [spare.eq(i.payload), held.eq(1)]
-        with m.If(self.clear):
-            m.d.sync += [o.valid.eq(0), held.eq(0)]
         return m

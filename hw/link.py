@@ -34,18 +34,14 @@ class Stage(wiring.Component):
     Members
     -------
     i, o: In, Out (stream of shape)
-    moved: Out(1), an item goes in or out in this cycle
     """
 
     def __init__(self, shape):
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape)), "moved": Out(1)})
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, platform):
         m = Module()
-        m.d.comb += [
-            self.i.ready.eq(~self.o.valid | self.o.ready),
-            self.moved.eq(self.i.valid & self.i.ready | self.o.valid & self.o.ready),
-        ]
+        m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
         with m.If(self.i.ready):
             m.d.sync += self.o.valid.eq(self.i.valid)
             with m.If(self.i.valid):

@@ -125,7 +125,7 @@ class _Core:
                 begun, begin = begin, begin + done.cycles
             ended = done.idle
             if shares[0][0]["to_stream"]:       # the map is complete: the next core is told
-                ended = yield from self._merge.stage.accept(ended + 1, commit=True)
+                ended = yield from self._merge.between.accept(ended + 1, commit=True)
             released = max(ended, (yield from port.there(image)))
             port.release(released)
             idle = released + 1

@@ -114,8 +114,8 @@ class Between:
 class Merge:
     """One stream of map writes to the next core out of those of a core's clusters, and the parts announced in it."""
 
-    def __init__(self, clock: Clock, stage: Between, rank: int):
-        self._clock, self.stage = clock, stage
+    def __init__(self, clock: Clock, between: Between, rank: int):
+        self._clock, self.between = clock, between
         self._offers: dict[int, bool] = {}              # clusters that offer a write; whether it completes a row
         self._rows: list[deque[int]] = []               # of each cluster: complete rows, the cycles from which known
         self._turn, self._left = 0, 0                   # whose part is announced next; parts not announced
@@ -148,7 +148,7 @@ class Merge:
         while True:
             if announces or self._offers:
                 heard = None if announces else min(self._offers)
-                at = yield from self.stage.accept(at, part=announces)
+                at = yield from self.between.accept(at, part=announces)
                 self._taken = at
                 if announces:
                     self._left, self._idle = self._left - 1, at + 1

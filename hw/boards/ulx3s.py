@@ -56,7 +56,7 @@ def constraints() -> str:
 def default_design(lanes: int = 64) -> DesignParams:
     """Return what `make bitstream` builds unless told otherwise: what fits the 208 block RAMs of the LFE5U-85F.
 
-    At 64 lanes the weights, 4,096 rows of 64 bytes, take 114 of them, the feature maps 32; with more or fewer lanes
+    At 64 lanes the weights, 4,096 rows of 64 bytes, take 128 of them, the feature maps 32; with more or fewer lanes
     the number of rows keeps the 256 KiB of weights. The neurons of all lanes are updated in eight cycles: in sixteen,
     first layers of few events wait for them."""
     return DesignParams((CoreParams(
