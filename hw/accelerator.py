@@ -16,7 +16,7 @@ from .baked import decode
 from .chain import Chain, trace_members, trace_ports
 from .core import Core
 from .input import Input
-from .link import beat
+from .link import Buffer, beat
 from .loader import Loader
 from .output import Output
 from .params import STREAMS, DesignParams, Shell
@@ -95,10 +95,14 @@ class Accelerator(wiring.Component):
 
         connect(m, flipped(self.bus), registers.bus)
 
-        # A beat accepted in the cycle of a reset would be lost.
-        for source, sink in ((self.program, loader.i), (self.input, feeder.i)):
-            m.d.comb += [sink.p.eq(source.p), sink.valid.eq(source.valid & ~registers.clear),
-                         source.ready.eq(sink.ready & ~registers.clear)]
+        # A beat accepted in the cycle of a reset would be lost. Whoever sends may be far away, and what loader and
+        # feeder do with a beat reaches far, so there is a buffer in between.
+        for name, source, sink in (("program", self.program, loader.i), ("input", self.input, feeder.i)):
+            buffer = Buffer(beat)
+            m.submodules[f"{name}_buffer"] = clear(buffer)
+            m.d.comb += [buffer.i.p.eq(source.p), buffer.i.valid.eq(source.valid & ~registers.clear),
+                         source.ready.eq(buffer.i.ready & ~registers.clear)]
+            connect(m, buffer.o, sink)
         connect(m, output.o, flipped(self.output))
 
         busy = feeder.busy | chain.busy | supervisor.in_flight

@@ -43,8 +43,8 @@ class Input(wiring.Component):
     hold: In(1), no frame may begin (a program is being loaded or waits to be)
     halted: In(1), accept and discard everything
     fault: Out(Fault)
-    busy: Out(1), amid a frame, until its commit has been taken
-    done: Out(1), a commit is taken in this cycle
+    busy: Out(1), amid a frame, until the cycle after its commit was taken
+    done: Out(1), a commit was taken a cycle ago
     """
 
     def __init__(self, params: CoreParams):
@@ -67,6 +67,8 @@ class Input(wiring.Component):
         address = Signal.like(o.p.address)
         of_row = Signal(24)                                       # word of the row
 
+        taken = Signal()                                          # a commit was; ready comes from all over the core
+        m.d.sync += taken.eq(self.o.valid & self.o.ready & self.o.p.commit)
         row_ends = of_row + 1 == self.row_words
         m.d.comb += [
             free.eq(~o.valid | o.ready),
@@ -124,7 +126,7 @@ class Input(wiring.Component):
             # HAND_OVER -- until the core has taken the commit
             with m.State(State.HAND_OVER):
                 m.d.comb += self.i.ready.eq(self.halted)
-                with m.If(self.o.valid & self.o.ready & self.o.p.commit):
+                with m.If(taken):
                     m.d.comb += self.done.eq(1)
                     m.next = State.IDLE
         return m

@@ -23,7 +23,7 @@ incoming = data.StructLayout({"beat": beat, "program": 1})
 
 
 class BeatQueue(wiring.Component):
-    """Queue of `depth` items in block RAM, and behind it a register, since block RAM is slow, and a buffer of two.
+    """Queue of `depth` items in block RAM, and behind it a register, since block RAM is slow.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class BeatQueue(wiring.Component):
     Members
     -------
     i, o: In, Out (stream of shape)
-    level: Out, items in it, those behind it not counted
+    level: Out, items in it, the one behind it not counted
     """
 
     def __init__(self, shape, depth: int):
@@ -45,14 +45,12 @@ class BeatQueue(wiring.Component):
         m = Module()
         m.submodules.queue = queue = SyncFIFOBuffered(width=self.i.p.as_value().shape().width, depth=self._depth)
         m.submodules.stage = stage = Stage(self._shape)
-        m.submodules.buffer = buffer = Buffer(self._shape)
         m.d.comb += [
             queue.w_data.eq(self.i.p), queue.w_en.eq(self.i.valid), self.i.ready.eq(queue.w_rdy),
             stage.i.p.eq(queue.r_data), stage.i.valid.eq(queue.r_rdy), queue.r_en.eq(stage.i.ready),
             self.level.eq(queue.level),
         ]
-        wiring.connect(m, stage.o, buffer.i)
-        wiring.connect(m, buffer.o, wiring.flipped(self.o))
+        wiring.connect(m, stage.o, wiring.flipped(self.o))
         return m
 
 
@@ -118,8 +116,11 @@ class Link(wiring.Component):
         m.submodules.checksum = checksum = CRC32_ISO_HDLC(data_width=32).create()
         clear = ResetInserter(self.clear)
         incoming_queue, outgoing_queue = BeatQueue(incoming, framing.QUEUE_BEATS), BeatQueue(beat, framing.OUTPUT_BEATS)
+        collected = Buffer(beat)     # so that the executor, which decides late, does not reach into the queue
         m.submodules.incoming = clear(incoming_queue)
         m.submodules.outgoing = clear(outgoing_queue)
+        m.submodules.collected = clear(collected)
+        wiring.connect(m, outgoing_queue.o, collected.i)
         wiring.connect(m, wiring.flipped(self.octets), receiver.i)
         wiring.connect(m, sender.o, wiring.flipped(self.responses))
 
@@ -197,12 +198,17 @@ class Link(wiring.Component):
         ]
         m.d.comb += [
             packed.eq(argument.flags & framing.PACKED != 0),
-            self.bus.write_data.eq(word),
             self.bus.write_strobe.eq(0b1111),
             sender.slot.eq(header.sequence[:2]),
         ]
-        address = Signal(ADDRESS_BITS - 2)
-        m.d.comb += [self.bus.read_address.eq(address), self.bus.write_address.eq(address)]
+        # The register file may lie far away, so accesses, and what was read, go through registers.
+        address, read, write = Signal(ADDRESS_BITS - 2), Signal(), Signal()
+        answered, answer = Signal(), Signal(32)
+        m.d.sync += [
+            self.bus.read.eq(read), self.bus.read_address.eq(address), answered.eq(self.bus.read_done),
+            answer.eq(self.bus.read_data), self.bus.write.eq(write), self.bus.write_address.eq(address),
+            self.bus.write_data.eq(word),
+        ]
 
         with m.FSM(init=State.REST):
             # REST -- waits for a request, and for the last response to be sent
@@ -273,11 +279,11 @@ class Link(wiring.Component):
                 with m.If(count == argument.count):
                     m.next = State.STATE
                 with m.Else():
-                    m.d.comb += self.bus.read.eq(1)
+                    m.d.comb += read.eq(1)
                     m.next = State.READ_WAIT
             with m.State(State.READ_WAIT):
-                with m.If(self.bus.read_done):
-                    respond(self.bus.read_data)
+                with m.If(answered):
+                    respond(answer)
                     m.d.sync += [count.eq(count + 1), address.eq(address + 1)]
                     m.next = State.READ
             # WRITE -- one register after the other
@@ -285,7 +291,7 @@ class Link(wiring.Component):
                 with m.If(known & ended):
                     m.next = State.SETTLE
                 with m.Elif(known):
-                    m.d.comb += self.bus.write.eq(1)
+                    m.d.comb += write.eq(1)
                     m.d.sync += address.eq(address + 1)
                     move(index + 1)
             # TAKE -- the request's beats into the queue, which has room for them
@@ -332,13 +338,13 @@ class Link(wiring.Component):
                         move(index + 1)
             # COLLECT -- what waits of one output frame
             with m.State(State.COLLECT):
-                with m.If((count == argument.count) | ~outgoing_queue.o.valid):
+                with m.If((count == argument.count) | ~collected.o.valid):
                     m.next = State.STATE
                 with m.Else():
-                    m.d.comb += outgoing_queue.o.ready.eq(1)
-                    m.d.sync += [count.eq(count + 1), last.eq(outgoing_queue.o.p.last)]
-                    respond(outgoing_queue.o.p.data)
-                    with m.If(outgoing_queue.o.p.last):
+                    m.d.comb += collected.o.ready.eq(1)
+                    m.d.sync += [count.eq(count + 1), last.eq(collected.o.p.last)]
+                    respond(collected.o.p.data)
+                    with m.If(collected.o.p.last):
                         m.next = State.STATE
             # SETTLE -- some cycles, so that the response shows what a written register did
             with m.State(State.SETTLE):

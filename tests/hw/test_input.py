@@ -67,7 +67,7 @@ def test_frames_become_words_at_rising_addresses_the_ends_of_rows_marked_and_a_c
             await pause(ctx, rng, stalls)
             write = await get(ctx, bench.input.o)
             assert (write.commit, write.enable, write.part) == (1, 0, 0)
-            await ctx.tick()
+            await ctx.tick().repeat(2)
         assert ctx.get(bench.supervisor.images_in) == len(frames)
         assert ctx.get(bench.input.busy) == 0
         assert ctx.get(bench.supervisor.error) == Error.NONE
