@@ -95,14 +95,13 @@ class Accelerator(wiring.Component):
 
         connect(m, flipped(self.bus), registers.bus)
 
-        # A beat accepted in the cycle of a reset would be lost. Whoever sends may be far away, and what loader and
-        # feeder do with a beat reaches far, so there is a buffer in between.
-        for name, source, sink in (("program", self.program, loader.i), ("input", self.input, feeder.i)):
-            buffer = Buffer(beat)
-            m.submodules[f"{name}_buffer"] = clear(buffer)
-            m.d.comb += [buffer.i.p.eq(source.p), buffer.i.valid.eq(source.valid & ~registers.clear),
-                         source.ready.eq(buffer.i.ready & ~registers.clear)]
-            connect(m, buffer.o, sink)
+        # A beat accepted in the cycle of a reset would be lost. What the loader does with a beat reaches far, so there
+        # is a buffer before it.
+        m.submodules.program_buffer = clear(program := Buffer(beat))
+        connect(m, program.o, loader.i)
+        for source, sink in ((self.program, program.i), (self.input, feeder.i)):
+            m.d.comb += [sink.p.eq(source.p), sink.valid.eq(source.valid & ~registers.clear),
+                         source.ready.eq(sink.ready & ~registers.clear)]
         connect(m, output.o, flipped(self.output))
 
         busy = feeder.busy | chain.busy | supervisor.in_flight
@@ -149,7 +148,7 @@ class Accelerator(wiring.Component):
         # a beat that is offered, and that is told at once.
         loads = Signal()
         m.d.sync += loads.eq(loader.loading | loader.i.valid)
-        m.d.comb += feeder.hold.eq(loads | loader.i.valid)
+        m.d.comb += feeder.hold.eq(loads | loader.i.valid | self.program.valid)
         m.d.comb += [chain.counter_index.eq(registers.counter_index),
                      *(shown.eq(value) for shown, value in zip(registers.counter, chain.counter, strict=True))]
         return m

@@ -18,8 +18,15 @@ from .params import CoreParams
 PIPELINE_CYCLES = 6
 """From a chunk's issue until the next step of the same neurons may be issued."""
 
-LATENCY = PIPELINE_CYCLES + 2
+LATENCY = PIPELINE_CYCLES + 3
 """From a chunk's issue until its levels are there."""
+
+
+def pause(params: CoreParams) -> int:
+    """Return the cycles that pass after a lane group's last chunk before what follows it is known, and none is issued.
+
+    It is known three cycles after that chunk, and asked for with the next group's last one."""
+    return max(0, 3 - params.chunks)
 
 
 def levels(params: CoreParams) -> data.ArrayLayout:
@@ -48,12 +55,12 @@ class NeuronUnit(wiring.Component):
     one from the third cycle after `released`.
     o: Out, stream of chunks of levels, lane 0 first; lanes / neuron_lanes chunks per lane group.
     released: Out, a sum has served, or its chunks are now read for the last time; one pulse for each sum taken.
-    credit: In, o has room for the chunks of a lane group; issued: Out, a chunk is under way to it.
+    credit: In, o has room for the chunks of a lane group; issued: Out, a chunk was issued a cycle ago that goes to it.
     logits: Out, stream of logits of a READOUT.
     idle: Out. trace: Out, present when params.trace.
 
     Throughput: one chunk per cycle, but at least PIPELINE_CYCLES between the time steps of a lane group; the last step
-    of a READOUT takes longer, and so does a lane group of one or two chunks, by a cycle. No overflow in a program that
+    of a READOUT takes longer, and so does a lane group of one or two chunks (`pause`). No overflow in a program that
     the planner accepted.
     """
 
@@ -114,14 +121,15 @@ class NeuronUnit(wiring.Component):
         put, get = kept.write_port(), kept.read_port()
         within = (p.chunks - 1).bit_length()                        # bits of a chunk's index
         filled, sum_row = Signal(range(rows)), Signal(range(rows))  # row written next; first row of the sum in work
-        waiting, waiting_now, holding = Signal(range(p.sums_kept + 2)), Signal(range(p.sums_kept + 2)), Signal()
+        waiting, holding = Signal(range(p.sums_kept + 2)), Signal()
         chunk = Signal(range(max(2, p.chunks)))
         step, tap = Signal(8), Signal(8)
         row, group, col = Signal(12), Signal(12), Signal(12)
         channel = Signal.like(channel_row)
         gap = Signal(range(PIPELINE_CYCLES + 1))
 
-        # The ends of the loops are known a cycle after their counters; nobody asks before a sum's second chunk.
+        # Whether a chunk is issued is decided here from few registers; all else learns of it a cycle later: the loops'
+        # counters, which tell another cycle later whether they are at their ends, the addresses, and the pipeline.
         first, last_step, last_col, last_group = Signal(), Signal(), Signal(), Signal()
         last_tap, next_tap_last = Signal(), Signal()
         last_chunk = chunk == p.chunks - 1
@@ -133,69 +141,77 @@ class NeuronUnit(wiring.Component):
         ]
         pipeline_busy, serial_busy, quiet = Signal(), Signal(), Signal()
         issue, amid, waited = Signal(), Signal(), Signal(init=1)     # amid: chunk is not 0; waited: gap is 0
-        serves = Signal()        # this is the step that the sums are held for
-        finish = Signal()        # the sum in work has served
+        turns = issue & last_chunk
+        arrives = self.i.valid & (filled[:within] == 0)
+        serves = last_step | ~static        # this is the step that the sums are held for
         waits = is_readout & (last_step | ~amid)
-        known = Signal(init=1)   # the ends of the loops are, also where a sum's first chunk is its last
-        m.d.sync += known.eq(~issue | (p.chunks > 1))
-        m.d.comb += [
-            # A chunk of a window or of a later step needs the state that its predecessor is still computing.
-            issue.eq(holding & known & (amid | ((first | waited) & self.credit)) & (~waits | quiet)),
-            serves.eq(last_step | ~static),
-            finish.eq(issue & last_chunk & serves),
-            put.addr.eq(filled), put.data.eq(self.i.p), put.en.eq(self.i.valid),
-            get.addr.eq(sum_row | chunk), get.en.eq(1),
-            waiting_now.eq(waiting + (self.i.valid & (filled[:within] == 0)) - finish),
-            self.issued.eq(issue & last_tap & ~is_readout),
-        ]
+        turned = Signal(pause(p))
+        # A chunk of a window or of a later step needs the state that its predecessor is still computing.
+        m.d.comb += issue.eq(holding & ~turned.any() & (amid | ((first | waited) & self.credit)) & (~waits | quiet))
+        if len(turned):
+            m.d.sync += turned.eq(Cat(turns, turned)[:len(turned)])
         m.d.sync += [
-            quiet.eq(~(issue | pipeline_busy | serial_busy)), waiting.eq(waiting_now), holding.eq(waiting_now != 0),
-            self.released.eq(issue & serves & Mux(is_readout, last_chunk, chunk == min(1, p.chunks - 1))),
+            quiet.eq(~(issue | pipeline_busy | serial_busy)), waiting.eq(waiting + arrives - (turns & serves)),
+            holding.eq(arrives | Mux(turns & serves, waiting > 1, waiting != 0)),
         ]
-        with m.If(self.i.valid):
-            m.d.sync += filled.eq(filled + 1)
-        with m.If(finish):
-            m.d.sync += sum_row.eq(sum_row + p.chunks)
-
-        m.d.comb += channel_row_now.eq(channel_row)
         with m.If(~waited):
             m.d.sync += [gap.eq(gap - 1), waited.eq(gap == 1)]
         with m.If(issue):
             with m.If(~amid):
                 m.d.sync += [gap.eq(PIPELINE_CYCLES - 1), waited.eq(0)]
             m.d.sync += [chunk.eq(Mux(last_chunk, 0, chunk + 1)), amid.eq(~last_chunk)]
-            m.d.comb += channel_row_now.eq(Mux(last_chunk, channel, channel_row + 1))
             with m.If(last_chunk):
-                m.d.sync += [tap.eq(tap + 1), first.eq(last_tap & (is_max | last_step)),
-                             last_tap.eq(~is_max | next_tap_last)]
-                with m.If(last_tap):
-                    m.d.sync += [tap.eq(0), step.eq(step + 1)]
-                    with m.If(last_step):
-                        m.d.sync += [step.eq(0), col.eq(col + 1)]
-                        with m.If(last_col):
-                            next_channel = Mux(last_group, layer.channel_first, channel + layer.group_channels)
-                            m.d.sync += [col.eq(0), group.eq(group + 1), channel.eq(next_channel)]
-                            m.d.comb += channel_row_now.eq(next_channel)
-                            with m.If(last_group):
-                                m.d.sync += [group.eq(0), row.eq(row + 1)]
+                m.d.sync += [first.eq(last_tap & (is_max | last_step)), last_tap.eq(~is_max | next_tap_last)]
         with m.If(self.begin):
-            m.d.sync += [row.eq(0), channel.eq(layer.channel_first), first.eq(1),
-                         last_tap.eq(~is_max | (layer.sources == 1))]
+            m.d.sync += [first.eq(1), last_tap.eq(~is_max | (layer.sources == 1))]
+
+        issued = Signal(data.StructLayout({"valid": 1, "chunk": len(chunk), "first": 1, "last_tap": 1, "turns": 1}))
+        m.d.sync += [issued.valid.eq(issue), issued.chunk.eq(chunk), issued.first.eq(first),
+                     issued.last_tap.eq(last_tap), issued.turns.eq(turns)]
+        m.d.comb += [
+            put.addr.eq(filled), put.data.eq(self.i.p), put.en.eq(self.i.valid),
+            get.addr.eq(sum_row | issued.chunk), get.en.eq(1),
+            self.issued.eq(issued.valid & issued.last_tap & ~is_readout),
+        ]
+        m.d.sync += self.released.eq(issued.valid & serves & Mux(
+            is_readout, issued.turns, issued.chunk == min(1, p.chunks - 1)))
+        with m.If(self.i.valid):
+            m.d.sync += filled.eq(filled + 1)
+        with m.If(issued.turns & serves):
+            m.d.sync += sum_row.eq(sum_row + p.chunks)
+
+        m.d.comb += channel_row_now.eq(channel_row)
+        with m.If(issued.valid):
+            m.d.comb += channel_row_now.eq(Mux(issued.turns, channel, channel_row + 1))
+        with m.If(issued.turns):
+            m.d.sync += tap.eq(tap + 1)
+            with m.If(issued.last_tap):
+                m.d.sync += [tap.eq(0), step.eq(step + 1)]
+                with m.If(last_step):
+                    m.d.sync += [step.eq(0), col.eq(col + 1)]
+                    with m.If(last_col):
+                        next_channel = Mux(last_group, layer.channel_first, channel + layer.group_channels)
+                        m.d.sync += [col.eq(0), group.eq(group + 1), channel.eq(next_channel)]
+                        m.d.comb += channel_row_now.eq(next_channel)
+                        with m.If(last_group):
+                            m.d.sync += [group.eq(0), row.eq(row + 1)]
+        with m.If(self.begin):
+            m.d.sync += [row.eq(0), channel.eq(layer.channel_first)]
             m.d.comb += channel_row_now.eq(layer.channel_first)
 
-        # The pipeline: issue, two cycles for the constants, A (current), B (subtract), C (decay and add), E (round),
+        # The pipeline: issue, three cycles for the constants, A (current), B (subtract), C (decay and add), E (round),
         # F (shift), G (clip). A reads the state that G wrote, so the constants' cycles do not count between time steps.
         tag = data.StructLayout({"valid": 1, "chunk": len(chunk), "first": 1, "emit": 1, "logit": 1})
         currents = data.ArrayLayout(signed(bits), n)
         shifts = data.ArrayLayout(6, n)
-        tags = [Signal(tag, name=f"tag_{stage}") for stage in range(LATENCY)]
+        tags = [Signal(tag, name=f"tag_{stage}") for stage in range(LATENCY - 1)]
         ta, tg = tags[2], tags[-1]
         m.d.sync += [
-            tags[0].valid.eq(issue), tags[0].chunk.eq(chunk), tags[0].first.eq(first),
-            tags[0].emit.eq(~is_readout & last_tap), tags[0].logit.eq(is_readout & last_step),
+            tags[0].valid.eq(issued.valid), tags[0].chunk.eq(issued.chunk), tags[0].first.eq(issued.first),
+            tags[0].emit.eq(~is_readout & issued.last_tap), tags[0].logit.eq(is_readout & last_step),
             *(later.eq(earlier) for earlier, later in zip(tags, tags[1:], strict=False)),
         ]
-        m.d.comb += pipeline_busy.eq(Cat(stage.valid for stage in tags).any())
+        m.d.comb += pipeline_busy.eq(issued.valid | Cat(stage.valid for stage in tags).any())
 
         # What the layer makes of all its lanes. Floor shifts add up: GATE_MEMBRANE's reset and the decay are one shift.
         no_decay_factor, no_reset_factor = layer.decay == abi.ZERO_FACTOR, layer.reset == abi.ZERO_FACTOR
@@ -309,8 +325,8 @@ class NeuronUnit(wiring.Component):
             place = data.StructLayout({"step": 8, "row": 12, "col": 12, "chunk": 16})
             at = Signal(place)
             chunks = group << (p.chunks - 1).bit_length()
-            m.d.comb += [at.step.eq(step), at.row.eq(row), at.col.eq(col), at.chunk.eq(chunks + chunk)]
-            for index in range(LATENCY):
+            m.d.comb += [at.step.eq(step), at.row.eq(row), at.col.eq(col), at.chunk.eq(chunks + issued.chunk)]
+            for index in range(LATENCY - 1):
                 behind = Signal(place, name=f"place_{index}")
                 m.d.sync += behind.eq(at)
                 at = behind

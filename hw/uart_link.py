@@ -23,7 +23,7 @@ incoming = data.StructLayout({"beat": beat, "program": 1})
 
 
 class BeatQueue(wiring.Component):
-    """Queue of `depth` items in block RAM, and behind it a register, since block RAM is slow.
+    """Queue of `depth` items in block RAM, and behind it a register, since block RAM is slow, and a buffer of two.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class BeatQueue(wiring.Component):
     Members
     -------
     i, o: In, Out (stream of shape)
-    level: Out, items in it, the one behind it not counted
+    level: Out, items in it, those behind it not counted
     """
 
     def __init__(self, shape, depth: int):
@@ -50,7 +50,9 @@ class BeatQueue(wiring.Component):
             stage.i.p.eq(queue.r_data), stage.i.valid.eq(queue.r_rdy), queue.r_en.eq(stage.i.ready),
             self.level.eq(queue.level),
         ]
-        wiring.connect(m, stage.o, wiring.flipped(self.o))
+        m.submodules.buffer = buffer = Buffer(self._shape)
+        wiring.connect(m, stage.o, buffer.i)
+        wiring.connect(m, buffer.o, wiring.flipped(self.o))
         return m
 
 
@@ -116,11 +118,8 @@ class Link(wiring.Component):
         m.submodules.checksum = checksum = CRC32_ISO_HDLC(data_width=32).create()
         clear = ResetInserter(self.clear)
         incoming_queue, outgoing_queue = BeatQueue(incoming, framing.QUEUE_BEATS), BeatQueue(beat, framing.OUTPUT_BEATS)
-        collected = Buffer(beat)     # so that the executor, which decides late, does not reach into the queue
         m.submodules.incoming = clear(incoming_queue)
         m.submodules.outgoing = clear(outgoing_queue)
-        m.submodules.collected = clear(collected)
-        wiring.connect(m, outgoing_queue.o, collected.i)
         wiring.connect(m, wiring.flipped(self.octets), receiver.i)
         wiring.connect(m, sender.o, wiring.flipped(self.responses))
 
@@ -338,13 +337,13 @@ class Link(wiring.Component):
                         move(index + 1)
             # COLLECT -- what waits of one output frame
             with m.State(State.COLLECT):
-                with m.If((count == argument.count) | ~collected.o.valid):
+                with m.If((count == argument.count) | ~outgoing_queue.o.valid):
                     m.next = State.STATE
                 with m.Else():
-                    m.d.comb += collected.o.ready.eq(1)
-                    m.d.sync += [count.eq(count + 1), last.eq(collected.o.p.last)]
-                    respond(collected.o.p.data)
-                    with m.If(collected.o.p.last):
+                    m.d.comb += outgoing_queue.o.ready.eq(1)
+                    m.d.sync += [count.eq(count + 1), last.eq(outgoing_queue.o.p.last)]
+                    respond(outgoing_queue.o.p.data)
+                    with m.If(outgoing_queue.o.p.last):
                         m.next = State.STATE
             # SETTLE -- some cycles, so that the response shows what a written register did
             with m.State(State.SETTLE):

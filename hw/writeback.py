@@ -25,7 +25,8 @@ class WriteBack(wiring.Component):
     Members
     -------
     layer: In, the layer row in work. begin: In, one cycle: a layer starts.
-    i: In, stream of chunks of levels, never refused. issued: In, one is under way. credit: Out, another may be.
+    i: In, stream of chunks of levels, never refused. issued: In, one was issued a cycle ago. credit: Out, a lane
+    group may be.
     o: Out, stream of map writes; the last one of an output row completes a part. idle: Out.
 
     One plane per cycle, and a cycle between lane groups; the next one is gathered meanwhile.
@@ -52,8 +53,7 @@ class WriteBack(wiring.Component):
         m.submodules.fifo = fifo = SyncFIFOBuffered(width=levels(p).size, depth=depth)
         free = Signal(range(depth + 1), init=depth)
         m.d.comb += [fifo.w_data.eq(self.i.payload), fifo.w_en.eq(self.i.valid)]
-        issued = Signal()
-        m.d.sync += [issued.eq(self.issued), self.credit.eq(free > p.chunks + 1)]   # two may not be counted yet
+        m.d.sync += self.credit.eq(free > p.chunks + 1)     # two may not be counted yet
 
         # Gather: planes fill from the top, so that lane 0 ends up in bit 0.
         gather = Signal(data.ArrayLayout(p.lanes, p.level_bits), reset_less=True)
@@ -61,7 +61,7 @@ class WriteBack(wiring.Component):
         move = Signal()
         m.d.comb += fifo.r_en.eq(~full | move)                   # whether a write is taken does not reach so far
         taken = fifo.r_rdy & fifo.r_en
-        m.d.sync += free.eq(free + taken - issued)
+        m.d.sync += free.eq(free + taken - self.issued)
         chunk_levels = data.View(levels(p), fifo.r_data)
         with m.If(move):
             m.d.sync += full.eq(0)

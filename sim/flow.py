@@ -20,7 +20,7 @@ from qblif.hw.params import CoreParams
 from .handover import Between, Merge, Port
 from .processes import Clock, Event, Process
 from .reads import Reads, entries
-from .timing import FETCHED, IDLE, LOGIT, NEVER, NEXT, Neurons, Scan, WriteBack
+from .timing import FETCHED, HANDED_OVER, IDLE, LOGIT, NEVER, NEXT, Neurons, Scan, WriteBack
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ class Block:
                 before = taken
                 taken = yield from port.take(max(buffered, taken) + 1, part=number % rows == 0)
                 word = max(word, buffered - 1) + parts
-            beat = 1 + (yield from port.take(max(max(buffered, before) + 1, taken) + 1, commit=True))
+            beat = HANDED_OVER + (yield from port.take(max(max(buffered, before) + 1, taken) + 1, commit=True))
 
 
 class _Core:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator
 from qblif.host.abi import LayerKind
 from qblif.hw.accumulate import latency
 from qblif.hw.layer_table import READ_CYCLES
-from qblif.hw.neuron import LATENCY, PIPELINE_CYCLES
+from qblif.hw.neuron import LATENCY, PIPELINE_CYCLES, pause
 from qblif.hw.params import CoreParams
 from qblif.hw.words import FIFO_DEPTH
 from qblif.hw.writeback import queue_depth
@@ -40,7 +40,7 @@ RETURNED = 2
 EVENT = 2
 """From the cycle in which the scanner takes a bit to the event at the accumulators: two registers."""
 
-RELEASED = 2
+RELEASED = 3
 """From the issue of a chunk that releases a sum until another one may end in the scan."""
 
 DRAINED = LATENCY + 2
@@ -57,6 +57,9 @@ FETCHED = READ_CYCLES + NEXT
 
 LOGIT = LATENCY + 3
 """From a chunk's issue until its first logit is on the output: neuron unit, serialiser, buffer, output stage."""
+
+HANDED_OVER = 2
+"""From an input map's commit to the first beat of the next frame."""
 
 NEVER = -(1 << 40)
 
@@ -212,7 +215,7 @@ class Neurons:
         self._taps = layer["sources"] if self._kind == LayerKind.MAX else 1
         self._writeback = writeback
         self._arrives = EVENT + latency(params) + 1     # from a sum's last event to its first issue
-        self._pause = params.chunks == 1                # where a sum's first chunk is its last, a cycle more
+        self._pause = pause(params)
         self._step = self._tap = 0
         self._free = NEVER          # after the last issue
         self._issued = NEVER        # first chunk of the update before

@@ -272,6 +272,7 @@ def test_an_image_begins_with_its_first_row_and_waits_for_each_that_it_reads():
 
     async def collect(ctx):
         assert await bench.logits(ctx, 2) == expected_logits(2)
+        await ctx.tick().repeat(SETTLE)
         for name, _ in abi.COUNTERS:
             counters[name] = await counted(ctx, bench, name)
 

@@ -226,9 +226,9 @@ def test_statistics_tell_where_the_cycles_of_a_job_went():
     async def host(ctx):
         await board.load(ctx)
         # Of one frame of 5 beats and 3 results: the least that a job takes (docs/architecture.md)
-        assert await job(ctx, 1) == [30, 9, 0]
+        assert await job(ctx, 1) == [29, 9, 0]
         board.memory.pace = Pace(latency=30)
-        assert await job(ctx, 1) == [30 + 2 * 30, 9 + 30, 0]
+        assert await job(ctx, 1) == [29 + 2 * 30, 9 + 30, 0]
         board.memory.pace = Pace()
         board.memory.hanging = {"w"}
         await board.start(ctx, frames=30)

@@ -60,12 +60,14 @@ def run(params, jobs, rng=None, ready=0.5):
             ctx.set(dut.begin, 0)
             chunks = [lanes[at:at + n] for lanes in levels for at in range(0, params.lanes, n)]
             pipeline, found, quiet, cycle = [None] * LATENCY, [], 0, 0
+            issued = False
             while quiet < SETTLE:
                 credit = ctx.get(dut.credit)
                 issue = bool(chunks) and credit and (rng is None or rng.random() < 0.8)
                 pipeline.append(chunks.pop(0) if issue else None)
                 arriving = pipeline.pop(0)
-                ctx.set(dut.issued, issue)
+                ctx.set(dut.issued, issued)
+                issued = issue
                 ctx.set(dut.i.valid, arriving is not None)
                 if arriving is not None:
                     ctx.set(dut.i.payload, arriving)
