@@ -128,24 +128,27 @@ class Cluster(wiring.Component):
         ended = sequencer.idle & runs.idle & words.idle & scanner.idle & accumulators.idle
         m.d.sync += self.idle.eq(ended & neurons.idle & writeback.idle & ~self.begin)
 
-        # Told a cycle later: they follow from all parts of the cluster.
-        retired, events = scanner.o, Signal(data.StructLayout(dict.fromkeys(EVENTS, 1)))
-        m.d.sync += self.events.eq(events)
-        starved, turnaround, waits = Signal(), Signal(), Signal()
+        # They follow from all parts of the cluster, so these are looked at a cycle later, and told another one later.
+        retired, events = Signal.like(scanner.o), Signal(data.StructLayout(dict.fromkeys(EVENTS, 1)))
+        over, begun, active, stalled, waits = (Signal(name=name) for name in (
+            "over", "begun", "active", "stalled", "waits"))
+        m.d.sync += [
+            retired.eq(scanner.o), over.eq(ended), begun.eq(self.begin), active.eq(self.active),
+            stalled.eq(scanner.stalled), waits.eq(sequencer.waits | self.rests), self.events.eq(events),
+        ]
+        starved, turnaround = Signal(), Signal()
         with m.If(retired.valid):
             m.d.sync += scanning.eq(1)
-        with m.Elif(ended | self.begin):
+        with m.Elif(over | begun):
             m.d.sync += scanning.eq(0)
         add = retired.valid & retired.add
-        stalled = scanner.stalled
         m.d.comb += [
             events.adds.eq(add), events.masks.eq(add & retired.diagonal),
             events.set_bits.eq(add & ~retired.diagonal & ~retired.again),
             events.doublings.eq(retired.valid & ~retired.add & retired.double),
             events.neuron_stalls.eq(stalled),
-            starved.eq(~stalled & scanning & ~ended & ~(retired.valid & (retired.add | retired.double))),
-            turnaround.eq(self.active & ~stalled & ~(scanning & ~ended) & ~retired.valid),
-            waits.eq(sequencer.waits | self.rests),
+            starved.eq(~stalled & scanning & ~over & ~(retired.valid & (retired.add | retired.double))),
+            turnaround.eq(active & ~stalled & ~(scanning & ~over) & ~retired.valid),
             events.starved.eq(starved & ~waits), events.turnaround.eq(turnaround & ~waits),
             events.input_stalls.eq((starved | turnaround) & waits),
         ]

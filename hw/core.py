@@ -47,7 +47,7 @@ class Core(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         p = self._params
-        config = Signal(abi_row(abi.CONFIG_FIELDS),
+        config = Signal(abi_row(abi.CONFIG_FIELDS), reset_less=True,
                         init=next(iter(self._contents.table(abi.MemoryId.CONFIG, abi.CONFIG_FIELDS)), {}))
         with m.If(row_for(m, self.load, abi.MemoryId.CONFIG)):
             m.d.sync += config.eq(self.load.data)
@@ -94,9 +94,11 @@ class Core(wiring.Component):
         ended, rests = Signal(), Signal()           # nothing is left to do for the image; its map is still to come
         to_stream = Signal()
         m.d.sync += to_stream.eq(clusters[0].to_stream)
+        begins = Signal()                           # the state is BEGIN
+        m.d.sync += begins.eq(state == State.LATCH)
         # The row of the next layer is read while one is worked on: of the first, once the program is in place.
         enabled, read, last_layer, take = Signal(), Signal(), Signal(), Signal()
-        m.d.sync += [enabled.eq(self.enable), read.eq((self.enable & ~enabled) | (state == State.BEGIN)),
+        m.d.sync += [enabled.eq(self.enable), read.eq((self.enable & ~enabled) | begins),
                      last_layer.eq(layer == config.layers - 1)]
         all_idle, all_ready = Signal(), Signal()
         m.d.comb += [all_idle.eq(merge.idle), all_ready.eq(1), take.eq((state == State.TAKE) & all_ready)]
@@ -107,7 +109,7 @@ class Core(wiring.Component):
                 m.d.comb += all_ready.eq(0)
             m.d.comb += [
                 cluster.next_index.eq(next_layer), cluster.read.eq(read), cluster.take.eq(take),
-                cluster.layer_index.eq(layer), cluster.begin.eq(state == State.BEGIN),
+                cluster.layer_index.eq(layer), cluster.begin.eq(begins),
                 cluster.buffer.eq(Mux(work, config.buffer_step, 0)), cluster.active.eq(state != State.IDLE),
                 cluster.parts.eq(parts), cluster.complete.eq(complete), cluster.rests.eq(rests),
             ]
@@ -149,7 +151,7 @@ class Core(wiring.Component):
         for index, cluster in enumerate(clusters):
             connect(m, cluster.o, merge.i[index])
             m.d.comb += merge.takes_part[index].eq(cluster.takes_part)
-        m.d.comb += [merge.begin.eq(state == State.BEGIN), merge.announces.eq(to_stream)]
+        m.d.comb += [merge.begin.eq(begins), merge.announces.eq(to_stream)]
         write = Signal.like(self.i_map.p)
         write_valid = Signal()
         own = Signal()
@@ -170,8 +172,10 @@ class Core(wiring.Component):
             self.o_map.p.eq(merge.o.p), self.o_map.p.commit.eq(state == State.COMMIT),
             merge.o.ready.eq(~to_stream | self.o_map.ready),
         ]
+        written, written_valid = Signal.like(write, reset_less=True), Signal()
+        m.d.sync += [written.eq(write), written_valid.eq(write_valid)]
         for cluster in clusters:
-            m.d.sync += [cluster.write.valid.eq(write_valid), cluster.write.p.eq(write)]
+            m.d.comb += [cluster.write.valid.eq(written_valid), cluster.write.p.eq(written)]
 
         # Logits: the read-out has one position, so the planner gives it to one cluster; the others send none.
         m.submodules.logits = logits = Buffer(logit)

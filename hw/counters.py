@@ -56,13 +56,15 @@ class Counters(wiring.Component):
             m.d.sync += gathered.eq(Mux(at == number, 0, gathered) + increment)
 
         # Cycle 1: the row and what is to be added. Cycle 2: their sum. Cycle 3: written, and shown if it is asked for.
-        row, more, total = Signal(BITS), Signal.like(recent[0]), Signal(BITS)
-        at_2, at_3 = Signal.like(at), Signal.like(at)
-        m.d.comb += [read.addr.eq(at), write.addr.eq(at_3), write.data.eq(total), write.en.eq(1)]
+        # What a reset finds there is written to rows that are written again before they are read.
+        row, more, total = (Signal(shape, reset_less=True) for shape in (BITS, recent[0].shape(), BITS))
+        at_2, at_3 = Signal.like(at, reset_less=True), Signal.like(at, reset_less=True)
+        value = Signal(BITS, reset_less=True)
+        m.d.comb += [self.value.eq(value), read.addr.eq(at), write.addr.eq(at_3), write.data.eq(total), write.en.eq(1)]
         m.d.sync += [
             row.eq(Mux(walked, read.data, 0)), more.eq(recent[at]), at_2.eq(at),
             total.eq(row + more), at_3.eq(at_2),
         ]
         with m.If(at_3 == self.index):
-            m.d.sync += self.value.eq(total)
+            m.d.sync += value.eq(total)
         return m

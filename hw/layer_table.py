@@ -65,6 +65,8 @@ class LayerTable(wiring.Component):
             m.d.sync += [words.eq(Cat(words, read.data)[abi.LINK_BITS:]), self.ready.eq(~amid)]
         with m.If(self.read):
             m.d.sync += [at.eq(0), amid.eq(1), came.eq(0), self.ready.eq(0)]
+        row = Signal.like(self.layer, reset_less=True)
+        m.d.comb += self.layer.eq(row)
         with m.If(self.take):
-            m.d.sync += self.layer.eq(words)
+            m.d.sync += row.eq(words)
         return m

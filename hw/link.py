@@ -41,11 +41,12 @@ class Stage(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
+        item = Signal.like(self.o.payload, reset_less=True)
+        m.d.comb += [self.i.ready.eq(~self.o.valid | self.o.ready), self.o.payload.eq(item)]
         with m.If(self.i.ready):
             m.d.sync += self.o.valid.eq(self.i.valid)
             with m.If(self.i.valid):
-                m.d.sync += self.o.payload.eq(self.i.payload)
+                m.d.sync += item.eq(self.i.payload)
         return m
 
 
@@ -68,14 +69,15 @@ class Buffer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        item = Signal.like(self.o.payload, reset_less=True)
         spare, spare_valid = Signal.like(self.i.payload, reset_less=True), Signal()
-        m.d.comb += self.i.ready.eq(~spare_valid)
+        m.d.comb += [self.i.ready.eq(~spare_valid), self.o.payload.eq(item)]
         with m.If(~self.o.valid | self.o.ready):
             m.d.sync += [self.o.valid.eq(self.i.valid | spare_valid), spare_valid.eq(0)]
             with m.If(spare_valid):
-                m.d.sync += self.o.payload.eq(spare)
+                m.d.sync += item.eq(spare)
             with m.Else():
-                m.d.sync += self.o.payload.eq(self.i.payload)
+                m.d.sync += item.eq(self.i.payload)
         with m.Elif(self.i.ready):
             m.d.sync += spare_valid.eq(self.i.valid)
         with m.If(self.i.ready):

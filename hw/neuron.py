@@ -234,6 +234,7 @@ class NeuronUnit(wiring.Component):
         constants = data.ArrayLayout(abi_row(abi.CHANNEL_FIELDS), n)
         sum_i, sum_a = pipe(currents, "sum_i"), pipe(currents, "sum_a")
         constants_i, constants_a = pipe(constants, "constants_i"), pipe(constants, "constants_a")
+        back_a = pipe(data.ArrayLayout(5, n), "back_a")     # f - a: how far a level is shifted up to be subtracted
         v_b, c_b, back_b = pipe(currents, "v_b"), pipe(currents, "c_b"), pipe(currents, "back_b")
         f_b = pipe(data.ArrayLayout(5, n), "f_b")
         f_c, f_e, f_f = (pipe(shifts, f"f_{x}") for x in "cef")     # of the level: f, and the reset that is due
@@ -256,13 +257,12 @@ class NeuronUnit(wiring.Component):
             m.d.sync += [sum_i[j].eq(get.data[j]), sum_a[j].eq(sum_i[j])]
             # A
             v_old, s_old = state_read.data.v[j], state_read.data.s[j]
-            back = Signal(5, name=f"back_{j}")          # f - a: how far a level is shifted up to be subtracted
-            m.d.comb += back.eq(constants_a[j].shift - reset)
             m.d.sync += [
+                back_a[j].eq(constants_i[j].shift - reset),
                 c_b[j].eq(sum_a[j] + constants_a[j].bias), f_b[j].eq(constants_a[j].shift),
                 v_b[j].eq(Mux(ta.first, 0, v_old)), fired_b[j].eq(~ta.first & s_old.any()),
                 gated_b[j].eq(~ta.first & state_read.data.gated[j]),
-                back_b[j].eq(Mux(no_back, 0, (s_old << back)[:bits])),
+                back_b[j].eq(Mux(no_back, 0, (s_old << back_a[j])[:bits])),
             ]
             # B: subtract, and decay by whole octets
             before, shift, clear = Signal(signed(bits), name=f"before_{j}"), Signal(5, name=f"shift_{j}"), Signal()
@@ -304,7 +304,7 @@ class NeuronUnit(wiring.Component):
         ]
 
         # Logits leave one by one.
-        serial, left, more = Signal(currents), Signal(range(n + 1)), Signal(16)
+        serial, left, more = Signal(currents, reset_less=True), Signal(range(n + 1)), Signal(16)
         some_more, last_logit = Signal(), Signal()                  # more is not 0; it is 1
         m.d.comb += [
             self.logits.valid.eq(serial_busy & some_more),

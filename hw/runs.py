@@ -46,14 +46,16 @@ class RunGenerator(wiring.Component):
 
         f = Signal(field(p), reset_less=True)                # field in work
         active = Signal()
-        row, col = Signal(8), Signal(8)
-        y, x = Signal(signed(Y_BITS)), Signal(signed(X_BITS))
-        address = Signal(p.map_bits)
-        weight, row_weight = Signal(p.weight_address_bits), Signal(p.weight_address_bits)
 
-        run_last, x_last = Signal(signed(X_BITS)), Signal(signed(X_BITS))   # last bits of a run, of a row
+        def counter(shape):     # counts from where a field begins
+            return Signal(shape, reset_less=True)
+
+        row, col, y, x = counter(8), counter(8), counter(signed(Y_BITS)), counter(signed(X_BITS))
+        address = counter(p.map_bits)
+        weight, row_weight = counter(p.weight_address_bits), counter(p.weight_address_bits)
+        run_last, x_last = counter(signed(X_BITS)), counter(signed(X_BITS))     # last bits of a run, of a row
         step = Signal()                     # the tap in work leaves for the clipping stages
-        first_tap, last_col, last_row = Signal(), Signal(), Signal()
+        first_tap, last_col, last_row = counter(1), counter(1), counter(1)
         last_tap = last_col & last_row
         m.d.comb += [
             self.i.ready.eq(~active | (step & last_tap)),
@@ -78,25 +80,26 @@ class RunGenerator(wiring.Component):
                          run_last.eq(self.i.p.run_bits - 1), x_last.eq(self.i.p.x_limit - 1)]
 
         # Clip: which bit of the row is the run's last; then which part of the run is inside.
-        cut = Signal(data.StructLayout({"valid": 1, "outside": 1, "flagged": 1, "x": signed(X_BITS),
-                                        "last": signed(X_BITS + 1), "x_last": x_last.shape(), "run": run(p)}))
-        moves = Signal()
+        cut = Signal(data.StructLayout({"outside": 1, "flagged": 1, "x": signed(X_BITS), "last": signed(X_BITS + 1),
+                                        "x_last": x_last.shape(), "run": run(p)}), reset_less=True)
+        out = Signal(run(p), reset_less=True)
+        cut_valid, moves = Signal(), Signal()
         m.d.comb += [
-            moves.eq(~self.o.valid | self.o.ready), step.eq(active & (~cut.valid | moves)),
-            self.idle.eq(~active & ~cut.valid & ~self.o.valid),
+            moves.eq(~self.o.valid | self.o.ready), step.eq(active & (~cut_valid | moves)),
+            self.idle.eq(~active & ~cut_valid & ~self.o.valid), self.o.p.eq(out),
         ]
         empty = Signal()
         m.d.comb += empty.eq(cut.outside | (cut.last < 0))
         with m.If(moves):
             m.d.sync += [
-                self.o.valid.eq(cut.valid & (~empty | cut.flagged)), cut.valid.eq(0),
-                self.o.p.eq(cut.run), self.o.p.empty.eq(empty),
-                self.o.p.bit_first.eq(Mux(cut.x < 0, 0, cut.x)),
-                self.o.p.bit_last.eq(Mux(cut.last < cut.x_last, cut.last, cut.x_last)),
+                self.o.valid.eq(cut_valid & (~empty | cut.flagged)), cut_valid.eq(0),
+                out.eq(cut.run), out.empty.eq(empty),
+                out.bit_first.eq(Mux(cut.x < 0, 0, cut.x)),
+                out.bit_last.eq(Mux(cut.last < cut.x_last, cut.last, cut.x_last)),
             ]
         with m.If(step):
             m.d.sync += [
-                cut.valid.eq(1), cut.x.eq(x), cut.last.eq(x + run_last), cut.x_last.eq(x_last),
+                cut_valid.eq(1), cut.x.eq(x), cut.last.eq(x + run_last), cut.x_last.eq(x_last),
                 cut.outside.eq((y < 0) | (y >= f.y_limit) | (x >= f.x_limit)),
                 cut.flagged.eq((first_tap & (f.first | (f.doublings != 0))) | (last_tap & f.last)),
                 cut.run.first.eq(f.first & first_tap), cut.run.last.eq(f.last & last_tap),

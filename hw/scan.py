@@ -116,15 +116,14 @@ class BitScanner(wiring.Component):
             rest.eq(c.bits & ~low_bit),
             take.eq(~have | (done & (~c.last | free))),
         ]
-        out = Signal(event(p), init=no_event(p))
-        base, offset = Signal(p.weight_address_bits), Signal((p.word_bits - 1).bit_length())
+        out, out_valid, out_adds = Signal(event(p), reset_less=True), Signal(), Signal()
+        base = Signal(p.weight_address_bits, reset_less=True)
+        offset = Signal((p.word_bits - 1).bit_length(), reset_less=True)
         stalled = Signal()
         m.d.sync += [
-            out.valid.eq(have & may), out.last.eq(c.last & done),
+            out_valid.eq(have & may), out_adds.eq(have & may & ~c.pre_any & some), out.last.eq(c.last & done),
             out.double.eq(Mux(c.pre_any, 1, Mux(some, c.ride, ~c.post_none))),
-            out.add.eq(~c.pre_any & some),
-            out.skip.eq(Mux(have & may & ~c.pre_any & some, c.skip, no_event(p)["skip"])),
-            out.diagonal.eq(c.diagonal), out.again.eq(c.again),
+            out.add.eq(~c.pre_any & some), out.skip.eq(c.skip), out.diagonal.eq(c.diagonal), out.again.eq(c.again),
             base.eq(c.weight), offset.eq(Mux(c.diagonal, 0, Cat(_index(low_bit), c.index))),
             stalled.eq(have & ~may),
         ]
@@ -152,8 +151,15 @@ class BitScanner(wiring.Component):
                      free.eq((outstanding_now != p.sums_kept) & (gap_now == 0))]
 
         # Cycles 4 and 5: the weight row's address.
-        m.d.sync += [self.o.eq(out), self.o.weight.eq(base + offset), self.stalled.eq(stalled)]
-        m.d.comb += self.idle.eq(~(have_entry | have_group | have | out.valid | self.o.valid))
+        told, weight = Signal(event(p), reset_less=True), Signal(p.weight_address_bits, reset_less=True)
+        skip = Signal(p.lanes, init=no_event(p)["skip"])
+        m.d.sync += [told.eq(out), weight.eq(base + offset), self.o.valid.eq(out_valid), self.stalled.eq(stalled),
+                     skip.eq(Mux(out_adds, out.skip, no_event(p)["skip"]))]
+        m.d.comb += [
+            *(self.o[name].eq(told[name]) for name in ("last", "double", "add", "diagonal", "again")),
+            self.o.weight.eq(weight), self.o.skip.eq(skip),
+            self.idle.eq(~(have_entry | have_group | have | out_valid | self.o.valid)),
+        ]
         return m
 
 

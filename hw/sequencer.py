@@ -11,7 +11,7 @@ that all sources finish a plane before the accumulators double. One visit of a s
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -128,38 +128,41 @@ class Sequencer(wiring.Component):
 
         layer = self.layer
         # What the layer's row decides in every cycle is kept here, not where the row is.
-        is_max, static, top = Signal(), Signal(), Signal.like(layer.planes)
-        m.d.sync += [is_max.eq(layer.kind == abi.LayerKind.MAX), static.eq(layer.static), top.eq(layer.planes - 1)]
+        is_max, top = Signal(), Signal.like(layer.planes)
+        m.d.sync += [is_max.eq(layer.kind == abi.LayerKind.MAX), top.eq(layer.planes - 1)]
 
-        # Cycle 1: the loop counters, which need no source data.
+        # Cycle 1: the loop counters, which need no source data. Whether they are at their ends is kept beside them;
+        # `only`: the loop has one turn.
+        def counter(shape):     # begins with the layer
+            return Signal(shape, reset_less=True)
+
         busy = Signal()
-        row, group, col, step = Signal(12), Signal(12), Signal(12), Signal(8)
-        plane, again, source = Signal(6), Signal(16), Signal(8)
-        group_weights = Signal(p.weight_address_bits)
-        group_bits = Signal(16)
+        row, group, col, step = counter(12), counter(12), counter(12), counter(8)
+        plane, again, source = counter(6), counter(16), counter(8)
+        group_weights, group_bits = counter(p.weight_address_bits), counter(16)
+        last_source, last_step, last_col, last_group, last_row = (counter(1) for _ in range(5))
+        at_top, at_bottom = counter(1), counter(1)      # of the planes
+        loops = {"source": layer.sources, "step": Mux(layer.static, 1, layer.steps), "col": layer.cols,
+                 "group": layer.groups, "row": layer.rows}
+        only = Signal(data.StructLayout({**dict.fromkeys(loops, 1), "plane": 1}))
+        before_last = Signal(data.StructLayout({name: len(Value.cast(turns)) for name, turns in loops.items()}))
+        m.d.sync += [*(only[name].eq(turns == 1) for name, turns in loops.items()), only.plane.eq(layer.planes == 1),
+                     *(before_last[name].eq(turns - 2) for name, turns in loops.items())]
         last_again = Signal()
         if unary:
             m.d.comb += last_again.eq(again == (1 << plane[:4]) - 1)
         else:
             m.d.comb += last_again.eq(1)
-        ends = Signal(data.StructLayout({"source": 8, "step": 8, "col": 12, "group": 12, "row": 12}))
-        m.d.sync += [ends.source.eq(layer.sources - 1), ends.step.eq(layer.steps - 1), ends.col.eq(layer.cols - 1),
-                     ends.group.eq(layer.groups - 1), ends.row.eq(layer.rows - 1)]
-        last_source = source == ends.source
-        last_plane = (plane == 0) & last_again
-        last_step = (step == ends.step) | static
-        last_col = col == ends.col
-        last_group = group == ends.group
-        last_row = row == ends.row
+        last_plane = at_bottom & last_again
 
-        visit = data.StructLayout({"valid": 1, "source": 8, "plane": 6, "new_plane": 1, "top_plane": 1, "again": 1,
+        visit = data.StructLayout({"source": 8, "plane": 6, "new_plane": 1, "top_plane": 1, "again": 1,
                                    "last_again": 1, "last": 1, "step0": 1, "col0": 1, "group0": 1, "row0": 1,
                                    "weights": p.weight_address_bits, "bits": 16})
-        now = Signal(visit)      # visit whose row of the source table is being read
+        now, now_valid = Signal(visit, reset_less=True), Signal()   # visit whose row of the source table is being read
         advance = Signal()       # all visits move on
 
         # An output row begins when all that it reads of the input map is there.
-        waiting, needed = Signal(), Signal(PARTS_BITS)
+        waiting, needed = Signal(), counter(PARTS_BITS)
         goes = Signal()
         m.d.comb += [goes.eq(busy & ~waiting), self.waits.eq(busy & waiting)]
         with m.If(self.complete | (self.parts >= needed)):
@@ -168,11 +171,11 @@ class Sequencer(wiring.Component):
         m.d.comb += [read.addr.eq(layer.source_first + source), read.en.eq(advance)]
         with m.If(advance):
             m.d.sync += [
-                now.valid.eq(goes),
+                now_valid.eq(goes),
                 now.source.eq(source),
                 now.plane.eq(plane),
-                now.new_plane.eq((plane != top) & (again == 0) & (is_max | (source == 0))),
-                now.top_plane.eq((plane == top) & (again == 0)),
+                now.new_plane.eq(~at_top & (again == 0) & (is_max | (source == 0))),
+                now.top_plane.eq(at_top & (again == 0)),
                 now.again.eq(again != 0),
                 now.last_again.eq(last_again),
                 now.last.eq(last_plane & (is_max | last_source)),
@@ -186,39 +189,48 @@ class Sequencer(wiring.Component):
                 with m.If(~last_again):
                     m.d.sync += again.eq(again + 1)
                 with m.Else():
-                    m.d.sync += [again.eq(0), plane.eq(Mux(plane == 0, top, plane - 1))]
+                    m.d.sync += [again.eq(0), plane.eq(Mux(at_bottom, top, plane - 1)), at_top.eq(at_bottom),
+                                 at_bottom.eq(Mux(at_bottom, only.plane, plane == 1))]
+
+            def next_source():
+                m.d.sync += [source.eq(Mux(last_source, 0, source + 1)),
+                             last_source.eq(Mux(last_source, only.source, source == before_last.source))]
             with m.If(is_max):
                 next_plane()
                 with m.If(last_plane):
-                    m.d.sync += source.eq(Mux(last_source, 0, source + 1))
-            with m.Elif(~last_source):
-                m.d.sync += source.eq(source + 1)
+                    next_source()
             with m.Else():
-                m.d.sync += source.eq(0)
-                next_plane()
+                next_source()
+                with m.If(last_source):
+                    next_plane()
             with m.If(step_done):
-                m.d.sync += step.eq(step + 1)
+                m.d.sync += [step.eq(step + 1), last_step.eq(Mux(last_step, only.step, step == before_last.step))]
                 with m.If(last_step):
-                    m.d.sync += [step.eq(0), col.eq(col + 1)]
+                    m.d.sync += [step.eq(0), col.eq(col + 1),
+                                 last_col.eq(Mux(last_col, only.col, col == before_last.col))]
                     with m.If(last_col):
                         m.d.sync += [col.eq(0), group.eq(group + 1),
+                                     last_group.eq(Mux(last_group, only.group, group == before_last.group)),
                                      group_weights.eq(group_weights + layer.group_weights),
                                      group_bits.eq(group_bits + layer.group_bits)]
                         with m.If(last_group):
                             m.d.sync += [group.eq(0), group_weights.eq(0), group_bits.eq(0), row.eq(row + 1),
+                                         last_row.eq(row == before_last.row),
                                          needed.eq(needed + layer.input_step), waiting.eq(~self.complete)]
                             with m.If(last_row):
                                 m.d.sync += busy.eq(0)
         with m.If(self.begin):
             m.d.sync += [needed.eq(layer.input_first), waiting.eq(~self.complete),
                          busy.eq(layer.rows != 0), row.eq(0), group.eq(0), col.eq(0), step.eq(0), source.eq(0),
-                         plane.eq(top), again.eq(0), group_weights.eq(0), group_bits.eq(0)]
+                         plane.eq(top), again.eq(0), group_weights.eq(0), group_bits.eq(0),
+                         last_source.eq(only.source), last_step.eq(only.step), last_col.eq(only.col),
+                         last_group.eq(only.group), last_row.eq(only.row), at_top.eq(1), at_bottom.eq(only.plane)]
 
         # Cycle 2: the source table is read. Cycle 3: what needs nothing but its row.
-        at, src = Signal(visit), Signal(_stored(p), reset_less=True)
-        cur, fixed = Signal(visit), Signal(_stored(p), reset_less=True)
+        at, at_valid, src = Signal(visit, reset_less=True), Signal(), Signal(_stored(p), reset_less=True)
+        cur, cur_valid, fixed = Signal(visit, reset_less=True), Signal(), Signal(_stored(p), reset_less=True)
         takes_part = Signal()
-        new_row, first_row, new_position, first_position = Signal(), Signal(), Signal(), Signal()
+        new_row, first_row, new_position, first_position = (Signal(reset_less=True) for _ in range(4))
         offset = Signal(7)
         part = Signal()
         m.d.comb += [
@@ -226,8 +238,8 @@ class Sequencer(wiring.Component):
         ]
         with m.If(advance):
             m.d.sync += [
-                at.eq(now), src.eq(read.data),
-                cur.eq(at), fixed.eq(src), takes_part.eq(part),
+                at.eq(now), at_valid.eq(now_valid), src.eq(read.data),
+                cur.eq(at), cur_valid.eq(at_valid), fixed.eq(src), takes_part.eq(part),
                 fixed.row_init.eq(src.row_init + Mux(src.input, self.buffer, 0) + src.plane_top),
                 fixed.x_init.eq(src.x_init + Mux(src.diagonal, at.bits, 0)),
                 fixed.weight_first.eq(src.weight_first + at.weights),
@@ -266,17 +278,17 @@ class Sequencer(wiring.Component):
         passed = Signal(6)
         m.d.comb += passed.eq(pending + cur.new_plane if not unary else 0)
         m.d.comb += [
-            advance.eq(~cur.valid | ~takes_part | fields.i.ready), fields.i.valid.eq(cur.valid & takes_part),
+            advance.eq(~cur_valid | ~takes_part | fields.i.ready), fields.i.valid.eq(cur_valid & takes_part),
             fields.i.p.first.eq(~started), fields.i.p.last.eq(cur.last), fields.i.p.doublings.eq(passed),
             fields.i.p.diagonal.eq(fixed.diagonal), fields.i.p.again.eq(cur.again),
             fields.i.p.address.eq(address), fields.i.p.y.eq(y), fields.i.p.x.eq(x),
             fields.i.p.weight.eq(fixed.weight_first), *(fields.i.p[name].eq(fixed[name]) for name in _GEOMETRY),
         ]
-        with m.If(cur.valid & advance):
+        with m.If(cur_valid & advance):
             m.d.comb += [remember["of_row"].en.eq(new_row), remember["of_position"].en.eq(new_position),
                          remember["of_step"].en.eq(cur.top_plane), remember["of_plane"].en.eq(1)]
             m.d.sync += pending.eq(passed)
             with m.If(takes_part):
                 m.d.sync += [pending.eq(0), started.eq(~cur.last)]
-        m.d.comb += self.idle.eq(~(busy | now.valid | at.valid | cur.valid | fields.o.valid))
+        m.d.comb += self.idle.eq(~(busy | now_valid | at_valid | cur_valid | fields.o.valid))
         return m

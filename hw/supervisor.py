@@ -17,7 +17,7 @@ class Supervisor(wiring.Component):
 
     An error shows two cycles after it was reported; `halted` is high from then on. With several reports in one
     cycle the loader's counts, then the input's. The watchdog reports when for `watchdog` cycles
-    work had been under way without progress one cycle ago, unless `watchdog` is 0.
+    work had been under way without progress two cycles ago, unless `watchdog` is 0.
 
     Members
     -------
@@ -59,22 +59,22 @@ class Supervisor(wiring.Component):
         m.d.comb += self.in_flight.eq(count != 0)
 
         working, moving = Signal(), Signal()
-        m.d.sync += [working.eq(self.working | self.in_flight), moving.eq(self.progress)]
-        m.d.comb += stuck.eq(working & ~moving)
+        m.d.sync += [working.eq(self.working | self.in_flight), moving.eq(self.progress), stuck.eq(working & ~moving)]
         with m.If(stuck):
             m.d.sync += idle.eq(idle + 1)
         with m.Else():
             m.d.sync += idle.eq(0)
 
         # A fault is the end of a long path, so it is looked at a cycle later.
-        fault = data.StructLayout({"valid": 1, "code": 8, "info": 32})
-        loader, feeder = Signal(fault), Signal(fault)
-        for kept, port in ((loader, self.loader_fault), (feeder, self.input_fault)):
-            m.d.sync += [kept.valid.eq(port.valid), kept.code.eq(port.code), kept.info.eq(port.info)]
+        fault = data.StructLayout({"code": 8, "info": 32})
+        loader, feeder = Signal(fault, reset_less=True), Signal(fault, reset_less=True)
+        loader_fails, feeder_fails = Signal(), Signal()
+        for fails, kept, port in ((loader_fails, loader, self.loader_fault), (feeder_fails, feeder, self.input_fault)):
+            m.d.sync += [fails.eq(port.valid), kept.code.eq(port.code), kept.info.eq(port.info)]
         with m.If(~self.halted):
-            with m.If(loader.valid):
+            with m.If(loader_fails):
                 m.d.sync += [self.halted.eq(1), self.error.eq(loader.code), self.error_info.eq(loader.info)]
-            with m.Elif(feeder.valid):
+            with m.Elif(feeder_fails):
                 m.d.sync += [self.halted.eq(1), self.error.eq(feeder.code), self.error_info.eq(feeder.info)]
             with m.Elif(stuck & (self.watchdog != 0) & (idle >= self.watchdog)):
                 m.d.sync += [self.halted.eq(1), self.error.eq(abi.Error.WATCHDOG), self.error_info.eq(0)]

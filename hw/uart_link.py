@@ -209,6 +209,10 @@ class Link(wiring.Component):
             self.bus.write_data.eq(word),
         ]
 
+        collected = Signal()
+        m.d.sync += collected.eq(0)
+        m.d.comb += outgoing_queue.o.ready.eq(collected)
+
         with m.FSM(init=State.REST):
             # REST -- waits for a request, and for the last response to be sent
             with m.State(State.REST):
@@ -335,16 +339,14 @@ class Link(wiring.Component):
                                  group.eq(group - 1), mask.eq(mask[1:])]
                     with m.If(mask[0]):
                         move(index + 1)
-            # COLLECT -- what waits of one output frame
+            # COLLECT -- what waits of one output frame, a beat every other cycle: it leaves in the one in between
             with m.State(State.COLLECT):
-                with m.If((count == argument.count) | ~outgoing_queue.o.valid):
-                    m.next = State.STATE
-                with m.Else():
-                    m.d.comb += outgoing_queue.o.ready.eq(1)
-                    m.d.sync += [count.eq(count + 1), last.eq(outgoing_queue.o.p.last)]
-                    respond(outgoing_queue.o.p.data)
-                    with m.If(outgoing_queue.o.p.last):
+                with m.If(~collected):
+                    with m.If((count == argument.count) | ~outgoing_queue.o.valid | last):
                         m.next = State.STATE
+                    with m.Else():
+                        m.d.sync += [collected.eq(1), count.eq(count + 1), last.eq(outgoing_queue.o.p.last)]
+                        respond(outgoing_queue.o.p.data)
             # SETTLE -- some cycles, so that the response shows what a written register did
             with m.State(State.SETTLE):
                 m.d.sync += count.eq(count + 1)

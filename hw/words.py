@@ -65,20 +65,20 @@ class WordReader(wiring.Component):
 
         # Stage 1: the words of a run.
         flags = {"first": 1, "last": 1, "doublings": 6, "diagonal": 1, "again": 1}
-        stage = data.StructLayout({"valid": 1, **flags, "empty": 1, "bit_first": low, "bit_last": low,
+        stage = data.StructLayout({**flags, "empty": 1, "bit_first": low, "bit_last": low,
                                    "weight": p.weight_address_bits})
-        s1 = Signal(stage)
-        address = Signal(p.map_bits)
+        s1, s1_valid = Signal(stage, reset_less=True), Signal()
+        address = Signal(p.map_bits, reset_less=True)
         amid = Signal()
         word = Signal(i.bit_first.shape().width - low)
-        next_word = Signal.like(word)
+        next_word = Signal.like(word, reset_less=True)
         last_word = Signal()
         m.d.comb += [
             word.eq(Mux(amid, next_word, i.bit_first[low:])),
             last_word.eq(i.empty | (word == i.bit_last[low:])),
             runs.o.ready.eq(go & last_word), takes.eq(go & runs.o.valid),
         ]
-        m.d.sync += s1.valid.eq(takes)
+        m.d.sync += s1_valid.eq(takes)
         with m.If(takes):
             m.d.sync += [
                 amid.eq(~last_word), next_word.eq(word + 1),
@@ -92,23 +92,26 @@ class WordReader(wiring.Component):
             ]
 
         # Stage 2: the memory reads; the mask is made meanwhile.
-        s2 = Signal(stage)
+        s2, s2_valid = Signal(stage, reset_less=True), Signal()
         mask = Signal(p.word_bits, reset_less=True)
         m.d.comb += self.address.eq(address)
         m.d.sync += [
-            s2.eq(s1),
+            s2.eq(s1), s2_valid.eq(s1_valid),
             mask.eq(Mux(s1.empty, 0, Cat(at_most(s1.bit_first, bit) & ~at_most(s1.bit_last, bit - 1)
                                          for bit in range(p.word_bits)))),
         ]
 
         # Stage 3: the word as it is, in a register close to its memory, which is slow and may lie far from the rest.
-        s3, mask_3, word_3 = Signal(stage), Signal.like(mask), Signal(p.word_bits, reset_less=True)
-        m.d.sync += [s3.eq(s2), mask_3.eq(mask), word_3.eq(self.data)]
+        s3, s3_valid = Signal(stage, reset_less=True), Signal()
+        mask_3, word_3 = Signal.like(mask), Signal(p.word_bits, reset_less=True)
+        m.d.sync += [s3.eq(s2), s3_valid.eq(s2_valid), mask_3.eq(mask), word_3.eq(self.data)]
 
         # Stage 4: the masked word. Stage 5: whether it has bits.
-        s4, s5 = Signal(stage), Signal(stage)
+        s4, s4_valid = Signal(stage, reset_less=True), Signal()
+        s5, s5_valid = Signal(stage, reset_less=True), Signal()
         bits_4, bits, some = Signal(p.word_bits, reset_less=True), Signal(p.word_bits, reset_less=True), Signal()
-        m.d.sync += [s4.eq(s3), bits_4.eq(word_3 & mask_3), s5.eq(s4), bits.eq(bits_4), some.eq(bits_4.any())]
+        m.d.sync += [s4.eq(s3), s4_valid.eq(s3_valid), bits_4.eq(word_3 & mask_3),
+                     s5.eq(s4), s5_valid.eq(s4_valid), bits.eq(bits_4), some.eq(bits_4.any())]
 
         # Stage 6: merge. `held` waits for the next entry of its sum, or for the sum's end, to take its flags.
         held, held_valid = Signal(entry(p), reset_less=True), Signal()
@@ -119,14 +122,14 @@ class WordReader(wiring.Component):
         m.d.comb += [
             begun.eq(started & ~s5.first),
             doublings.eq(Mux(begun, pending + s5.doublings, 0)),    # doubling a sum of nothing is nothing
-            becomes.eq(s5.valid & (some | (s5.last & ~begun))), drops.eq(s5.valid & ~becomes),
-            push.eq(held_valid & (held.last | (s5.valid & some))),
+            becomes.eq(s5_valid & (some | (s5.last & ~begun))), drops.eq(s5_valid & ~becomes),
+            push.eq(held_valid & (held.last | (s5_valid & some))),
             fifo.w_data.eq(held),
             fifo.w_en.eq(push),
         ]
         with m.If(push):
             m.d.sync += held_valid.eq(0)
-        with m.If(s5.valid):
+        with m.If(s5_valid):
             m.d.sync += [started.eq(begun | some), pending.eq(Mux(some, 0, doublings))]
             with m.If(becomes):
                 m.d.sync += [

@@ -58,7 +58,7 @@ def test_the_watchdog_counts_cycles_of_work_without_progress(limit):
         ctx.set(dut.progress, 1)
         assert await cycles_to_halt(ctx) is None, "work that moves is no error"
         ctx.set(dut.progress, 0)
-        assert await cycles_to_halt(ctx) == limit + 2
+        assert await cycles_to_halt(ctx) == limit + 3
         assert (ctx.get(dut.error), ctx.get(dut.error_info)) == (Error.WATCHDOG, 0)
 
     simulate(dut, bench)
@@ -71,7 +71,7 @@ def test_progress_starts_the_count_anew_and_zero_means_never():
         ctx.set(dut.working, 1)
         await ctx.tick().repeat(50)
         ctx.set(dut.progress, 1)
-        await ctx.tick()
+        await ctx.tick().repeat(3)
         ctx.set(dut.watchdog, 10)
         for _ in range(10):
             ctx.set(dut.progress, 0)
@@ -98,14 +98,14 @@ def test_images_that_went_in_and_not_out_are_in_flight_and_watched():
         await ctx.tick()    # counted a cycle later
         assert ctx.get(dut.in_flight) == 0
         assert (ctx.get(dut.images_in), ctx.get(dut.images_out)) == (5, 5)
-        await ctx.tick()
+        await ctx.tick().repeat(2)
         ctx.set(dut.watchdog, 4)
         await ctx.tick().repeat(10)
         assert not ctx.get(dut.halted)
         ctx.set(dut.image_in, 1)
         await ctx.tick()
         ctx.set(dut.image_in, 0)
-        await ctx.tick().repeat(8)
+        await ctx.tick().repeat(9)
         assert ctx.get(dut.error) == Error.WATCHDOG
 
     simulate(dut, bench)
