@@ -16,7 +16,7 @@ from .baked import decode
 from .chain import Chain, trace_members, trace_ports
 from .core import Core
 from .input import Input
-from .link import Buffer, beat
+from .link import beat
 from .loader import Loader
 from .output import Output
 from .params import STREAMS, DesignParams, Shell
@@ -95,11 +95,8 @@ class Accelerator(wiring.Component):
 
         connect(m, flipped(self.bus), registers.bus)
 
-        # A beat accepted in the cycle of a reset would be lost. What the loader does with a beat reaches far, so there
-        # is a buffer before it.
-        m.submodules.program_buffer = clear(program := Buffer(beat))
-        connect(m, program.o, loader.i)
-        for source, sink in ((self.program, program.i), (self.input, feeder.i)):
+        # A beat accepted in the cycle of a reset would be lost.
+        for source, sink in ((self.program, loader.i), (self.input, feeder.i)):
             m.d.comb += [sink.p.eq(source.p), sink.valid.eq(source.valid & ~registers.clear),
                          source.ready.eq(sink.ready & ~registers.clear)]
         connect(m, output.o, flipped(self.output))
@@ -148,7 +145,7 @@ class Accelerator(wiring.Component):
         # a beat that is offered, and that is told at once.
         loads = Signal()
         m.d.sync += loads.eq(loader.loading | loader.i.valid)
-        m.d.comb += feeder.hold.eq(loads | loader.i.valid | self.program.valid)
+        m.d.comb += feeder.hold.eq(loads | loader.i.valid)
         m.d.comb += [chain.counter_index.eq(registers.counter_index),
                      *(shown.eq(value) for shown, value in zip(registers.counter, chain.counter, strict=True))]
         return m

@@ -32,14 +32,16 @@ class State(enum.Enum):
 
 
 class Loader(wiring.Component):
-    """Program frame to memory rows, one beat per cycle; after a row a pause where weights need one (params.load_pause).
+    """Program frame to memory rows, a beat every other cycle; after a row a pause where weights need one
+    (params.load_pause).
 
-    The first beat is taken a cycle after `hold` was low, and ends the validity of the program loaded before; the last
-    one waits a cycle for the checksum. The image becomes valid with it, if every beat before was as abi.py says,
-    TLAST came with that beat and no other, and the checksum matches. The first deviation is reported as a fault in
-    the cycle its beat is accepted; whoever collects faults then raises `halted`, which makes the loader discard all
-    beats. A final beat without TLAST is LONG_PROGRAM, reported at once, so that a host that sends nothing more learns
-    of it. Nothing in a row's padding bits is checked beyond the checksum. Rows of a bad image may have been written.
+    What a beat brings about begins a cycle after it was taken, so that it does not hang on the stream. The first beat is
+    taken a cycle after `hold` was low, and ends the validity of the program loaded before; the last one waits a cycle
+    for the checksum. The image becomes valid with it, if every beat before was as abi.py says, TLAST came with that
+    beat and no other, and the checksum matches. The first deviation is reported as a fault in the cycle after its beat
+    is accepted; whoever collects faults then raises `halted`, which makes the loader discard all beats. A final beat
+    without TLAST is LONG_PROGRAM, reported at once, so that a host that sends nothing more learns of it. Nothing in a
+    row's padding bits is checked beyond the checksum. Rows of a bad image may have been written.
 
     Parameters
     ----------
@@ -72,8 +74,8 @@ class Loader(wiring.Component):
         m.submodules.checksum = checksum = CRC32_ISO_HDLC(data_width=abi.LINK_BITS).create()
         summed, begun = Signal(), Signal()      # the beat before is one of a frame; its first
 
-        word, last = self.i.p.data, self.i.p.last
-        step = Signal()                   # a beat of a frame is taken
+        word, last = Signal(abi.LINK_BITS, reset_less=True), Signal(reset_less=True)
+        step = Signal()                   # they are a beat of a frame that was taken
         index = Signal(32)                # of this beat in the frame
         program_hash = Signal(64)
         valid = Signal()                  # that program is in place
@@ -111,12 +113,14 @@ class Loader(wiring.Component):
                                              row_beats_now.eq(abi.row_beats(params.memory_bits(memory)))]
 
         m.d.comb += [
-            step.eq(self.i.valid & self.i.ready & ~self.halted),
             self.loaded.eq(valid | untouched),
             self.program_hash.eq(Mux(untouched, self._baked_hash, Mux(valid, program_hash, 0))),
             checksum.data.eq(beat), checksum.valid.eq(summed), checksum.start.eq(begun),
             self.fault.info.eq(index),
         ]
+        m.d.sync += step.eq(self.i.valid & self.i.ready & ~self.halted)
+        with m.If(self.i.ready):
+            m.d.sync += [word.eq(self.i.p.data), last.eq(self.i.p.last)]
         with m.If(step):
             m.d.sync += index.eq(Mux(last, 0, index + 1))
 
@@ -146,7 +150,7 @@ class Loader(wiring.Component):
             m.next = State.CRC
 
         m.d.sync += [closed.eq(0), summed.eq(step), begun.eq(0)]
-        m.d.comb += [self.i.ready.eq(~closed | self.halted), self.loading.eq(~self.halted)]
+        m.d.comb += [self.i.ready.eq((~closed & ~step) | self.halted), self.loading.eq(~self.halted)]
         # A row is written while the next beat comes in; a header takes three beats, so it is not too early then.
         m.d.sync += [write.eq(0), part.eq(0), beat.eq(word), place.eq(at)]
         with m.If(write):
@@ -157,7 +161,7 @@ class Loader(wiring.Component):
             with m.State(State.MAGIC):
                 # A frame begins a cycle after it may, so that `hold`, which comes from everywhere, decides nothing
                 # else. What raises it waits while a beat is offered here, so it is still low then.
-                m.d.comb += self.loading.eq(0)
+                m.d.comb += self.loading.eq(step)
                 m.d.sync += [closed.eq(~(closed & self.i.valid & ~self.hold)), begun.eq(step)]
                 with m.If(step):
                     m.d.sync += [valid.eq(0), untouched.eq(0), closed.eq(0)]

@@ -96,14 +96,14 @@ def test_every_row_of_a_program_is_written_once_where_its_section_says(seed):
     dut.run(bench)
 
 
-def test_a_beat_is_taken_every_cycle_but_for_the_pause_that_weights_need_and_one_before_the_checksum():
+def test_a_beat_is_taken_every_other_cycle_but_for_the_pause_that_weights_need_and_one_before_the_checksum():
     words = program(DESIGN, [section(DESIGN, 0, MemoryId.WEIGHTS, 0, [0] * 16)])
     dut, pause = Bench(), max(core.load_pause for core in DESIGN.cores)
 
     async def bench(ctx):
         assert await dut.load(ctx, words) == LOADED
 
-    dut.run(bench, cycles=len(words) + 15 * pause + 5)
+    dut.run(bench, cycles=2 * len(words) + 15 * pause + 5)
 
 
 GOOD = [*program(DESIGN, [section(DESIGN, 0, MemoryId.WEIGHTS, 3, [5, 6]),
@@ -227,6 +227,7 @@ def test_a_program_waits_while_images_are_in_the_chain_and_the_old_one_stays_unt
         ctx.set(loader.hold, 0)
         await ctx.tick().repeat(2)
         ctx.set(loader.i.valid, 0)
+        await ctx.tick()
         assert (ctx.get(loader.loaded), ctx.get(loader.loading)) == (0, 1)
         assert ctx.get(loader.program_hash) == 0
         ctx.set(loader.hold, 1)    # matters for the first beat only
