@@ -25,8 +25,9 @@ synth_ecp5 -top {top} -run map_cells: -json netlist.json
 """Not abc9, the default: that of the packaged Yosys ends without a word in a design of this size."""
 
 PLACEMENT = ("--json", "netlist.json", "--lpf", "pins.lpf", "--textcfg", "placed.config", "--report", "report.json",
-             "--timing-allow-fail", "--placer-heap-cell-placement-timeout", "0")
-"""The placer's own limit of attempts gives up designs of 256 lanes that it would find a place for; TIMEOUTS ends it."""
+             "--timing-allow-fail", "--placer-heap-cell-placement-timeout", "0", "--placer-heap-timingweight", "100")
+"""The placer's own limit of attempts gives up designs of 256 lanes that it would find a place for; TIMEOUTS ends it.
+Its own weight of timing, a tenth of this, leaves critical paths all over the chip."""
 
 PACKING = ("--compress", "--freq", "62.0", "placed.config", "top.bit")
 """62 MHz: how fast the FPGA reads its configuration flash."""

@@ -35,13 +35,13 @@ class Loader(wiring.Component):
     """Program frame to memory rows, a beat every other cycle; after a row a pause where weights need one
     (params.load_pause).
 
-    What a beat brings about begins a cycle after it was taken, so that it does not hang on the stream. The first beat is
-    taken a cycle after `hold` was low, and ends the validity of the program loaded before; the last one waits a cycle
-    for the checksum. The image becomes valid with it, if every beat before was as abi.py says, TLAST came with that
-    beat and no other, and the checksum matches. The first deviation is reported as a fault in the cycle after its beat
-    is accepted; whoever collects faults then raises `halted`, which makes the loader discard all beats. A final beat
-    without TLAST is LONG_PROGRAM, reported at once, so that a host that sends nothing more learns of it. Nothing in a
-    row's padding bits is checked beyond the checksum. Rows of a bad image may have been written.
+    What a beat brings about begins a cycle after it was taken, so that it does not hang on the stream. The first beat
+    is taken a cycle after `hold` was low, and ends the validity of the program loaded before; the last one waits a
+    cycle for the checksum. The image becomes valid with it, if every beat before was as abi.py says, TLAST came with
+    that beat and no other, and the checksum matches. The first deviation is reported as a fault in the cycle after its
+    beat is accepted; whoever collects faults then raises `halted`, which makes the loader discard all beats. A final
+    beat without TLAST is LONG_PROGRAM, reported at once, so that a host that sends nothing more learns of it. Nothing
+    in a row's padding bits is checked beyond the checksum. Rows of a bad image may have been written.
 
     Parameters
     ----------
