@@ -142,10 +142,10 @@ class Accelerator(wiring.Component):
         m.d.sync += moves.eq(Cat(chain.progress, *(stream.valid & stream.ready for stream in streams)))
         m.d.comb += supervisor.progress.eq(moves.any())
         # What the loader is doing is told a cycle late, so that it decides nothing else in the same one; it begins with
-        # a beat that is offered, and that is told at once.
+        # a beat that is offered, or that it has taken, and that is told at once.
         loads = Signal()
-        m.d.sync += loads.eq(loader.loading | loader.i.valid)
-        m.d.comb += feeder.hold.eq(loads | loader.i.valid)
+        m.d.sync += loads.eq(loader.loading)
+        m.d.comb += feeder.hold.eq(loads | loader.waits | loader.i.valid)
         m.d.comb += [chain.counter_index.eq(registers.counter_index),
                      *(shown.eq(value) for shown, value in zip(registers.counter, chain.counter, strict=True))]
         return m

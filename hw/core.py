@@ -147,19 +147,20 @@ class Core(wiring.Component):
         with m.Elif(ended):
             m.d.sync += state.eq(State.REST)
 
-        # Map writes: a cluster's own go first; the input takes the cycles in between.
+        # Map writes: a cluster's own go first, a cycle after they were taken, so that they do not reach far within one;
+        # the input takes the cycles in between.
         for index, cluster in enumerate(clusters):
             connect(m, cluster.o, merge.i[index])
             m.d.comb += merge.takes_part[index].eq(cluster.takes_part)
         m.d.comb += [merge.begin.eq(begins), merge.announces.eq(to_stream)]
         write = Signal.like(self.i_map.p)
         write_valid = Signal()
-        own = Signal()
+        own, own_write = Signal(), Signal.like(merge.o.p, reset_less=True)
+        m.d.sync += [own.eq(merge.o.valid & ~to_stream), own_write.eq(merge.o.p)]
         m.d.comb += [
-            own.eq(merge.o.valid & ~to_stream),
             self.i_map.ready.eq(enabled & ~own & (full <= double)),
             taken.eq(self.i_map.valid & self.i_map.ready), committed.eq(taken & self.i_map.p.commit),
-            write.eq(Mux(own, merge.o.p, self.i_map.p)), write_valid.eq(own | taken),
+            write.eq(Mux(own, own_write, self.i_map.p)), write_valid.eq(own | taken),
         ]
         with m.If(~own):
             m.d.comb += write.address.eq(self.i_map.p.address + config.input_base + Mux(fill, config.buffer_step, 0))

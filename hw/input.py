@@ -84,18 +84,18 @@ class Input(wiring.Component):
             m.d.comb += [self.fault.valid.eq(1), self.fault.code.eq(code)]
             m.next = State.IDLE
 
-        def take():
-            """Put the beat in its place; send the word that it completes."""
+        def take(completes):
+            """Put the beat in its place; send the word that it `completes`."""
             m.next = State.WORDS
             m.d.sync += [index.eq(index + 1), part.eq(part + 1)]
             with m.Switch(part):
                 for place in range(parts):
                     with m.Case(place):
                         m.d.sync += o.p.data[32 * place:32 * place + 32].eq(self.i.p.data)
-            with m.If(part == parts - 1):
+            with m.If(completes):
                 m.d.sync += [o.valid.eq(1), o.p.commit.eq(0), o.p.address.eq(address), address.eq(address + 1),
                              part.eq(0), o.p.part.eq(row_ends), of_row.eq(Mux(row_ends, 0, of_row + 1))]
-            with m.If((part == parts - 1) & (address + 1 == self.words)):
+            with m.If(completes & (address + 1 == self.words)):
                 m.next = State.COMMIT
                 with m.If(~last):
                     fail(abi.Error.LONG_INPUT)
@@ -108,14 +108,14 @@ class Input(wiring.Component):
                 m.d.comb += [self.i.ready.eq(~self.hold | self.halted), self.busy.eq(0)]
                 with m.If(step):
                     with m.If(self.loaded):
-                        take()
+                        take(Const(parts == 1, 1))
                     with m.Else():
                         fail(abi.Error.NO_PROGRAM)
             # WORDS -- collects the beats of a frame
             with m.State(State.WORDS):
                 m.d.comb += self.i.ready.eq(free | self.halted)
                 with m.If(step):
-                    take()
+                    take(part == parts - 1)
             # COMMIT -- the last word is on its way
             with m.State(State.COMMIT):
                 m.d.comb += self.i.ready.eq(self.halted)

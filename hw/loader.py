@@ -35,13 +35,13 @@ class Loader(wiring.Component):
     """Program frame to memory rows, a beat every other cycle; after a row a pause where weights need one
     (params.load_pause).
 
-    What a beat brings about begins a cycle after it was taken, so that it does not hang on the stream. The first beat
-    is taken a cycle after `hold` was low, and ends the validity of the program loaded before; the last one waits a
-    cycle for the checksum. The image becomes valid with it, if every beat before was as abi.py says, TLAST came with
-    that beat and no other, and the checksum matches. The first deviation is reported as a fault in the cycle after its
-    beat is accepted; whoever collects faults then raises `halted`, which makes the loader discard all beats. A final
-    beat without TLAST is LONG_PROGRAM, reported at once, so that a host that sends nothing more learns of it. Nothing
-    in a row's padding bits is checked beyond the checksum. Rows of a bad image may have been written.
+    What a beat brings about begins a cycle or two after it was taken, so that it does not hang on the stream. The first
+    beat is used a cycle after `hold` was low, and ends the validity of the program loaded before; the last one waits
+    for the checksum. The image becomes valid with it, if every beat before was as abi.py says, TLAST came with that
+    beat and no other, and the checksum matches. The first deviation is reported as a fault when its beat is used;
+    whoever collects faults then raises `halted`, which makes the loader discard all beats. A final beat without TLAST
+    is LONG_PROGRAM, reported at once, so that a host that sends nothing more learns of it. Nothing in a row's padding
+    bits is checked beyond the checksum. Rows of a bad image may have been written.
 
     Parameters
     ----------
@@ -52,11 +52,12 @@ class Loader(wiring.Component):
     Members
     -------
     i: In (stream of link.beat)
-    hold: In(1), no frame may begin (images are in the chain)
+    hold: In(1), no frame may begin (images are in the chain): its first beat waits
     halted: In(1), accept and discard everything
     load_<core>: Out(LoadBus), the row goes to this core
     fault: Out(Fault)
     loading: Out(1), amid a frame
+    waits: Out(1), a beat was taken that is not used yet
     loaded: Out(1), a valid program is in place
     program_hash: Out(64), its hash; 0 when none is loaded
     """
@@ -65,7 +66,7 @@ class Loader(wiring.Component):
         self._design, self._baked_hash = design, baked_hash
         super().__init__({
             "i": In(stream.Signature(beat)), "hold": In(1), "halted": In(1),
-            "fault": Out(Fault()), "loading": Out(1), "loaded": Out(1), "program_hash": Out(64),
+            "fault": Out(Fault()), "loading": Out(1), "waits": Out(1), "loaded": Out(1), "program_hash": Out(64),
         } | {f"load_{index}": Out(LoadBus(core)) for index, core in enumerate(design.cores)})
 
     def elaborate(self, platform):
@@ -75,7 +76,8 @@ class Loader(wiring.Component):
         summed, begun = Signal(), Signal()      # the beat before is one of a frame; its first
 
         word, last = Signal(abi.LINK_BITS, reset_less=True), Signal(reset_less=True)
-        step = Signal()                   # they are a beat of a frame that was taken
+        held, ripe = Signal(), Signal()   # they are a beat that was taken; and what is compared with it is known
+        step = Signal()                   # it is used
         index = Signal(32)                # of this beat in the frame
         program_hash = Signal(64)
         valid = Signal()                  # that program is in place
@@ -100,16 +102,17 @@ class Loader(wiring.Component):
         depth, row_beats = Signal(depth_bits), Signal(range(len(row) + 1))
         known, depth_now = Signal(), Signal(depth_bits)
         row_beats_now = Signal.like(row_beats)
+        m.d.sync += [known.eq(0), depth_now.eq(0), row_beats_now.eq(0)]
         for params in dict.fromkeys(cores):
             indices = [index for index, core in enumerate(cores) if core == params]
             with m.Switch(header.core):
                 with m.Case(*indices):
-                    m.d.comb += known.eq(((header.cluster < params.clusters) | (header.cluster == abi.ALL_CLUSTERS))
+                    m.d.sync += known.eq(((header.cluster < params.clusters) | (header.cluster == abi.ALL_CLUSTERS))
                                          & (header.memory < len(abi.MemoryId)) & (header.reserved == 0))
                     with m.Switch(header.memory):
                         for memory in abi.MemoryId:
                             with m.Case(int(memory)):
-                                m.d.comb += [depth_now.eq(params.memory_rows(memory)),
+                                m.d.sync += [depth_now.eq(params.memory_rows(memory)),
                                              row_beats_now.eq(abi.row_beats(params.memory_bits(memory)))]
 
         m.d.comb += [
@@ -118,9 +121,10 @@ class Loader(wiring.Component):
             checksum.data.eq(beat), checksum.valid.eq(summed), checksum.start.eq(begun),
             self.fault.info.eq(index),
         ]
-        m.d.sync += step.eq(self.i.valid & self.i.ready & ~self.halted)
+        m.d.comb += step.eq(held & ripe & ~closed & ~self.halted)
+        m.d.sync += ripe.eq(held & ~step)
         with m.If(self.i.ready):
-            m.d.sync += [word.eq(self.i.p.data), last.eq(self.i.p.last)]
+            m.d.sync += [word.eq(self.i.p.data), last.eq(self.i.p.last), held.eq(self.i.valid & ~self.halted)]
         with m.If(step):
             m.d.sync += index.eq(Mux(last, 0, index + 1))
 
@@ -128,6 +132,15 @@ class Loader(wiring.Component):
             m.d.comb += [self.fault.valid.eq(1), self.fault.code.eq(code)]
             m.d.sync += closed.eq(1)
             m.next = State.MAGIC
+
+        # What is compared with the beat, a cycle after it came.
+        constants = [abi.MAGIC, abi.ABI_VERSION, build_hash & 0xFFFF_FFFF, build_hash >> 32]
+        is_constant = [Signal(name=f"is_constant_{number}") for number in range(len(constants))]
+        nothing, inside, too_many, differs = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += [
+            *(found.eq(word == value) for found, value in zip(is_constant, constants, strict=True)),
+            nothing.eq(word == 0), inside.eq(word <= depth), too_many.eq(word > room), differs.eq(word != checksum.crc),
+        ]
 
         def expect(good, code, following):
             """Go on to the `following` beat, unless this one is not `good` or is the frame's last."""
@@ -141,16 +154,18 @@ class Loader(wiring.Component):
         def next_section():
             sum_up()
             with m.If(sections != 0):
-                m.d.sync += closed.eq(0)
+                m.d.sync += [closed.eq(0), sums.eq(0)]
                 m.next = State.TARGET
 
         def sum_up():
-            """Go on to the checksum, which the sum over the beats before reaches a cycle late."""
-            m.d.sync += closed.eq(1)
+            """Go on to the checksum, which is compared with the sum over the beats before two cycles late."""
+            m.d.sync += [closed.eq(1), sums.eq(1)]
             m.next = State.CRC
 
-        m.d.sync += [closed.eq(0), summed.eq(step), begun.eq(0)]
-        m.d.comb += [self.i.ready.eq((~closed & ~step) | self.halted), self.loading.eq(~self.halted)]
+        sums = Signal()         # the sum is not compared yet
+        m.d.sync += [closed.eq(sums), sums.eq(0), summed.eq(step), begun.eq(0)]
+        m.d.comb += [self.i.ready.eq(~held | step | self.halted), self.loading.eq(~self.halted),
+                     self.waits.eq(held)]
         # A row is written while the next beat comes in; a header takes three beats, so it is not too early then.
         m.d.sync += [write.eq(0), part.eq(0), beat.eq(word), place.eq(at)]
         with m.If(write):
@@ -161,17 +176,17 @@ class Loader(wiring.Component):
             with m.State(State.MAGIC):
                 # A frame begins a cycle after it may, so that `hold`, which comes from everywhere, decides nothing
                 # else. What raises it waits while a beat is offered here, so it is still low then.
-                m.d.comb += self.loading.eq(step)
-                m.d.sync += [closed.eq(~(closed & self.i.valid & ~self.hold)), begun.eq(step)]
+                m.d.comb += self.loading.eq(0)
+                m.d.sync += [closed.eq(~(closed & held & ~self.hold)), begun.eq(step)]
                 with m.If(step):
                     m.d.sync += [valid.eq(0), untouched.eq(0), closed.eq(0)]
-                    expect(word == abi.MAGIC, abi.Error.BAD_MAGIC, State.VERSION)
-            for state, value, code, following in (
-                    (State.VERSION, abi.ABI_VERSION, abi.Error.BAD_VERSION, State.BUILD_LO),
-                    (State.BUILD_LO, build_hash & 0xFFFF_FFFF, abi.Error.WRONG_BUILD, State.BUILD_HI),
-                    (State.BUILD_HI, build_hash >> 32, abi.Error.WRONG_BUILD, State.HASH_LO)):
+                    expect(is_constant[0], abi.Error.BAD_MAGIC, State.VERSION)
+            for found, state, code, following in zip(
+                    is_constant[1:], (State.VERSION, State.BUILD_LO, State.BUILD_HI),
+                    (abi.Error.BAD_VERSION, abi.Error.WRONG_BUILD, abi.Error.WRONG_BUILD),
+                    (State.BUILD_LO, State.BUILD_HI, State.HASH_LO), strict=True):
                 with m.State(state), m.If(step):
-                    expect(word == value, code, following)
+                    expect(found, code, following)
             for state, register, following in (
                     (State.HASH_LO, program_hash[:32], State.HASH_HI),
                     (State.HASH_HI, program_hash[32:], State.SECTIONS)):
@@ -182,7 +197,7 @@ class Loader(wiring.Component):
                 m.d.sync += sections.eq(word)
                 with m.If(last):
                     fail(abi.Error.SHORT_PROGRAM)
-                with m.Elif(word == 0):
+                with m.Elif(nothing):
                     sum_up()
                 with m.Else():
                     m.next = State.TARGET
@@ -192,14 +207,14 @@ class Loader(wiring.Component):
                 expect(known, abi.Error.BAD_SECTION, State.FIRST)
             with m.State(State.FIRST), m.If(step):
                 m.d.sync += [address.eq(word), room.eq(depth - word)]
-                expect(word <= depth, abi.Error.BAD_SECTION, State.ROWS)
+                expect(inside, abi.Error.BAD_SECTION, State.ROWS)
             with m.State(State.ROWS), m.If(step):
                 m.d.sync += [rows.eq(word), at.eq(0), here.eq(1)]
-                with m.If(word > room):
+                with m.If(too_many):
                     fail(abi.Error.BAD_SECTION)
                 with m.Elif(last):
                     fail(abi.Error.SHORT_PROGRAM)
-                with m.Elif(word == 0):
+                with m.Elif(nothing):
                     next_section()
                 with m.Else():
                     m.d.sync += closed.eq(pause > 1)
@@ -223,7 +238,7 @@ class Loader(wiring.Component):
                 m.next = State.MAGIC
                 with m.If(~last):
                     fail(abi.Error.LONG_PROGRAM)
-                with m.Elif(word != checksum.crc):
+                with m.Elif(differs):
                     fail(abi.Error.BAD_CRC)
                 with m.Else():
                     m.d.sync += valid.eq(1)

@@ -171,8 +171,8 @@ class NeuronUnit(wiring.Component):
         m.d.comb += [
             put.addr.eq(filled), put.data.eq(self.i.p), put.en.eq(self.i.valid),
             get.addr.eq(sum_row | issued.chunk), get.en.eq(1),
-            self.issued.eq(issued.valid & issued.last_tap & ~is_readout),
         ]
+        m.d.sync += self.issued.eq(issue & last_tap & ~is_readout)
         m.d.sync += self.released.eq(issued.valid & serves & Mux(
             is_readout, issued.turns, issued.chunk == min(1, p.chunks - 1)))
         with m.If(self.i.valid):

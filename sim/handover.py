@@ -21,7 +21,8 @@ class _Arrivals:
 
 
 class Port:
-    """A core's write port: its own writes go first, those of the input take the cycles in between.
+    """A core's write port: its own writes go first, a cycle after they were taken; those of the input take the cycles
+    in between.
 
     The ranks of processes decide about a cycle: clusters have lower ones than the input. double: there are two input
     buffers."""
@@ -49,7 +50,7 @@ class Port:
             while len(self._released) <= before:
                 yield self._changed
             offered = max(offered, self._released[before] + 1)
-        at = yield from self.write(offered)
+        at = 1 + (yield from self.write(offered - 1))
         if part:
             self._maps[-1].parts.append(at + 1)
         if commit:

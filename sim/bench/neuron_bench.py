@@ -21,32 +21,39 @@ QUIET = 18
 
 async def credit(bench: Bench, refusal: float) -> None:
     """Give credit at random; fail when a lane group is begun without it. Never ends."""
-    given, issued, count = bench["credit"], bench["issued"], 0
+    given, issued, count, gave = bench["credit"], bench["issued"], 0, True
     chunks = next(len(job["sums"][0]) // len(job["chunks"][0]) for job in bench.vectors["jobs"] if job["chunks"])
     while True:
         gives = random.random() >= refusal
         given.set(int(gives))
         await RisingEdge(bench.clk)
-        assert gives or not issued.raw() or count % chunks, "a lane group was begun without credit"
+        assert gave or not issued.raw() or count % chunks, "a lane group was begun without credit"
+        gave = gives        # `issued` is told a cycle later
         count += issued.raw()
 
 
 async def feed(bench: Bench, sums: list, chunks: int, kept: int, idle: float) -> None:
-    """Give sums, each as so many chunks in consecutive cycles; never more than `kept` that were not released."""
+    """Give sums, each as so many chunks in consecutive cycles; never more than `kept` that were not released, and
+    another one from the third cycle after a release."""
     payload, valid, released = bench["i__payload"], bench["i__valid"], bench["released"]
-    unreleased = 0
+    unreleased, under_way = 0, [0, 0]
+
+    async def cycle() -> int:
+        """Wait for a cycle; return the releases of two cycles before."""
+        await RisingEdge(bench.clk)
+        under_way.append(released.raw())
+        return under_way.pop(0)
+
     for total in sums:
         while unreleased >= kept or random.random() < idle:
             payload.set_raw(random.getrandbits(payload.width))
-            await RisingEdge(bench.clk)
-            unreleased -= released.raw()
+            unreleased -= await cycle()
         unreleased += 1
         size = len(total) // chunks
         for at in range(0, len(total), size):
             payload.set(total[at:at + size])
             valid.set(1)
-            await RisingEdge(bench.clk)
-            unreleased -= released.raw()
+            unreleased -= await cycle()
         valid.set(0)
 
 
@@ -60,6 +67,7 @@ async def layers_give_the_integers_of_the_model(dut, idle, pause):
     for number, job in enumerate(bench.vectors["jobs"]):
         await bench.load(bench.vectors["memory"], job["channels"], job["row"]["channel_first"])
         bench["layer"].set(job["row"])
+        await bench.cycles(1)                   # the row is there a cycle before
         bench["begin"].set(1)
         await bench.cycles(1)
         bench["begin"].set(0)

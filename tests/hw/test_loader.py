@@ -57,13 +57,16 @@ class Bench(wiring.Component):
         await ctx.tick()
         ctx.set(self.clear, 0)
         await put_frame(ctx, self.loader.i, words, rng, last)
-        await ctx.tick().repeat(2)
+        await ctx.tick().repeat(SETTLE)
         return (ctx.get(self.loader.loaded), ctx.get(self.loader.program_hash),
                 Error(ctx.get(self.supervisor.error)), ctx.get(self.supervisor.error_info))
 
     def run(self, bench, cycles=20_000):
         simulate(self, bench, processes=[self.recorder(core) for core in range(len(DESIGN.cores))], cycles=cycles)
 
+
+SETTLE = 6 + max(core.load_pause for core in DESIGN.cores)
+"""Cycles from a frame's last beat until what it brings about shows."""
 
 LOADED = (1, 0x0123_4567_89AB_CDEF, Error.NONE, 0)
 
@@ -103,7 +106,7 @@ def test_a_beat_is_taken_every_other_cycle_but_for_the_pause_that_weights_need_a
     async def bench(ctx):
         assert await dut.load(ctx, words) == LOADED
 
-    dut.run(bench, cycles=2 * len(words) + 15 * pause + 5)
+    dut.run(bench, cycles=2 * len(words) + 15 * pause + 5 + SETTLE)
 
 
 GOOD = [*program(DESIGN, [section(DESIGN, 0, MemoryId.WEIGHTS, 3, [5, 6]),
@@ -216,7 +219,7 @@ def test_a_program_waits_while_images_are_in_the_chain_and_the_old_one_stays_unt
 
     async def test(ctx):
         await put_frame(ctx, loader.i, GOOD)
-        await ctx.tick()
+        await ctx.tick().repeat(SETTLE)
         assert ctx.get(loader.loaded) == 1
         ctx.set(loader.hold, 1)
         ctx.set(loader.i.p.data, abi.MAGIC)
@@ -225,14 +228,14 @@ def test_a_program_waits_while_images_are_in_the_chain_and_the_old_one_stays_unt
         await ctx.tick().repeat(10)
         assert (ctx.get(loader.loaded), ctx.get(loader.loading)) == (1, 0)
         ctx.set(loader.hold, 0)
-        await ctx.tick().repeat(2)
-        ctx.set(loader.i.valid, 0)
         await ctx.tick()
+        ctx.set(loader.i.valid, 0)
+        await ctx.tick().repeat(SETTLE)
         assert (ctx.get(loader.loaded), ctx.get(loader.loading)) == (0, 1)
         assert ctx.get(loader.program_hash) == 0
         ctx.set(loader.hold, 1)    # matters for the first beat only
         await put_frame(ctx, loader.i, GOOD[1:])
-        await ctx.tick()
+        await ctx.tick().repeat(SETTLE)
         assert (ctx.get(loader.loaded), ctx.get(loader.loading)) == (1, 0)
 
     simulate(bench, test, cycles=200)

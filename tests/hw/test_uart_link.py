@@ -451,7 +451,7 @@ def test_beats_are_taken_all_or_none_and_only_in_their_place():
             answer = await line.stream(ctx, Command.PROGRAM, [0] * chunk, last=False, place=place + taken)
             assert answer.status is Status.OK and not answer.state["drained"]
             taken += chunk
-        room = framing.QUEUE_BEATS - taken + 3        # three are at the accelerator's door
+        room = framing.QUEUE_BEATS - taken + 4        # four are at the accelerator's door
         assert answer.queue["room"] == room
         refused = await line.stream(ctx, Command.PROGRAM, [0] * (room + 1), place=place + taken)
         assert refused.status is Status.REFUSED and refused.queue["room"] == room
