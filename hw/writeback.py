@@ -16,7 +16,7 @@ from .params import CoreParams
 
 def queue_depth(params: CoreParams) -> int:
     """Return the chunks of levels that wait to be gathered, at most."""
-    return max(16, 2 * params.chunks)
+    return max(32, 2 * params.chunks)
 
 
 class WriteBack(wiring.Component):
