@@ -104,7 +104,7 @@ def test_rows_of_a_program_that_comes_without_a_pause_arrive_whole(neuron_lanes,
 
     async def bench(ctx):
         await put_frame(ctx, dut.loader.i, words)
-        await ctx.tick().repeat(params.chunks + 1)
+        await ctx.tick().repeat(params.chunks + 6)
         assert ctx.get(dut.loader.loaded)
         assert await read(ctx, dut.bank, [list(range(32))]) == [rows]
 

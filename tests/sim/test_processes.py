@@ -63,12 +63,13 @@ def chain(double=False):
     return clock, Port(clock, double), start, found
 
 
-def test_a_core_s_own_writes_go_first():
+@pytest.mark.parametrize("offered, taken", [(10, 10), (11, 14), (13, 14), (14, 14)])
+def test_a_core_s_own_writes_go_first_a_cycle_after_they_were_taken(offered, taken):
     clock, port, start, found = chain()
-    start("input", port.take(10), 9)
+    start("input", port.take(offered), 9)
     start("own", port.write(10, 3), 0)
     clock.run()
-    assert found == {"own": 12, "input": 13}
+    assert found == {"own": 12, "input": taken}
 
 
 @pytest.mark.parametrize("double, taken", [(False, 51), (True, 12)], ids=["one buffer", "two buffers"])
