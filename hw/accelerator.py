@@ -90,7 +90,10 @@ class Accelerator(wiring.Component):
         clear = ResetInserter(registers.clear)
         m.submodules.loader = clear(loader)
         m.submodules.input = clear(feeder)
-        m.submodules.chain = clear(chain)
+        # The chain, which is spread over the whole chip, is reset a cycle later, by a register of its own.
+        chain_clear = Signal()
+        m.d.sync += chain_clear.eq(registers.clear)
+        m.submodules.chain = ResetInserter(chain_clear)(chain)
         m.submodules.supervisor = clear(supervisor)
 
         connect(m, flipped(self.bus), registers.bus)
@@ -108,7 +111,8 @@ class Accelerator(wiring.Component):
         for index in range(len(design.cores)):
             connect(m, getattr(loader, f"load_{index}"), getattr(chain, f"load_{index}"))
         connect(m, feeder.o, chain.i_map)
-        connect(m, chain.logits, output.i)
+        m.d.comb += [output.i.p.eq(chain.logits.p), output.i.valid.eq(chain.logits.valid & ~chain_clear),
+                     chain.logits.ready.eq(output.i.ready & ~chain_clear)]
         connect(m, loader.fault, supervisor.loader_fault)
         connect(m, feeder.fault, supervisor.input_fault)
         for name in trace_ports(design):

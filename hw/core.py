@@ -88,7 +88,8 @@ class Core(wiring.Component):
         parts = Signal(16)                          # of the map that is being filled
         taken, committed, released = Signal(), Signal(), Signal()
         m.d.sync += full.eq(full + committed - released)
-        double = config.buffer_step != 0
+        double = Signal()
+        m.d.sync += double.eq(config.buffer_step != 0)
         # The map in work is the oldest: where none is complete, it is the one that is being filled.
         complete = full != 0
         ended, rests = Signal(), Signal()           # nothing is left to do for the image; its map is still to come

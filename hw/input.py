@@ -69,7 +69,9 @@ class Input(wiring.Component):
 
         taken = Signal()                                          # a commit was; ready comes from all over the core
         m.d.sync += taken.eq(self.o.valid & self.o.ready & self.o.p.commit)
-        row_ends = of_row + 1 == self.row_words
+        # Whether the word that comes is the last one of its row, of the frame; kept beside the counters.
+        row_ends, frame_ends = Signal(), Signal()
+        first_word = [row_ends.eq(self.row_words == 1), frame_ends.eq(self.words == 1)]
         m.d.comb += [
             free.eq(~o.valid | o.ready),
             step.eq(self.i.valid & self.i.ready & ~self.halted),
@@ -94,8 +96,10 @@ class Input(wiring.Component):
                         m.d.sync += o.p.data[32 * place:32 * place + 32].eq(self.i.p.data)
             with m.If(completes):
                 m.d.sync += [o.valid.eq(1), o.p.commit.eq(0), o.p.address.eq(address), address.eq(address + 1),
-                             part.eq(0), o.p.part.eq(row_ends), of_row.eq(Mux(row_ends, 0, of_row + 1))]
-            with m.If(completes & (address + 1 == self.words)):
+                             part.eq(0), o.p.part.eq(row_ends), of_row.eq(Mux(row_ends, 0, of_row + 1)),
+                             row_ends.eq(Mux(row_ends, self.row_words == 1, of_row + 2 == self.row_words)),
+                             frame_ends.eq(address + 2 == self.words)]
+            with m.If(completes & frame_ends):
                 m.next = State.COMMIT
                 with m.If(~last):
                     fail(abi.Error.LONG_INPUT)
@@ -106,6 +110,7 @@ class Input(wiring.Component):
             # IDLE -- waits for a frame
             with m.State(State.IDLE):
                 m.d.comb += [self.i.ready.eq(~self.hold | self.halted), self.busy.eq(0)]
+                m.d.sync += first_word
                 with m.If(step):
                     with m.If(self.loaded):
                         take(Const(parts == 1, 1))
@@ -119,7 +124,7 @@ class Input(wiring.Component):
             # COMMIT -- the last word is on its way
             with m.State(State.COMMIT):
                 m.d.comb += self.i.ready.eq(self.halted)
-                m.d.sync += [index.eq(0), address.eq(0), of_row.eq(0)]
+                m.d.sync += [index.eq(0), address.eq(0), of_row.eq(0), *first_word]
                 with m.If(free):
                     m.d.sync += [o.valid.eq(1), o.p.commit.eq(1), o.p.part.eq(0), o.p.address.eq(0)]
                     m.next = State.HAND_OVER

@@ -165,7 +165,9 @@ class Sequencer(wiring.Component):
         waiting, needed = Signal(), counter(PARTS_BITS)
         goes = Signal()
         m.d.comb += [goes.eq(busy & ~waiting), self.waits.eq(busy & waiting)]
-        with m.If(self.complete | (self.parts >= needed)):
+        parts = Signal.like(self.parts)         # a cycle late: they come from afar
+        m.d.sync += parts.eq(self.parts)
+        with m.If(self.complete | (parts >= needed)):
             m.d.sync += waiting.eq(0)
 
         m.d.comb += [read.addr.eq(layer.source_first + source), read.en.eq(advance)]

@@ -87,6 +87,8 @@ class WriteBack(wiring.Component):
         m.d.sync += [only.plane.eq(layer.out_planes == 1), only.step.eq(layer.steps == 1),
                      only.col.eq(layer.cols == 1), only.group.eq(layer.groups == 1)]
         accepted = self.o.valid & self.o.ready
+        turns = Signal()        # the last plane was accepted a cycle ago, and nothing is offered in this one
+        m.d.sync += turns.eq(accepted & last_plane)
         m.d.comb += [
             move.eq(full & ~writing),
             self.o.valid.eq(writing),
@@ -100,21 +102,23 @@ class WriteBack(wiring.Component):
             m.d.sync += [plane.eq(plane + 1), last_plane.eq(plane + 2 == layer.out_planes),
                          address.eq(address + layer.out_plane_step), out.as_value().eq(out.as_value() >> p.lanes)]
             with m.If(last_plane):
-                m.d.sync += [writing.eq(0), step.eq(step + 1), step_address.eq(step_address + layer.out_step_step),
-                             address.eq(step_address + layer.out_step_step),
-                             last_step.eq(Mux(last_step, only.step, step + 2 == layer.steps))]
-                with m.If(last_step):
-                    m.d.sync += [step.eq(0), col.eq(col + 1), place.eq(place + layer.out_col_step),
-                                 step_address.eq(row_address), address.eq(row_address),
-                                 last_col.eq(Mux(last_col, only.col, col + 2 == layer.cols))]
-                    with m.If(last_col):
-                        m.d.sync += [col.eq(0), group.eq(group + 1), place.eq(group_place + layer.out_group_step),
-                                     group_place.eq(group_place + layer.out_group_step),
-                                     last_group.eq(Mux(last_group, only.group, group + 2 == layer.groups))]
-                        with m.If(last_group):
-                            next_row = row_address + layer.out_row_step
-                            m.d.sync += [group.eq(0), place.eq(layer.out_chunk), group_place.eq(layer.out_chunk),
-                                         row_address.eq(next_row), step_address.eq(next_row), address.eq(next_row)]
+                m.d.sync += writing.eq(0)
+        with m.If(turns):
+            m.d.sync += [step.eq(step + 1), step_address.eq(step_address + layer.out_step_step),
+                         address.eq(step_address + layer.out_step_step),
+                         last_step.eq(Mux(last_step, only.step, step + 2 == layer.steps))]
+            with m.If(last_step):
+                m.d.sync += [step.eq(0), col.eq(col + 1), place.eq(place + layer.out_col_step),
+                             step_address.eq(row_address), address.eq(row_address),
+                             last_col.eq(Mux(last_col, only.col, col + 2 == layer.cols))]
+                with m.If(last_col):
+                    m.d.sync += [col.eq(0), group.eq(group + 1), place.eq(group_place + layer.out_group_step),
+                                 group_place.eq(group_place + layer.out_group_step),
+                                 last_group.eq(Mux(last_group, only.group, group + 2 == layer.groups))]
+                    with m.If(last_group):
+                        next_row = row_address + layer.out_row_step
+                        m.d.sync += [group.eq(0), place.eq(layer.out_chunk), group_place.eq(layer.out_chunk),
+                                     row_address.eq(next_row), step_address.eq(next_row), address.eq(next_row)]
         with m.If(move):
             m.d.sync += [out.eq(gather), writing.eq(1), plane.eq(0), last_plane.eq(only.plane)]
         with m.If(self.begin):

@@ -20,7 +20,7 @@ from qblif.hw.params import CoreParams
 from .handover import Between, Merge, Port
 from .processes import Clock, Event, Process
 from .reads import Reads, entries
-from .timing import FETCHED, HANDED_OVER, IDLE, LOGIT, NEVER, NEXT, Neurons, Scan, WriteBack
+from .timing import FETCHED, HANDED_OVER, IDLE, LOGIT, NEVER, NEXT, PARTS, Neurons, Scan, WriteBack
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -156,7 +156,7 @@ class _Core:
             bits = entries(read, self._memory)
             start, waits = begin, not port.complete(image, begin)
             if waits:
-                start = max(begin + 1, (yield from port.there(image, row["input_first"])))
+                start = max(begin + 1, (yield from port.there(image, row["input_first"], PARTS)))
             scan = Scan(read, bits, params, start)
             writeback = WriteBack(row, params, functools.partial(self._write, cluster, row["to_stream"]))
             neurons = Neurons(row, params, writeback)
@@ -166,7 +166,7 @@ class _Core:
                     waits = not port.complete(image, scan.turned)
                     if waits:
                         needed = row["input_first"] + output_row * row["input_step"]
-                        scan.hold(max(scan.turned + 1, (yield from port.there(image, needed))))
+                        scan.hold(max(scan.turned + 1, (yield from port.there(image, needed, PARTS))))
                 yield from neurons.take(scan.next(neurons.may))
             work.adds, work.doublings, work.waited = bits.adds, bits.doublings, scan.waited
             work.updates = neurons.updates

@@ -70,14 +70,16 @@ class Port:
         complete = self._maps[image].complete
         return complete is not None and complete <= at
 
-    def there(self, image: int, parts: int | None = None):
-        """Return the cycle from which so many parts of a map are there, or all of it; None: all of it."""
+    def there(self, image: int, parts: int | None = None, late: int = 0):
+        """Return the cycle from which so many parts of a map are there, or all of it; None: all of it.
+
+        late: cycles that parts, not the whole map, take to whoever asks."""
         arrivals = self._maps[image]
         if parts == 0:
             return NEVER
         while True:
             if parts is not None and len(arrivals.parts) >= parts:
-                return arrivals.parts[parts - 1]
+                return arrivals.parts[parts - 1] + late
             if arrivals.complete is not None:
                 return arrivals.complete
             yield self._changed

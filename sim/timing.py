@@ -61,6 +61,9 @@ LOGIT = LATENCY + 3
 HANDED_OVER = 2
 """From an input map's commit to the first beat of the next frame."""
 
+PARTS = 1
+"""From a part of the input map to the sequencer's knowing it."""
+
 NEVER = -(1 << 40)
 
 
