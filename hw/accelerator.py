@@ -34,11 +34,11 @@ class Accelerator(wiring.Component):
     may be in flight. A program may come at any time: it waits until no image is in the chain, and an input
     frame waits while a program waits or is loaded.
 
-    The first malformed frame, or the watchdog, halts the design: STATUS.error and ERROR_INFO tell why, input
-    and program beats are accepted and discarded, no new output beat is sent. A reset by the CONTROL register
-    takes one cycle, ends that, forgets the program, and keeps WATCHDOG and SCRATCH; the next beat of each
-    incoming stream begins a frame, so senders have to be at rest. An output frame it cuts off is ended by a
-    beat of value 0 with TLAST. No multiplier, and no memory outside the cores.
+    The first malformed frame, or the watchdog, halts the design: STATUS.error and ERROR_INFO tell why, input and
+    program beats are accepted and discarded, no new output beat is sent. A reset by the CONTROL register takes one
+    cycle, and one more in the cores, ends that, forgets the program, and keeps WATCHDOG and SCRATCH; the next beat of
+    each incoming stream begins a frame, so senders have to be at rest. An output frame it cuts off is ended by a beat
+    of value 0 with TLAST. No multiplier, and no memory outside the cores.
 
     Parameters
     ----------

@@ -129,11 +129,14 @@ class Cluster(wiring.Component):
         m.d.sync += self.idle.eq(ended & neurons.idle & writeback.idle & ~self.begin)
 
         # They follow from all parts of the cluster, so these are looked at a cycle later, and told another one later.
-        retired, events = Signal.like(scanner.o), Signal(data.StructLayout(dict.fromkeys(EVENTS, 1)))
+        events = Signal(data.StructLayout(dict.fromkeys(EVENTS, 1)))
+        kept = ("valid", "add", "double", "diagonal", "again")
+        retired = Signal(data.StructLayout(dict.fromkeys(kept, 1)))
         over, begun, active, stalled, waits = (Signal(name=name) for name in (
             "over", "begun", "active", "stalled", "waits"))
         m.d.sync += [
-            retired.eq(scanner.o), over.eq(ended), begun.eq(self.begin), active.eq(self.active),
+            *(retired[name].eq(scanner.o[name]) for name in kept),
+            over.eq(ended), begun.eq(self.begin), active.eq(self.active),
             stalled.eq(scanner.stalled), waits.eq(sequencer.waits | self.rests), self.events.eq(events),
         ]
         starved, turnaround = Signal(), Signal()

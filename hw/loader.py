@@ -134,11 +134,12 @@ class Loader(wiring.Component):
             m.next = State.MAGIC
 
         # What is compared with the beat, a cycle after it came.
-        constants = [abi.MAGIC, abi.ABI_VERSION, build_hash & 0xFFFF_FFFF, build_hash >> 32]
-        is_constant = [Signal(name=f"is_constant_{number}") for number in range(len(constants))]
+        wanted = {State.MAGIC: abi.MAGIC, State.VERSION: abi.ABI_VERSION, State.BUILD_LO: build_hash & 0xFFFF_FFFF,
+                  State.BUILD_HI: build_hash >> 32}
+        as_wanted = {state: Signal(name=f"as_wanted_{state.name.lower()}") for state in wanted}
         nothing, inside, too_many, differs = Signal(), Signal(), Signal(), Signal()
         m.d.sync += [
-            *(found.eq(word == value) for found, value in zip(is_constant, constants, strict=True)),
+            *(found.eq(word == wanted[state]) for state, found in as_wanted.items()),
             nothing.eq(word == 0), inside.eq(word <= depth), too_many.eq(word > room), differs.eq(word != checksum.crc),
         ]
 
@@ -180,13 +181,13 @@ class Loader(wiring.Component):
                 m.d.sync += [closed.eq(~(closed & held & ~self.hold)), begun.eq(step)]
                 with m.If(step):
                     m.d.sync += [valid.eq(0), untouched.eq(0), closed.eq(0)]
-                    expect(is_constant[0], abi.Error.BAD_MAGIC, State.VERSION)
-            for found, state, code, following in zip(
-                    is_constant[1:], (State.VERSION, State.BUILD_LO, State.BUILD_HI),
-                    (abi.Error.BAD_VERSION, abi.Error.WRONG_BUILD, abi.Error.WRONG_BUILD),
-                    (State.BUILD_LO, State.BUILD_HI, State.HASH_LO), strict=True):
+                    expect(as_wanted[State.MAGIC], abi.Error.BAD_MAGIC, State.VERSION)
+            for state, code, following in (
+                    (State.VERSION, abi.Error.BAD_VERSION, State.BUILD_LO),
+                    (State.BUILD_LO, abi.Error.WRONG_BUILD, State.BUILD_HI),
+                    (State.BUILD_HI, abi.Error.WRONG_BUILD, State.HASH_LO)):
                 with m.State(state), m.If(step):
-                    expect(found, code, following)
+                    expect(as_wanted[state], code, following)
             for state, register, following in (
                     (State.HASH_LO, program_hash[:32], State.HASH_HI),
                     (State.HASH_HI, program_hash[32:], State.SECTIONS)):

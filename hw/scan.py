@@ -116,14 +116,16 @@ class BitScanner(wiring.Component):
             rest.eq(c.bits & ~low_bit),
             take.eq(~have | (done & (~c.last | free))),
         ]
-        out, out_valid, out_adds = Signal(event(p), reset_less=True), Signal(), Signal()
+        kind = data.StructLayout(dict.fromkeys(("last", "double", "add", "diagonal", "again"), 1))
+        out, out_valid, out_adds = Signal(kind, reset_less=True), Signal(), Signal()
+        out_skip = Signal(p.lanes, reset_less=True)
         base = Signal(p.weight_address_bits, reset_less=True)
         offset = Signal((p.word_bits - 1).bit_length(), reset_less=True)
         stalled = Signal()
         m.d.sync += [
             out_valid.eq(have & may), out_adds.eq(have & may & ~c.pre_any & some), out.last.eq(c.last & done),
             out.double.eq(Mux(c.pre_any, 1, Mux(some, c.ride, ~c.post_none))),
-            out.add.eq(~c.pre_any & some), out.skip.eq(c.skip), out.diagonal.eq(c.diagonal), out.again.eq(c.again),
+            out.add.eq(~c.pre_any & some), out_skip.eq(c.skip), out.diagonal.eq(c.diagonal), out.again.eq(c.again),
             base.eq(c.weight), offset.eq(Mux(c.diagonal, 0, Cat(_index(low_bit), c.index))),
             stalled.eq(have & ~may),
         ]
@@ -151,12 +153,12 @@ class BitScanner(wiring.Component):
                      free.eq((outstanding_now != p.sums_kept) & (gap_now == 0))]
 
         # Cycles 4 and 5: the weight row's address.
-        told, weight = Signal(event(p), reset_less=True), Signal(p.weight_address_bits, reset_less=True)
+        told, weight = Signal(kind, reset_less=True), Signal(p.weight_address_bits, reset_less=True)
         skip = Signal(p.lanes, init=no_event(p)["skip"])
         m.d.sync += [told.eq(out), weight.eq(base + offset), self.o.valid.eq(out_valid), self.stalled.eq(stalled),
-                     skip.eq(Mux(out_adds, out.skip, no_event(p)["skip"]))]
+                     skip.eq(Mux(out_adds, out_skip, no_event(p)["skip"]))]
         m.d.comb += [
-            *(self.o[name].eq(told[name]) for name in ("last", "double", "add", "diagonal", "again")),
+            *(self.o[name].eq(told[name]) for name in kind.members),
             self.o.weight.eq(weight), self.o.skip.eq(skip),
             self.idle.eq(~(have_entry | have_group | have | out_valid | self.o.valid)),
         ]

@@ -194,9 +194,13 @@ class Sequencer(wiring.Component):
                     m.d.sync += [again.eq(0), plane.eq(Mux(at_bottom, top, plane - 1)), at_top.eq(at_bottom),
                                  at_bottom.eq(Mux(at_bottom, only.plane, plane == 1))]
 
+            def next_end(name, last, counter):
+                """Renew what says that a loop is in its last turn, as its counter moves on."""
+                return last.eq(Mux(last, only[name], counter == before_last[name]))
+
             def next_source():
-                m.d.sync += [source.eq(Mux(last_source, 0, source + 1)),
-                             last_source.eq(Mux(last_source, only.source, source == before_last.source))]
+                m.d.sync += [source.eq(Mux(last_source, 0, source + 1)), next_end("source", last_source, source)]
+
             with m.If(is_max):
                 next_plane()
                 with m.If(last_plane):
@@ -206,18 +210,16 @@ class Sequencer(wiring.Component):
                 with m.If(last_source):
                     next_plane()
             with m.If(step_done):
-                m.d.sync += [step.eq(step + 1), last_step.eq(Mux(last_step, only.step, step == before_last.step))]
+                m.d.sync += [step.eq(step + 1), next_end("step", last_step, step)]
                 with m.If(last_step):
-                    m.d.sync += [step.eq(0), col.eq(col + 1),
-                                 last_col.eq(Mux(last_col, only.col, col == before_last.col))]
+                    m.d.sync += [step.eq(0), col.eq(col + 1), next_end("col", last_col, col)]
                     with m.If(last_col):
-                        m.d.sync += [col.eq(0), group.eq(group + 1),
-                                     last_group.eq(Mux(last_group, only.group, group == before_last.group)),
+                        m.d.sync += [col.eq(0), group.eq(group + 1), next_end("group", last_group, group),
                                      group_weights.eq(group_weights + layer.group_weights),
                                      group_bits.eq(group_bits + layer.group_bits)]
                         with m.If(last_group):
                             m.d.sync += [group.eq(0), group_weights.eq(0), group_bits.eq(0), row.eq(row + 1),
-                                         last_row.eq(row == before_last.row),
+                                         next_end("row", last_row, row),
                                          needed.eq(needed + layer.input_step), waiting.eq(~self.complete)]
                             with m.If(last_row):
                                 m.d.sync += busy.eq(0)

@@ -50,7 +50,7 @@ class Port:
             while len(self._released) <= before:
                 yield self._changed
             offered = max(offered, self._released[before] + 1)
-        at = 1 + (yield from self.write(offered - 1))
+        at = 1 + (yield from self.write(offered - 1))   # own writes taken in the cycle before are written in this one
         if part:
             self._maps[-1].parts.append(at + 1)
         if commit:
