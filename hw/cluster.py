@@ -11,6 +11,7 @@ from .accumulate import Accumulators
 from .baked import EMPTY, Contents
 from .layer_table import LayerTable
 from .layouts import LoadBus, logit, map_stream, map_write, trace
+from .link import Buffer
 from .neuron import NeuronUnit
 from .params import CoreParams
 from .runs import RunGenerator
@@ -101,6 +102,8 @@ class Cluster(wiring.Component):
         m.submodules.accumulators = accumulators = Accumulators(p)
         m.submodules.neurons = neurons = NeuronUnit(p, self._contents)
         m.submodules.writeback = writeback = WriteBack(p)
+        # Whose write is taken is decided between the clusters: the write-back does not depend on it.
+        m.submodules.writes = writes = Buffer(map_write(p))
 
         connect(m, fields=sequencer.o, runs=runs.i)
         connect(m, runs=runs.o, words=words.i)
@@ -108,7 +111,8 @@ class Cluster(wiring.Component):
         connect(m, sums=accumulators.o, neurons=neurons.i)
         connect(m, levels=neurons.o, writeback=writeback.i)
         connect(m, inner=neurons.logits, outer=flipped(self.logits))
-        connect(m, inner=writeback.o, outer=flipped(self.o))
+        connect(m, writeback.o, writes.i)
+        connect(m, inner=writes.o, outer=flipped(self.o))
         connect(m, inner=accumulators.weights, outer=flipped(self.weights))
         for part in (layers, sequencer, neurons):
             connect(m, load=flipped(self.load), part=part.load)
@@ -126,7 +130,7 @@ class Cluster(wiring.Component):
 
         scanning = Signal()         # fields, words or events of the layer are still to come or under way
         ended = sequencer.idle & runs.idle & words.idle & scanner.idle & accumulators.idle
-        m.d.sync += self.idle.eq(ended & neurons.idle & writeback.idle & ~self.begin)
+        m.d.sync += self.idle.eq(ended & neurons.idle & writeback.idle & ~writes.o.valid & ~self.begin)
 
         # They follow from all parts of the cluster, so these are looked at a cycle later, and told another one later.
         events = Signal(data.StructLayout(dict.fromkeys(EVENTS, 1)))

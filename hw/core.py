@@ -85,11 +85,14 @@ class Core(wiring.Component):
         layer, next_layer = Signal(range(p.layer_depth)), Signal(range(p.layer_depth))
         fill, work = Signal(), Signal()             # buffer being filled, buffer being worked on
         full = Signal(2)                            # maps that are complete and not released
+        room = Signal(init=1)                       # for another one
         parts = Signal(16)                          # of the map that is being filled
         taken, committed, released = Signal(), Signal(), Signal()
-        m.d.sync += full.eq(full + committed - released)
+        still_full = Signal.like(full)
+        m.d.comb += still_full.eq(full + committed - released)
+        m.d.sync += full.eq(still_full)
         double = Signal()
-        m.d.sync += double.eq(config.buffer_step != 0)
+        m.d.sync += [double.eq(config.buffer_step != 0), room.eq(still_full <= double)]
         # The map in work is the oldest: where none is complete, it is the one that is being filled.
         complete = full != 0
         ended, rests = Signal(), Signal()           # nothing is left to do for the image; its map is still to come
@@ -159,7 +162,7 @@ class Core(wiring.Component):
         own, own_write = Signal(), Signal.like(merge.o.p, reset_less=True)
         m.d.sync += [own.eq(merge.o.valid & ~to_stream), own_write.eq(merge.o.p)]
         m.d.comb += [
-            self.i_map.ready.eq(enabled & ~own & (full <= double)),
+            self.i_map.ready.eq(enabled & ~own & room),
             taken.eq(self.i_map.valid & self.i_map.ready), committed.eq(taken & self.i_map.p.commit),
             write.eq(Mux(own, own_write, self.i_map.p)), write_valid.eq(own | taken),
         ]

@@ -233,7 +233,7 @@ class Sequencer(wiring.Component):
         # Cycle 2: the source table is read. Cycle 3: what needs nothing but its row.
         at, at_valid, src = Signal(visit, reset_less=True), Signal(), Signal(_stored(p), reset_less=True)
         cur, cur_valid, fixed = Signal(visit, reset_less=True), Signal(), Signal(_stored(p), reset_less=True)
-        takes_part = Signal()
+        offers = Signal()           # the visit has a field
         new_row, first_row, new_position, first_position = (Signal(reset_less=True) for _ in range(4))
         offset = Signal(7)
         part = Signal()
@@ -243,7 +243,7 @@ class Sequencer(wiring.Component):
         with m.If(advance):
             m.d.sync += [
                 at.eq(now), at_valid.eq(now_valid), src.eq(read.data),
-                cur.eq(at), cur_valid.eq(at_valid), fixed.eq(src), takes_part.eq(part),
+                cur.eq(at), cur_valid.eq(at_valid), fixed.eq(src), offers.eq(at_valid & part),
                 fixed.row_init.eq(src.row_init + Mux(src.input, self.buffer, 0) + src.plane_top),
                 fixed.x_init.eq(src.x_init + Mux(src.diagonal, at.bits, 0)),
                 fixed.weight_first.eq(src.weight_first + at.weights),
@@ -282,7 +282,7 @@ class Sequencer(wiring.Component):
         passed = Signal(6)
         m.d.comb += passed.eq(pending + cur.new_plane if not unary else 0)
         m.d.comb += [
-            advance.eq(~cur_valid | ~takes_part | fields.i.ready), fields.i.valid.eq(cur_valid & takes_part),
+            advance.eq(~offers | fields.i.ready), fields.i.valid.eq(offers),
             fields.i.p.first.eq(~started), fields.i.p.last.eq(cur.last), fields.i.p.doublings.eq(passed),
             fields.i.p.diagonal.eq(fixed.diagonal), fields.i.p.again.eq(cur.again),
             fields.i.p.address.eq(address), fields.i.p.y.eq(y), fields.i.p.x.eq(x),
@@ -292,7 +292,7 @@ class Sequencer(wiring.Component):
             m.d.comb += [remember["of_row"].en.eq(new_row), remember["of_position"].en.eq(new_position),
                          remember["of_step"].en.eq(cur.top_plane), remember["of_plane"].en.eq(1)]
             m.d.sync += pending.eq(passed)
-            with m.If(takes_part):
+            with m.If(offers):
                 m.d.sync += [pending.eq(0), started.eq(~cur.last)]
         m.d.comb += self.idle.eq(~(busy | now_valid | at_valid | cur_valid | fields.o.valid))
         return m

@@ -55,27 +55,36 @@ class WriteBack(wiring.Component):
         m.d.comb += [fifo.w_data.eq(self.i.payload), fifo.w_en.eq(self.i.valid)]
         m.d.sync += self.credit.eq(free > p.chunks + 1)     # two may not be counted yet
 
-        # Gather: planes fill from the top, so that lane 0 ends up in bit 0.
-        gather = Signal(data.ArrayLayout(p.lanes, p.level_bits), reset_less=True)
-        chunk, full = Signal(range(max(2, p.chunks))), Signal()
-        move = Signal()
-        m.d.comb += fifo.r_en.eq(~full | move)                   # whether a write is taken does not reach so far
+        # Take: the group's last chunk closes it, and where it will move on in two cycles the next one may begin.
+        chunk, closed, full = Signal(range(max(2, p.chunks))), Signal(), Signal()
+        last_chunk, move, writing = Signal(init=p.chunks == 1), Signal(), Signal()
+        m.d.comb += fifo.r_en.eq(~closed | (~writing if p.chunks > 1 else move))
         taken = fifo.r_rdy & fifo.r_en
-        m.d.sync += free.eq(free + taken - self.issued)
-        chunk_levels = data.View(levels(p), fifo.r_data)
+        with m.If(move):
+            m.d.sync += closed.eq(0)
+        with m.If(taken):
+            m.d.sync += [chunk.eq(Mux(last_chunk, 0, chunk + 1)), last_chunk.eq(chunk == (p.chunks - 2) % p.chunks)]
+            with m.If(last_chunk):
+                m.d.sync += closed.eq(1)
+
+        # Gather, a cycle later, since it spans all lanes: planes fill from the top, so that lane 0 ends up in bit 0.
+        gather = Signal(data.ArrayLayout(p.lanes, p.level_bits), reset_less=True)
+        shift, fills = Signal(), Signal()
+        chunk_levels = Signal(levels(p), reset_less=True)
+        m.d.sync += [shift.eq(taken), fills.eq(taken & last_chunk), chunk_levels.eq(fifo.r_data),
+                     free.eq(free + shift - self.issued)]
         with m.If(move):
             m.d.sync += full.eq(0)
-        with m.If(taken):
+        with m.If(fills):
+            m.d.sync += full.eq(1)
+        with m.If(shift):
             for plane in range(p.level_bits):
                 fresh = [chunk_levels[j][plane] for j in range(p.neuron_lanes)]
                 kept = gather[plane][p.neuron_lanes:] if p.chunks > 1 else Signal(0)
                 m.d.sync += gather[plane].eq(Cat(kept, *fresh))
-            m.d.sync += chunk.eq(chunk + 1)
-            with m.If(chunk == p.chunks - 1):
-                m.d.sync += [chunk.eq(0), full.eq(1)]
 
         # Write: the gathered group, plane by plane; counters walk the output map as the sequencer walks the layer.
-        out, writing = Signal.like(gather, reset_less=True), Signal()
+        out = Signal.like(gather, reset_less=True)
         plane = Signal(4)
         address = Signal(24)
         row_address, step_address = Signal(24), Signal(24)
@@ -96,7 +105,7 @@ class WriteBack(wiring.Component):
             self.o.p.enable.eq(1 << place[:bank_bits] if bank_bits else 1),
             self.o.p.part.eq(last_plane & last_step & last_col & last_group),
             self.o.p.data.eq(out[0].replicate(p.banks)),
-            self.idle.eq(~writing & ~full & (chunk == 0) & (fifo.level == 0) & (free == depth)),
+            self.idle.eq(~writing & ~closed & (free == depth)),
         ]
         with m.If(accepted):
             m.d.sync += [plane.eq(plane + 1), last_plane.eq(plane + 2 == layer.out_planes),

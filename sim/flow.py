@@ -158,7 +158,8 @@ class _Core:
             if waits:
                 start = max(begin + 1, (yield from port.there(image, row["input_first"], PARTS)))
             scan = Scan(read, bits, params, start)
-            writeback = WriteBack(row, params, functools.partial(self._write, cluster, row["to_stream"]))
+            write = functools.partial(self._write, work, cluster, row["to_stream"])
+            writeback = WriteBack(row, params, write)
             neurons = Neurons(row, params, writeback)
             for number in range(read.sums):
                 output_row, within = divmod(number, read.sums // row["rows"])
@@ -170,31 +171,38 @@ class _Core:
                 yield from neurons.take(scan.next(neurons.may))
             work.adds, work.doublings, work.waited = bits.adds, bits.doublings, scan.waited
             work.updates = neurons.updates
-            work.idle = neurons.idle if row["kind"] == LayerKind.READOUT else writeback.end + IDLE
+            work.idle = neurons.idle if row["kind"] == LayerKind.READOUT else work.left + IDLE
             if row["kind"] == LayerKind.READOUT:
                 group, lane = divmod(row["classes"] - 1, params.lanes)
                 self.logits.append(neurons.logits[group] + LOGIT + neurons.logit(lane))
         work.done = True
         self._clock.fire(self._ended)
 
-    def _write(self, cluster: int, to_stream: bool, at: int, planes: int, ends_row: bool):
-        """Write the planes of a lane group; returns the cycle of the last one."""
+    def _write(self, work: _Share, cluster: int, to_stream: bool, at: int, planes: int, ends_row: bool):
+        """Write the planes of a lane group; returns the cycle in which the last one goes to the cluster's buffer."""
         if not to_stream and self._core.params.clusters == 1:
-            return (yield from self._port.write(at, planes))        # nobody comes in between
+            work.left = yield from self._port.write(at + 1, planes)         # nobody comes in between
+            return work.left - 1
         for plane in range(planes):
+            at = max(at, work.left_before + 1)
+            work.left_before, offered = work.left, max(at, work.left) + 1
             if to_stream:
-                written = yield from self._merge.write(cluster, at, ends_row and plane == planes - 1)
+                work.left = yield from self._merge.write(cluster, offered, ends_row and plane == planes - 1)
             else:
-                written = yield from self._port.write(at)
-            at = written + 1
-        return written
+                work.left = yield from self._port.write(offered)
+            at += 1
+        return at - 1
 
 
 @dataclasses.dataclass(eq=False)
 class _Share:
-    """What a cluster does of a layer, as in LayerCycles."""
+    """What a cluster does of a layer, as in LayerCycles.
+
+    left, left_before: cycles in which its last map write and the one before leave its buffer."""
 
     idle: int
+    left: int = NEVER
+    left_before: int = NEVER
     done: bool = False
     adds: int = 0
     doublings: int = 0

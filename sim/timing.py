@@ -47,7 +47,7 @@ DRAINED = LATENCY + 2
 """From a chunk's issue until the neuron unit is empty again and knows it (`quiet`), where no logits leave."""
 
 IDLE = 2
-"""From a layer's last map write, or from `begin` without a share in the layer, to the idle cluster."""
+"""From the last map write's leaving its cluster, or from `begin` without a share in the layer, to the idle cluster."""
 
 NEXT = 3
 """From all clusters' being idle to the `begin` of the next layer: take, latch, begin."""
@@ -174,15 +174,17 @@ class WriteBack:
     """Chunks of levels to map writes.
 
     write: a part of a process that writes a lane group, told the cycle from which on, how many planes, and whether this
-    completes an output row; it returns the cycle of the last write.
+    completes an output row; it returns the cycle in which the last write leaves the write-back.
     """
 
     def __init__(self, layer: dict, params: CoreParams, write: Callable[[int, int, bool], Generator]):
         self._chunks, self._planes, self._write = params.chunks, layer["out_planes"], write
         self._row = layer["groups"] * layer["cols"] * layer["steps"]            # lane groups of an output row
         self._depth = queue_depth(params)
-        self._taken, self._moved, self.end = [], NEVER, NEVER      # first chunk of each lane group; written
-        self._issued = NEVER                                       # first chunk of the lane group before
+        self._taken: list[int] = []     # first chunk of each lane group
+        self._free = NEVER              # first cycle in which the next group's may be
+        self._written = NEVER           # the last write left for the buffer behind
+        self._issued = NEVER            # first chunk of the lane group before
 
     def credit(self, at: int) -> int:
         """Return the first cycle from `at` on in which a lane group may be issued."""
@@ -194,7 +196,7 @@ class WriteBack:
             if needed <= 0:
                 return at
             group, chunk = divmod(needed - 1, self._chunks)
-            counted = self._taken[group] + chunk + 2
+            counted = self._taken[group] + chunk + 3
             if counted <= at:
                 return at
             at = counted
@@ -203,10 +205,12 @@ class WriteBack:
         """Take a lane group whose first chunk is issued in this cycle."""
         self._issued = issued
         previous = self._taken[-1] + self._chunks if self._taken else NEVER
-        taken = max(issued + LATENCY + QUEUE, previous, self._moved)
+        taken = max(issued + LATENCY + QUEUE, previous, self._free)
         self._taken.append(taken)
-        self._moved = max(taken + self._chunks, self.end + 1)
-        self.end = yield from self._write(self._moved + 1, self._planes, len(self._taken) % self._row == 0)
+        # A group moves on when its last chunk has been shifted in; the next one may begin a cycle before.
+        moved = max(taken + self._chunks + 1, self._written + 1)
+        self._free = moved if self._chunks == 1 else max(taken + self._chunks, self._written + 1)
+        self._written = yield from self._write(moved + 1, self._planes, len(self._taken) % self._row == 0)
 
 
 class Neurons:
