@@ -136,7 +136,7 @@ class Sequencer(wiring.Component):
         def counter(shape):     # begins with the layer
             return Signal(shape, reset_less=True)
 
-        busy = Signal()
+        busy = Signal()         # output rows are left
         row, group, col, step = counter(12), counter(12), counter(12), counter(8)
         plane, again, source = counter(6), counter(16), counter(8)
         group_weights, group_bits = counter(p.weight_address_bits), counter(16)
@@ -162,13 +162,12 @@ class Sequencer(wiring.Component):
         advance = Signal()       # all visits move on
 
         # An output row begins when all that it reads of the input map is there.
-        waiting, needed = Signal(), counter(PARTS_BITS)
-        goes = Signal()
-        m.d.comb += [goes.eq(busy & ~waiting), self.waits.eq(busy & waiting)]
+        goes, needed = Signal(), counter(PARTS_BITS)
+        m.d.comb += self.waits.eq(busy & ~goes)
         parts = Signal.like(self.parts)         # a cycle late: they come from afar
         m.d.sync += parts.eq(self.parts)
-        with m.If(self.complete | (parts >= needed)):
-            m.d.sync += waiting.eq(0)
+        with m.If(self.waits & (self.complete | (parts >= needed))):
+            m.d.sync += goes.eq(1)
 
         m.d.comb += [read.addr.eq(layer.source_first + source), read.en.eq(advance)]
         with m.If(advance):
@@ -220,13 +219,13 @@ class Sequencer(wiring.Component):
                         with m.If(last_group):
                             m.d.sync += [group.eq(0), group_weights.eq(0), group_bits.eq(0), row.eq(row + 1),
                                          next_end("row", last_row, row),
-                                         needed.eq(needed + layer.input_step), waiting.eq(~self.complete)]
+                                         needed.eq(needed + layer.input_step), goes.eq(self.complete)]
                             with m.If(last_row):
-                                m.d.sync += busy.eq(0)
+                                m.d.sync += [busy.eq(0), goes.eq(0)]
         with m.If(self.begin):
-            m.d.sync += [needed.eq(layer.input_first), waiting.eq(~self.complete),
-                         busy.eq(layer.rows != 0), row.eq(0), group.eq(0), col.eq(0), step.eq(0), source.eq(0),
-                         plane.eq(top), again.eq(0), group_weights.eq(0), group_bits.eq(0),
+            m.d.sync += [needed.eq(layer.input_first), busy.eq(layer.rows != 0),
+                         goes.eq((layer.rows != 0) & self.complete), row.eq(0), group.eq(0), col.eq(0), step.eq(0),
+                         source.eq(0), plane.eq(top), again.eq(0), group_weights.eq(0), group_bits.eq(0),
                          last_source.eq(only.source), last_step.eq(only.step), last_col.eq(only.col),
                          last_group.eq(only.group), last_row.eq(only.row), at_top.eq(1), at_bottom.eq(only.plane)]
 
