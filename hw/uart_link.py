@@ -302,7 +302,7 @@ class Link(wiring.Component):
                 with m.If((status == Status.REFUSED) | known & ended):
                     m.next = State.COLLECT
                 with m.Elif(known):
-                    m.d.sync += [incoming_queue.i.valid.eq(1), place.eq(place + 1)]
+                    m.d.sync += incoming_queue.i.valid.eq(1)
                     move(index + 1)
             # COUNT, JUDGE_COUNT -- is there room for the packed beats?
             with m.State(State.COUNT):
@@ -335,8 +335,8 @@ class Link(wiring.Component):
                     m.d.sync += status.eq(Status.BAD_REQUEST)
                     m.next = State.COLLECT
                 with m.Elif(~mask[0] | known):
-                    m.d.sync += [incoming_queue.i.valid.eq(1), place.eq(place + 1), missing.eq(missing - 1),
-                                 group.eq(group - 1), mask.eq(mask[1:])]
+                    m.d.sync += [incoming_queue.i.valid.eq(1), missing.eq(missing - 1), group.eq(group - 1),
+                                 mask.eq(mask[1:])]
                     with m.If(mask[0]):
                         move(index + 1)
             # COLLECT -- what waits of one output frame, a beat every other cycle: it leaves in the one in between
@@ -374,6 +374,8 @@ class Link(wiring.Component):
                                  lengths[header.sequence[:2]].eq(filled)]
                     m.next = State.REST
 
+        with m.If(incoming_queue.i.valid):
+            m.d.sync += place.eq(place + 1)
         with m.If(self.clear):
             m.d.sync += place.eq(0)
         return m
