@@ -92,6 +92,7 @@ class Loader(wiring.Component):
         row = [Signal(abi.LINK_BITS, name=f"row_{i}", reset_less=True) for i in range(abi.row_beats(width))]
         at = Signal(range(len(row) + 1))  # place of this beat in the row
         here = Signal(len(row))           # the same, one bit per place
+        row_ends, last_row = Signal(), Signal()   # the row is complete with this beat; it is the section's last
         write = Signal()                  # the row is complete
         longest = max(core.load_pause for core in cores)
         pause = Signal(range(longest + 1))  # cycles until beats may replace it
@@ -137,10 +138,11 @@ class Loader(wiring.Component):
         wanted = {State.MAGIC: abi.MAGIC, State.VERSION: abi.ABI_VERSION, State.BUILD_LO: build_hash & 0xFFFF_FFFF,
                   State.BUILD_HI: build_hash >> 32}
         as_wanted = {state: Signal(name=f"as_wanted_{state.name.lower()}") for state in wanted}
-        nothing, inside, too_many, differs = Signal(), Signal(), Signal(), Signal()
+        nothing, one, inside, too_many, differs = Signal(), Signal(), Signal(), Signal(), Signal()
         m.d.sync += [
             *(found.eq(word == wanted[state]) for state, found in as_wanted.items()),
-            nothing.eq(word == 0), inside.eq(word <= depth), too_many.eq(word > room), differs.eq(word != checksum.crc),
+            nothing.eq(word == 0), one.eq(word == 1), inside.eq(word <= depth), too_many.eq(word > room),
+            differs.eq(word != checksum.crc),
         ]
 
         def expect(good, code, following):
@@ -210,7 +212,7 @@ class Loader(wiring.Component):
                 m.d.sync += [address.eq(word), room.eq(depth - word)]
                 expect(inside, abi.Error.BAD_SECTION, State.ROWS)
             with m.State(State.ROWS), m.If(step):
-                m.d.sync += [rows.eq(word), at.eq(0), here.eq(1)]
+                m.d.sync += [rows.eq(word), last_row.eq(one), at.eq(0), here.eq(1), row_ends.eq(row_beats == 1)]
                 with m.If(too_many):
                     fail(abi.Error.BAD_SECTION)
                 with m.Elif(last):
@@ -226,11 +228,11 @@ class Loader(wiring.Component):
                     for index_here, kept in enumerate(row):
                         with m.If(here[index_here]):
                             m.d.sync += kept.eq(word)
-                    m.d.sync += [part.eq(1), at.eq(at + 1), here.eq(here << 1)]
-                    with m.If(at + 1 == row_beats):
-                        m.d.sync += [at.eq(0), here.eq(1), write.eq(1), rows.eq(rows - 1),
-                                     pause.eq(longest), closed.eq(longest != 0)]
-                        with m.If(rows == 1):
+                    m.d.sync += [part.eq(1), at.eq(at + 1), here.eq(here << 1), row_ends.eq(at + 2 == row_beats)]
+                    with m.If(row_ends):
+                        m.d.sync += [at.eq(0), here.eq(1), row_ends.eq(row_beats == 1), write.eq(1), rows.eq(rows - 1),
+                                     last_row.eq(rows == 2), pause.eq(longest), closed.eq(longest != 0)]
+                        with m.If(last_row):
                             next_section()
                     with m.If(last):
                         fail(abi.Error.SHORT_PROGRAM)
