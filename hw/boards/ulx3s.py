@@ -6,8 +6,8 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, Module, ResetSignal, Signal
-from amaranth.lib import wiring
+from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, Module, ResetSignal, Signal, Value
+from amaranth.lib import enum, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
@@ -25,8 +25,9 @@ OSCILLATOR_HZ = 25_000_000
 DEVICE = ("--85k", "--package", "CABGA381", "--speed", "6")
 """The part, for nextpnr-ecp5."""
 
-RESET_CYCLES = 1 << 12
-"""Clock cycles for which the reset goes on once the PLL has locked."""
+START_CYCLES = 1 << 9
+"""Cycles of the oscillator that each step of the start takes, once the PLL has locked: more than it takes a signal to
+be all over the chip, many times."""
 
 PINS = {
     "clk_25mhz": (("G2",), "PULLMODE=NONE IO_TYPE=LVCMOS33"),
@@ -64,12 +65,23 @@ def default_design(lanes: int = 64) -> DesignParams:
         map_depth=8192 * 64 // max(64, lanes), layer_depth=32, source_depth=256, channel_depth=512),))
 
 
+class Start(enum.Enum):
+    """Steps of the start, each of START_CYCLES but the last: the clock stands still, runs while registers are reset,
+    stands still, also while the reset is released, and runs."""
+
+    STILL = 0
+    RESET = 1
+    STOP = 2
+    RELEASE = 3
+    RUN = 4
+
+
 class Ulx3s(wiring.Component):
     """The board's pins around a serial top (hw.uart_top.UartTop, or another with its ports).
 
-    The PLL's clock drives everything. The reset is on from the FPGA's configuration until RESET_CYCLES after the PLL
-    has locked, and again whenever it loses lock; registers stand still meanwhile, memory addresses included, so that
-    an unsteady clock does no harm to what the memories hold.
+    The PLL's clock drives everything, through a gate. It stands still until the PLL has locked, and whenever it loses
+    lock, so that an unsteady clock does no harm. Then registers are reset, and the clock stands still again while the
+    reset is released: it has all the time it needs to be everywhere, and no cycle of the clock has to be that long.
 
     Parameters
     ----------
@@ -90,11 +102,11 @@ class Ulx3s(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        pll, clock, locked_now = self._pll, Signal(), Signal()
+        pll, locked_now = self._pll, Signal()
+        made, clock = Signal(name="made"), Signal(name="clock")         # by the PLL; behind the gate
         m.domains.sync = ClockDomain()
-        # The same clock for what has to run while the others are in reset
-        m.domains.boot = ClockDomain(reset_less=True)
-        m.d.comb += [ClockSignal("sync").eq(clock), ClockSignal("boot").eq(clock)]
+        m.domains.boot = ClockDomain(reset_less=True)           # the oscillator
+        m.d.comb += [ClockSignal("sync").eq(clock), ClockSignal("boot").eq(self.clk_25mhz)]
         m.submodules.pll = Instance(
             "EHXPLLL",
             a_FREQUENCY_PIN_CLKI=f"{pll.input_hz / 1e6:g}", a_FREQUENCY_PIN_CLKOP=f"{float(pll.output_hz) / 1e6:g}",
@@ -103,20 +115,23 @@ class Ulx3s(wiring.Component):
             p_OUTDIVIDER_MUXA="DIVA", p_OUTDIVIDER_MUXB="DIVB", p_OUTDIVIDER_MUXC="DIVC", p_OUTDIVIDER_MUXD="DIVD",
             p_CLKI_DIV=pll.input_divider, p_CLKFB_DIV=pll.feedback_divider, p_CLKOP_ENABLE="ENABLED",
             p_CLKOP_DIV=pll.output_divider, p_CLKOP_CPHASE=pll.coarse_phase, p_CLKOP_FPHASE=0, p_FEEDBK_PATH="CLKOP",
-            i_RST=Const(0, 1), i_STDBY=Const(0, 1), i_CLKI=self.clk_25mhz, i_CLKFB=clock, i_PHASESEL0=Const(0, 1),
+            i_RST=Const(0, 1), i_STDBY=Const(0, 1), i_CLKI=self.clk_25mhz, i_CLKFB=made, i_PHASESEL0=Const(0, 1),
             i_PHASESEL1=Const(0, 1), i_PHASEDIR=Const(1, 1), i_PHASESTEP=Const(1, 1), i_PHASELOADREG=Const(1, 1),
-            i_PLLWAKESYNC=Const(0, 1), i_ENCLKOP=Const(0, 1), o_CLKOP=clock, o_LOCK=locked_now)
+            i_PLLWAKESYNC=Const(0, 1), i_ENCLKOP=Const(0, 1), o_CLKOP=made, o_LOCK=locked_now)
 
-        locked, waited, reset = Signal(), Signal(range(RESET_CYCLES)), Signal(init=1)
+        locked, waited, step = Signal(), Signal(range(START_CYCLES)), Signal(Start)
+        runs, reset = Signal(name="runs"), Signal(name="reset", init=1)
+        m.submodules.gate = Instance("DCCA", i_CLKI=made, i_CE=runs, o_CLKO=clock)
         m.submodules.lock = FFSynchronizer(locked_now, locked, o_domain="boot")
-        m.d.boot += reset.eq(1)
-        with m.If(~locked):
-            m.d.boot += waited.eq(0)
-        with m.Elif(waited != RESET_CYCLES - 1):
-            m.d.boot += waited.eq(waited + 1)
-        with m.Else():
-            m.d.boot += reset.eq(0)
         m.d.comb += ResetSignal("sync").eq(reset)
+        m.d.boot += [runs.eq((step == Start.RESET) | (step == Start.RUN)),
+                     reset.eq((step != Start.RELEASE) & (step != Start.RUN))]
+        with m.If(~locked):
+            m.d.boot += [step.eq(Start.STILL), waited.eq(0)]
+        with m.Else():
+            m.d.boot += waited.eq(waited + 1)
+            with m.If((waited == START_CYCLES - 1) & (step != Start.RUN)):
+                m.d.boot += step.eq(Value.cast(step) + 1)
 
         m.submodules.top = top = self._top
         beat = Signal(26)

@@ -65,6 +65,11 @@ def test_the_pll_has_the_dividers_that_were_computed_and_feeds_itself_back(text)
     assert re.search(rf"\.CLKFB\({re.escape(output)}\)", text)
 
 
+def test_the_clock_of_the_pll_goes_through_the_gate_alone(text):
+    assert len(re.findall(r"\bmade\b *\)", text)) == 3, "the PLL's output, its feedback and the gate"
+    assert re.search(r"\bDCCA\b.*?\.CE\(runs\).*?\.CLKI\(made\).*?\.CLKO\((\w+)\)", text, re.S)[1] == "clk"
+
+
 def test_the_default_design_has_64_lanes_and_keeps_its_weight_memory_with_other_numbers():
     for lanes in (8, 16, 32, 64, 128, 256):
         core, = default_design(lanes).cores

@@ -31,8 +31,14 @@ module EHXPLLL #(parameter {parameters}) (
   assign LOCK = cycles == {cycles};
   always @(posedge CLKI) if (!LOCK) cycles <= cycles + 1;
 endmodule
+
+module DCCA(input CLKI, CE, output CLKO);
+  reg open = 0;
+  always @(negedge CLKI) open <= CE;
+  assign CLKO = CLKI & open;
+endmodule
 """
-"""A PLL of factor one, which locks after a while."""
+"""A PLL of factor one, which locks after a while, and a gate that changes while the clock is low."""
 
 PINS = """
 module qblif_uart(clk, rst, rx, tx, loaded, busy, error);
