@@ -6,7 +6,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, Module, ResetSignal, Signal, Value
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Instance, Module, ResetSignal, Signal, Value
 from amaranth.lib import enum, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
@@ -134,13 +134,12 @@ class Ulx3s(wiring.Component):
                 m.d.boot += step.eq(Value.cast(step) + 1)
 
         m.submodules.top = top = self._top
-        beat = Signal(26)
+        beat, lit = Signal(26), Signal(7)
         m.d.sync += [
             beat.eq(beat + 1),
-            self.led.eq(Const(0, 8)),
-            self.led[0].eq(top.loaded), self.led[1].eq(top.busy), self.led[2].eq(top.error),
-            self.led[3].eq(beat[-1]), self.led[4].eq(~top.rx), self.led[5].eq(~top.tx), self.led[7].eq(1),
+            lit.eq(Cat(top.loaded, top.busy, top.error, beat[-1], ~top.rx, ~top.tx)),
         ]
+        m.d.comb += self.led.eq(Cat(lit, locked))               # that one not by a clock which may stand still
         # The receiver brings the line into the clock's domain.
         m.d.comb += [top.rx.eq(self.ftdi_txd), self.ftdi_rxd.eq(top.tx), self.wifi_gpio0.eq(1)]
         return m
