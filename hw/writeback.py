@@ -55,7 +55,8 @@ class WriteBack(wiring.Component):
         m.d.comb += [fifo.w_data.eq(self.i.payload), fifo.w_en.eq(self.i.valid)]
         m.d.sync += self.credit.eq(free > p.chunks + 1)     # two may not be counted yet
 
-        # Take: the group's last chunk closes it, and where it will move on in two cycles the next one may begin.
+        # Take: a group's last chunk closes it until it moves on, which it does once that is shifted in (`full`) and
+        # nothing is being written. The next group may begin then, or a cycle before where that is sure.
         chunk, closed, full = Signal(range(max(2, p.chunks))), Signal(), Signal()
         last_chunk, move, writing = Signal(init=p.chunks == 1), Signal(), Signal()
         m.d.comb += fifo.r_en.eq(~closed | (~writing if p.chunks > 1 else move))
