@@ -78,15 +78,15 @@ class BitScanner(wiring.Component):
         low, later = Signal(groups), Signal(groups)
         last_group = Signal()                       # `later` is empty; kept beside `left`, as it says what moves on
         m.d.comb += [
-            low.eq(Cat(left[k] & ~left[:k].any() for k in range(groups))), later.eq(left & ~low),
+            low.eq(_lowest(left)), later.eq(left & ~low),
             take_group.eq(~have_group | take),
             self.i.ready.eq(~have_entry | (take_group & last_group)),
         ]
         mask = reduce(or_, (e.bits.word_select(bank, p.lanes) for bank in range(p.banks)))
-        picked = reduce(or_, (e.bits.word_select(k, GROUP) & low[k].replicate(GROUP) for k in range(groups)))
+        picked = _first(left, [e.bits.word_select(k, GROUP) for k in range(groups)])
         with m.If(take_group):
             m.d.sync += [
-                have_group.eq(have_entry), fresh.eq(0), left.eq(later), last_group.eq(_single(later)),
+                have_group.eq(have_entry), fresh.eq(0), left.eq(later), last_group.eq(_at_most(2, left)),
                 g.bits.eq(Mux(e.diagonal, 1, picked)), g.weight.eq(e.weight), g.index.eq(_index(low)),
                 g.skip.eq(~mask & e.diagonal.replicate(p.lanes)), g.diagonal.eq(e.diagonal), g.again.eq(e.again),
                 g.last.eq(e.last & last_group),
@@ -97,7 +97,7 @@ class BitScanner(wiring.Component):
         m.d.comb += incoming.eq(Mux(i.diagonal, 1, Cat(i.bits.word_select(k, GROUP).any() for k in range(groups))))
         with m.If(self.i.ready):
             m.d.sync += [
-                have_entry.eq(self.i.valid), fresh.eq(1), left.eq(incoming), last_group.eq(_single(incoming)),
+                have_entry.eq(self.i.valid), fresh.eq(1), left.eq(incoming), last_group.eq(_at_most(1, incoming)),
                 e.bits.eq(i.bits), e.weight.eq(i.weight), e.last.eq(i.last),
                 e.diagonal.eq(i.diagonal), e.again.eq(i.again),
                 e.pre.eq(i.before - 1), e.pre_any.eq(i.before > 1), e.ride.eq(i.before != 0),
@@ -112,7 +112,7 @@ class BitScanner(wiring.Component):
         done = Signal()                             # its last event; kept beside what it follows from (`_done`)
         may = ~c.last | ~done | free
         m.d.comb += [
-            low_bit.eq(Cat(c.bits[k] & ~c.bits[:k].any() for k in range(GROUP))),
+            low_bit.eq(_lowest(c.bits)),
             rest.eq(c.bits & ~low_bit),
             take.eq(~have | (done & (~c.last | free))),
         ]
@@ -134,13 +134,13 @@ class BitScanner(wiring.Component):
                 m.d.sync += [c.pre.eq(c.pre - 1), c.pre_any.eq(c.pre != 1),
                              done.eq((c.pre == 1) & _done(some, single, c))]
             with m.Elif(some):
-                m.d.sync += [c.ride.eq(0), c.bits.eq(rest), some.eq(~single), single.eq(_single(rest)),
-                             done.eq(_done(~single, _single(rest), c))]
+                m.d.sync += [c.ride.eq(0), c.bits.eq(rest), some.eq(~single), single.eq(_at_most(2, c.bits)),
+                             done.eq(_done(~single, _at_most(2, c.bits), c))]
             with m.Else():
                 m.d.sync += [c.post.eq(c.post - 1), c.post_one.eq(c.post == 2), done.eq(c.post == 2)]
         with m.If(take):
-            m.d.sync += [have.eq(have_group), c.eq(g), some.eq(g.bits.any()), single.eq(_single(g.bits)),
-                         done.eq(~g.pre_any & _done(g.bits.any(), _single(g.bits), g))]
+            m.d.sync += [have.eq(have_group), c.eq(g), some.eq(g.bits.any()), single.eq(_at_most(1, g.bits)),
+                         done.eq(~g.pre_any & _done(g.bits.any(), _at_most(1, g.bits), g))]
 
         # Room for sums, and their distance: the chunks of one go where those of its predecessor went, or of what a
         # reset found under way.
@@ -178,6 +178,31 @@ def _index(onehot):
                for k in range((len(onehot) - 1).bit_length()))
 
 
-def _single(bits):
-    """Return whether not more than one bit is set."""
-    return ~reduce(or_, (bits[k] & bits[:k].any() for k in range(1, len(bits))))
+def _lowest(bits):
+    """Return the lowest bit that is set, alone."""
+    return Cat(bits[k] & ~bits[:k].any() for k in range(len(bits)))
+
+
+def _first(flags, values):
+    """Return the first of the values whose flag is set; if none is, the last: a tree of multiplexers, which is less
+    deep than `_lowest` and a gathering of what it lets through."""
+    if len(values) == 1:
+        return values[0]
+    half = 1 << (len(values) - 1).bit_length() - 1
+    return Mux(flags[:half].any(), _first(flags[:half], values[:half]), _first(flags[half:], values[half:]))
+
+
+def _at_most(most, bits):
+    """Return whether not more than one, or two, of the bits are set."""
+    count = _count(bits)
+    return ~{1: count[1], 2: count.all()}[most]
+
+
+def _count(bits):
+    """Return how many bits are set, 3 for any more: a tree of functions of four inputs."""
+    if len(bits) == 1:
+        return Cat(bits, 0)
+    half = len(bits) // 2
+    a, b = _count(bits[:half]), _count(bits[half:])
+    three = a.all() | b.all() | (a[1] & b.any()) | (b[1] & a.any())
+    return Cat((a[0] ^ b[0]) | three, a[1] | b[1] | (a[0] & b[0]))
