@@ -9,7 +9,9 @@ from qblif.gen.packing import Packing, unpacked
 from qblif.gen.plan import Plan, make_plan
 from qblif.gen.training import one_thread
 from qblif.host.stats import CoreStats
+from qblif.hw import resources
 from qblif.hw.params import CoreParams, DesignParams
+from qblif.hw.sizing import Size
 
 from . import golden, subjects
 from .console import Progress, table
@@ -40,8 +42,10 @@ def run(network: str | None, images: int) -> str:
             plan = _plan(given.network, variant, designs)
             rows.append(_row(plan, given.images, given.count, _name(variant)))
         bar(len(chosen), len(chosen), "done")
-    head = ("core", "cycles per image", "weight rows added", "scan efficiency", "lane utilisation")
-    return f"{given.network.name}, {given.about}\n\n{table(rows, head)}"
+    head = ("core", "cycles per image", "weight rows added", "scan efficiency", "lane utilisation", "LUT4 *",
+            "cycles x LUT4")
+    return (f"{given.network.name}, {given.about}\n\n{table(rows, head)}\n* of the whole design on a serial line, "
+            "predicted (resource model; on the ECP5, after place and route); the product in millions, less is better")
 
 
 def _name(variant: dict) -> str:
@@ -73,10 +77,11 @@ def _row(plan: Plan, x: np.ndarray, count: int, name: str) -> tuple[str, ...]:
     rows = sum(core.counters["adds"] for core in cores) / count
     needed, useful = _needed(expected.counts, plan.packing)
     available = sum(core.counters["cycles"] * core.clusters for core in cores) / count
-    if len(cores) > 1:      # cores wait for each other: their own cycles do not add up to anything of use
-        return name, f"{cycles:,.0f}", f"{rows:,.0f}", "", ""
-    return (name, f"{cycles:,.0f}", f"{rows:,.0f}", f"{needed / count / available:.3f}",
-            f"{useful / count / (lanes * available):.3f}")
+    lut = Size.of(resources.estimate(plan.design)).lut
+    # Cores of a chain wait for each other: their own cycles do not add up to anything of use.
+    shares = ("", "") if len(cores) > 1 else (f"{needed / count / available:.3f}",
+                                              f"{useful / count / (lanes * available):.3f}")
+    return name, f"{cycles:,.0f}", f"{rows:,.0f}", *shares, f"{lut:,.0f}", f"{cycles * lut / 1e6:,.0f}"
 
 
 def _needed(counts: tuple[LayerCounts, ...], packing: Packing) -> tuple[int, int]:
