@@ -21,8 +21,9 @@ from qblif.host.errors import InputError, QblifError
 from qblif.host.stats import CoreStats
 from qblif.hw import boards, resources
 from qblif.hw.ecp5_report import Report
+from qblif.hw.parts import PARTS
 
-from . import energy, golden
+from . import energy, golden, trend
 from .console import table
 from .cycles import CycleModel
 from .named import Named, images_of
@@ -81,6 +82,7 @@ def measure(one: Named, board: boards.Board, plan: Plan, count: int, report: Rou
     predicted = resources.estimate(plan.design)
     row = {
         "network": one.text, "board": board.name, "images": images, "data": data,
+        "too_large": _too_large(predicted, board),
         "hardware": [{"lanes": core.lanes, "clusters": core.clusters} for core in plan.design.cores],
         "cycles": cycles, "latency_cycles": latency, **_use(plan, expected.counts, cores, images),
         "clock_hz": report.mhz * 1e6 if report else None, "clock_source": report.report if report else MISSING,
@@ -92,6 +94,14 @@ def measure(one: Named, board: boards.Board, plan: Plan, count: int, report: Rou
         "simulation": _pace(result, expected.counts),
     }
     return row | {"rates": _rates(row, network, expected.counts, images, report.used if report else predicted)}
+
+
+def _too_large(predicted: resources.Resources, board: boards.Board) -> list[str]:
+    """Return what the board's part has too little of, for hardware that a network needs and the board cannot hold."""
+    part = PARTS[board.part]
+    return [f"{name} {need:,} of {has:,}" for name, need, has in (
+        ("LUT4", predicted.slots, part.lut), ("FF", predicted.ff, part.ff),
+        ("block RAM", predicted.block_ram, part.block_ram)) if need > has]
 
 
 def _use(plan: Plan, counts, cores: list[CoreStats], images: int) -> dict:
@@ -159,33 +169,8 @@ def save(rows: list[dict], folder: Path) -> Path:
     made, of = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), commit()
     file = folder / f"{made.replace(':', '')[:17]}-{of.removesuffix('+') or 'unknown'}.json"
     file.write_text(json.dumps({"made": made, "commit": of, "rows": rows}, indent=1) + "\n", encoding="utf-8")
-    trend(folder)
+    trend.draw(folder)
     return file
-
-
-def trend(folder: Path) -> Path | None:
-    """Draw cycles and lane utilisation over the runs in a folder; return the picture, None without matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return None
-    runs = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))]
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    top, bottom = figure.subplots(2, 1, sharex=True)
-    names = sorted({(row["network"], row["board"]) for run in runs for row in run["rows"]})
-    for network, board in names:
-        at = [(index, row) for index, run in enumerate(runs) for row in run["rows"]
-              if (row["network"], row["board"]) == (network, board)]
-        places = [index for index, _ in at]
-        top.plot(places, [row["cycles"]["rtl"] for _, row in at], "o-", label=f"{network}, {board}")
-        bottom.plot(places, [row["lane_utilisation"] for _, row in at], "o-")
-    top.set(yscale="log", ylabel="cycles per image (RTL)")
-    top.legend()
-    bottom.set(ylim=(0, 1), ylabel="lane utilisation", xticks=range(len(runs)))
-    bottom.set_xticklabels([run["commit"][:8] or run["made"][:10] for run in runs], rotation=45)
-    path = folder / "trend.png"
-    figure.savefig(path, dpi=120)
-    return path
 
 
 def report(rows: list[dict]) -> str:
@@ -225,11 +210,14 @@ def report(rows: list[dict]) -> str:
     marks = "; ".join(f"{mark}: {what}" for mark, what in peers["marks"].items())
     note = (f"  per second: {SIMULATED}; latency: one image alone, transfer apart; dense GOPS: 2 operations a synapse, "
             "as if dense;\n  energy: the paper's model of arithmetic alone, nothing measured")
+    beyond = [f"  {row['network']}: larger than {row['board']}: {', '.join(row['too_large'])}; cycles are of this "
+              "hardware, on any chip that holds it" for row in rows if row["too_large"]]
     missing = [f"  clock of {row['network']}: {row['clock_source']}" for row in rows if row["clock_hz"] is None]
     return "\n\n".join([
         table(cycles, ("network", "board", "clusters x lanes", "cycles, RTL", "predicted", "latency", "scan eff.",
                        "lane util.", "starved", "neurons", "turnaround", "doublings")),
-        table(size, ("network", "board", "resources", "LUT4 and carry", "FF", "LUT RAM", "block RAM")),
+        table(size, ("network", "board", "resources", "LUT4 and carry", "FF", "LUT RAM", "block RAM"))
+        + "".join("\n" + line for line in beyond),
         table(rates, ("network", "board", "clock", "frames/s", "additions/s", "SOP/s", "dense GOPS", "per kLUT",
                       "latency", "energy, model", "link, images/s")) + "\n" + "\n".join([note, *missing]),
         table(pace, ("network", "board", "RTL simulation, one thread: additions/s", "cycles/s")),

@@ -11,7 +11,7 @@ from qblif.host.errors import InputError
 from qblif.host.stats import LOSSES
 from qblif.hw import boards
 from qblif.hw.ecp5_report import Report
-from qblif.sim import benchmark, named
+from qblif.sim import benchmark, named, trend
 from qblif.sim.simulation import Simulation
 
 from .designs import ONE_CORE
@@ -106,3 +106,15 @@ def test_results_are_kept_with_the_commit_and_drawn(row, tmp_path):
 def test_peers_have_sources_and_marks():
     peers = json.loads(benchmark.PEERS.read_text())
     assert all(peer["mark"] in peers["marks"] and peer["source"] for peer in peers["peers"])
+
+
+def test_hardware_that_the_board_cannot_hold_is_said_to_be(row):
+    assert row["too_large"] == [] and "larger than" not in benchmark.report([row])
+    beyond = benchmark._too_large(benchmark.resources.Resources(100, 0, 100, 0, 298), BOARD)
+    assert beyond == ["block RAM 298 of 208"]
+    assert "digits: larger than ulx3s: block RAM 298 of 208" in benchmark.report([row | {"too_large": beyond}])
+
+
+def test_a_line_of_the_trend_is_a_network_on_a_layout(row):
+    chain = row | {"hardware": [{"lanes": 64, "clusters": 2}, {"lanes": 64, "clusters": 1}]}
+    assert trend.name(row) == "digits, 1x16" and trend.name(chain) == "digits, 2x64 + 1x64"
