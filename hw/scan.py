@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import reduce
-from operator import or_
+from itertools import combinations
+from operator import and_, or_
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -84,9 +85,10 @@ class BitScanner(wiring.Component):
         ]
         mask = reduce(or_, (e.bits.word_select(bank, p.lanes) for bank in range(p.banks)))
         picked = _first(left, [e.bits.word_select(k, GROUP) for k in range(groups)])
+        one_later = _at_most(m, 2, left)
         with m.If(take_group):
             m.d.sync += [
-                have_group.eq(have_entry), fresh.eq(0), left.eq(later), last_group.eq(_at_most(2, left)),
+                have_group.eq(have_entry), fresh.eq(0), left.eq(later), last_group.eq(one_later),
                 g.bits.eq(Mux(e.diagonal, 1, picked)), g.weight.eq(e.weight), g.index.eq(_index(low)),
                 g.skip.eq(~mask & e.diagonal.replicate(p.lanes)), g.diagonal.eq(e.diagonal), g.again.eq(e.again),
                 g.last.eq(e.last & last_group),
@@ -95,9 +97,10 @@ class BitScanner(wiring.Component):
             ]
         incoming = Signal(groups)
         m.d.comb += incoming.eq(Mux(i.diagonal, 1, Cat(i.bits.word_select(k, GROUP).any() for k in range(groups))))
+        one_incoming = _at_most(m, 1, incoming)
         with m.If(self.i.ready):
             m.d.sync += [
-                have_entry.eq(self.i.valid), fresh.eq(1), left.eq(incoming), last_group.eq(_at_most(1, incoming)),
+                have_entry.eq(self.i.valid), fresh.eq(1), left.eq(incoming), last_group.eq(one_incoming),
                 e.bits.eq(i.bits), e.weight.eq(i.weight), e.last.eq(i.last),
                 e.diagonal.eq(i.diagonal), e.again.eq(i.again),
                 e.pre.eq(i.before - 1), e.pre_any.eq(i.before > 1), e.ride.eq(i.before != 0),
@@ -107,6 +110,7 @@ class BitScanner(wiring.Component):
         # Cycle 3: its lowest bit, until there is none.
         c, have = Signal.like(g), Signal()
         some, single = Signal(), Signal()           # bits are left; not more than one
+        few, one = _at_most(m, 2, c.bits), _at_most(m, 1, g.bits)
         free = Signal()                             # a sum may end
         low_bit, rest = Signal(GROUP), Signal(GROUP)
         done = Signal()                             # its last event; kept beside what it follows from (`_done`)
@@ -134,13 +138,13 @@ class BitScanner(wiring.Component):
                 m.d.sync += [c.pre.eq(c.pre - 1), c.pre_any.eq(c.pre != 1),
                              done.eq((c.pre == 1) & _done(some, single, c))]
             with m.Elif(some):
-                m.d.sync += [c.ride.eq(0), c.bits.eq(rest), some.eq(~single), single.eq(_at_most(2, c.bits)),
-                             done.eq(_done(~single, _at_most(2, c.bits), c))]
+                m.d.sync += [c.ride.eq(0), c.bits.eq(rest), some.eq(~single), single.eq(few),
+                             done.eq(_done(~single, few, c))]
             with m.Else():
                 m.d.sync += [c.post.eq(c.post - 1), c.post_one.eq(c.post == 2), done.eq(c.post == 2)]
         with m.If(take):
-            m.d.sync += [have.eq(have_group), c.eq(g), some.eq(g.bits.any()), single.eq(_at_most(1, g.bits)),
-                         done.eq(~g.pre_any & _done(g.bits.any(), _at_most(1, g.bits), g))]
+            m.d.sync += [have.eq(have_group), c.eq(g), some.eq(g.bits.any()), single.eq(one),
+                         done.eq(~g.pre_any & _done(g.bits.any(), one, g))]
 
         # Room for sums, and their distance: the chunks of one go where those of its predecessor went, or of what a
         # reset found under way.
@@ -192,17 +196,23 @@ def _first(flags, values):
     return Mux(flags[:half].any(), _first(flags[:half], values[:half]), _first(flags[half:], values[half:]))
 
 
-def _at_most(most, bits):
+def _at_most(m, most, bits):
     """Return whether not more than one, or two, of the bits are set."""
-    count = _count(bits)
+    count = _count(m, bits)
     return ~{1: count[1], 2: count.all()}[most]
 
 
-def _count(bits):
+def _count(m, bits):
     """Return how many bits are set, 3 for any more: a tree of functions of four inputs."""
-    if len(bits) == 1:
-        return Cat(bits, 0)
-    half = len(bits) // 2
-    a, b = _count(bits[:half]), _count(bits[half:])
-    three = a.all() | b.all() | (a[1] & b.any()) | (b[1] & a.any())
-    return Cat((a[0] ^ b[0]) | three, a[1] | b[1] | (a[0] & b[0]))
+    if len(bits) <= 4:
+        one, many, three = (reduce(or_, (reduce(and_, some) for some in combinations(bits, count)), Const(0, 1))
+                            for count in (1, 2, 3))
+        count = Cat((one & ~many) | three, many)
+    else:
+        half = len(bits) // 2
+        a, b = _count(m, bits[:half]), _count(m, bits[half:])
+        three = a.all() | b.all() | (a[1] & b.any()) | (b[1] & a.any())
+        count = Cat((a[0] ^ b[0]) | three, a[1] | b[1] | (a[0] & b[0]))
+    kept = Signal(2)                    # a signal, as it is used many times
+    m.d.comb += kept.eq(count)
+    return kept
