@@ -32,8 +32,8 @@ CLUSTERS = (1, 2, 4)
 """Clusters of a core that are looked at; cores of a chain may differ."""
 
 LAYER = 80
-"""Cycles that a layer takes beside its additions and neuron updates: begin, first word, last write; docs/planning.md
-compares estimates with the exact model."""
+"""Cycles that a layer takes beside its additions and neuron updates: begin, first word, last write. What comes of it is
+held against the exact model in sim/planner.py, which times the best layouts by that."""
 
 RowCount = Callable[[int, Packing, Share], float]
 """Layer, packing, share of a cluster -> weight rows that the cluster adds for an image, measured."""
@@ -137,15 +137,30 @@ class _Search:
                 for count, chains in labels[start].items():
                     if count < self.most_cores:
                         labels[at].setdefault(count + 1, []).extend(
-                            _Label(max(one.cost, cycles) if self.goal == "throughput" else one.cost + cycles,
-                                   one.size + size, one, core, span, cycles) for one in chains)
-            labels[at] = {count: front([one for one in chains if self._fits(one.size, count)],
-                                       lambda one: (one.cost, one.size)) for count, chains in labels[at].items()}
+                            self._longer(one, core, span, cycles, size) for one in chains)
+            labels[at] = {count: self._best(chains, count) for count, chains in labels[at].items()}
         for count, chains in labels[-1].items():
             for label in chains:
                 steps = label.chain()
                 yield Layout(tuple(step.core for step in steps), tuple(step.span for step in steps), self.packing,
                              self.buffers, tuple(step.cycles for step in steps), label.size + self.sizes.shell(count))
+
+    def _best(self, chains: list[_Label], count: int) -> list[_Label]:
+        """Return the chains that fit and that no other one beats which the next core sees as it sees them."""
+        alike: dict[int, list[_Label]] = {}
+        for one in chains:
+            if self._fits(one.size, count):
+                alike.setdefault(one.core.clusters if self.buffers == 1 else 0, []).append(one)
+        return [one for some in alike.values() for one in front(some, lambda one: (one.cost, one.size))]
+
+    def _longer(self, chain: _Label, core: CoreParams, span: tuple[int, int], cycles: float, size: Size) -> _Label:
+        """Return a chain with a core more."""
+        if self.goal == "throughput" and self.buffers == 1 and chain.core is not None:
+            # The only input map is written while this core's first layer reads it, and not before its last one is done.
+            writing = self.cycles[chain.core.clusters][chain.span[1]]
+            cycles += max(0.0, writing - self.cycles[core.clusters][span[0]])
+        cost = max(chain.cost, cycles) if self.goal == "throughput" else chain.cost + cycles
+        return _Label(cost, chain.size + size, chain, core, span, cycles)
 
     def _fits(self, size: Size, count: int) -> bool:
         return self.room is None or (size + self.sizes.shell(count)).within(self.room)

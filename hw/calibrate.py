@@ -4,10 +4,12 @@
     python -m qblif.hw.calibrate --keep      # only what the file does not have, as after an interruption
     python -m qblif.hw.calibrate --add build/bitstream/ulx3s     # and what place and route made of a design, or of one
                                                                  # that missed its clock: build/bitstream/ulx3s.failed
+    python -m qblif.hw.calibrate --fit       # only fit the model anew, to the hardware's sources as they are now
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import tempfile
@@ -60,12 +62,21 @@ def measure(design: DesignParams) -> dict[str, dict[str, int]]:
 
 
 def load() -> dict:
-    """Return the data: "tool"; "designs": name -> {"design", "modules", and "comb", "mhz" where it was routed}."""
+    """Return the data: "tool"; "designs": name -> {"design", "modules", and "comb", "mhz" where it was routed}; "fit":
+    fields of resources.Fit, made of these designs and of the hardware's sources."""
     return json.loads(FILE.read_text(encoding="utf-8"))
 
 
 def _save(data: dict) -> None:
     FILE.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def refit() -> None:
+    """Fit the resource model to the data as it is, and keep that beside it."""
+    from .resources import fit  # which reads this module's data
+
+    data = load()
+    _save(data | {"fit": dataclasses.asdict(fit(data["designs"]))})
 
 
 def add(folder: Path) -> str:
@@ -93,14 +104,15 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--add"]:
         for folder in arguments[1:]:
             print(add(Path(folder)))
-        return 0
-    kept = load()["designs"] if arguments == ["--keep"] and FILE.exists() else {}
-    data = {"tool": YOSYS.version(), "designs": kept}
-    for name, design in DESIGNS.items():
-        if kept.get(name, {}).get("design") != design.to_dict():
-            print(f"{name}: synthesising", flush=True)
-            kept[name] = {"design": design.to_dict(), "modules": measure(design)}
-            _save(data)
+    elif arguments != ["--fit"]:
+        before = load() if FILE.exists() else {}
+        kept = before.get("designs", {}) if arguments == ["--keep"] else {}
+        for name, design in DESIGNS.items():
+            if kept.get(name, {}).get("design") != design.to_dict():
+                print(f"{name}: synthesising", flush=True)
+                kept[name] = {"design": design.to_dict(), "modules": measure(design)}
+                _save(before | {"tool": YOSYS.version(), "designs": kept})
+    refit()
     return 0
 
 

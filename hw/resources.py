@@ -207,8 +207,8 @@ def total(one: dict) -> Resources:
 
 @functools.lru_cache(maxsize=1)
 def calibrated() -> Fit:
-    """Return the fit to all measured designs."""
-    return fit(load()["designs"])
+    """Return the fit to all measured designs, as `calibrate` left it beside them: making it takes 15 s."""
+    return Fit(**load()["fit"])
 
 
 def estimate(design: DesignParams, by: Fit | None = None) -> Resources:

@@ -62,15 +62,10 @@ class Sizes:
     call with the same name and the same hardware. Default: made anew by each instance."""
 
     def __init__(self, keep: Callable[[str, Callable[[], Any]], Any] = lambda name, make: make()):
-        self._keep = keep
+        self._keep, self.by = keep, resources.calibrated()
         self._elaborated: dict[CoreParams, list[dict]] = {}
         self._cores: dict[CoreParams, Size] = {}
         self._shells: dict[int, Size] = {}
-
-    @functools.cached_property
-    def by(self) -> resources.Fit:
-        """The fit of the resource model."""
-        return resources.Fit(**self._keep("fit", lambda: dataclasses.asdict(resources.calibrated())))
 
     def core(self, core: CoreParams) -> Size:
         """Return the size of a core, without what is around it."""

@@ -139,6 +139,9 @@ def plan(args: argparse.Namespace) -> int:
         raise Mistake(f"{', '.join(given)}: not with --board, for which they are searched")
     if args.pareto and args.layout:
         raise Mistake("--layout: not with --pareto, which lists all of them")
+    if args.pareto and (args.json or args.out):
+        raise Mistake("--json, --out: not with --pareto, which chooses no layout; --layout NAME chooses one of its "
+                      "table")
     return _plan_for_board(args)
 
 
@@ -157,7 +160,7 @@ def _plan_for_board(args: argparse.Namespace) -> int:
         search = planner.Planner(one.network, images, goal)
         if args.pareto:
             clock = planner.clock_of(board, None, args.clock, report)
-            print(plan_report.pareto(search.layouts(), board, clock))
+            print(plan_report.pareto(search.layouts(), board, clock, goal, search.sizes))
             found = plan_report.variants(one)
             if found:
                 print("\n" + plan_report.compare(found, board, clock, goal, len(images), search.sizes))
@@ -165,8 +168,8 @@ def _plan_for_board(args: argparse.Namespace) -> int:
             return DONE
         choice = search.choose(board, args.layout)
     clock = planner.clock_of(board, choice.plan, args.clock, report)
-    seen = planner.measured(Path("benchmarks/results"), one.text, board.name, choice.layout)
-    figures = plan_report.to_dict(choice, board, clock, goal, data, seen)
+    seen = planner.measured(Path("benchmarks/results"), one.text, board.name, choice.plan)
+    figures = plan_report.to_dict(one.text, choice, board, clock, goal, data, seen)
     print(plan_report.text(choice, figures, board))
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -20,7 +20,8 @@ from qblif.gen.explore import GOALS, Layout, explore
 from qblif.gen.network import Network
 from qblif.gen.plan import Plan, make_plan
 from qblif.host.errors import InputError
-from qblif.hw import boards, emit, resources
+from qblif.hw import boards, calibrate, emit, resources
+from qblif.hw.params import DesignParams
 from qblif.hw.parts import PARTS, Part
 from qblif.hw.sizing import Size, Sizes
 
@@ -36,11 +37,19 @@ needs some room. Block RAM is predicted exactly, and all of it is."""
 NEAR = 1.02
 """The search goes on with what is so much too large by its approximate sizes; the exact ones decide."""
 
-FINALISTS = 3
-"""Layouts that are planned in full and timed exactly."""
+FINALISTS = 12
+"""Layouts that are planned in full and timed exactly, at most."""
 
-BUDGET = 6_000_000
-"""Cycles that the exact model is asked to go through at most, a few seconds; what takes more stays an estimate."""
+BUDGET = 16_000_000
+"""Cycles, of all cores together, that the exact model goes through before no further layout is timed: some seconds.
+Where the first one alone takes twice as many, all stay estimates."""
+
+OPTIMISTIC = 0.89
+"""Estimates are rarely more than 11 % above what the exact model says, and often below: a layout whose estimate is
+further above the best exact cycles is not timed. Of latencies that says nothing: cores of a chain overlap."""
+
+MOST_CORES = BLOCK - 2
+"""Cores of a chain that are looked at: a block of images fills it, and two more are timed."""
 
 EXACT, ESTIMATED = "exact cycle model", "estimated from counted weight rows"
 
@@ -119,48 +128,55 @@ class Planner:
 
     def layouts(self, room: Size | None = None, **more) -> list[Layout]:
         """Return all layouts that no other beats, fastest first; more: as for gen.explore.explore."""
-        return explore(self.network, self.rows, self.sizes, self.goal, room=room, **more)
+        return explore(self.network, self.rows, self.sizes, self.goal, room=room, most_cores=MOST_CORES, **more)
 
     def choose(self, board: boards.Board, name: str | None = None) -> Choice:
         """Return the best layout for a board, of those called `name` (as name_of has it) where one is asked for.
 
         Raises PlanError, which says what is missing, where none fits; InputError where none that fits has the name."""
-        part, best = part_of(board), []
+        part = part_of(board)
         layouts = self.layouts(room_of(part, NEAR))
         if name is not None:
             known = sorted({name_of(one) for one in layouts}, key=lambda one: (len(one), one))
-            layouts = [one for one in layouts if _words(name_of(one)) == _words(name)]
+            layouts = [one for one in layouts if _words(name) in (_words(name_of(one)), _words(name_of(one, True)))]
             if not layouts:
                 raise InputError(f"{name!r} is no layout of {self.network.name!r} that fits the {board.title} and that "
                                  "no other one beats", hint=f"allowed are {', '.join(known)}")
-        while len(best) < FINALISTS and layouts and (
-                not best or layouts[0].cost(self.goal) <= NEAR * best[0].layout.cost(self.goal)):
-            best.append(self.finish(layouts.pop(0)))
-        # The whole of a design is only sized where it may be the answer: that takes a second for each core.
-        while best:
-            choice = best.pop(best.index(min(best, key=lambda one: one.speed.of(self.goal))))
-            used = resources.estimate(choice.layout.design, self.sizes.by)
-            if Size.of(used).within(room_of(part)):
-                speed = choice.speed if choice.speed.how == EXACT else self.time(choice.layout, choice.plan, BUDGET)
-                return dataclasses.replace(choice, used=used, speed=speed)
-            if layouts:
-                best.append(self.finish(layouts.pop(0)))
+        while layouts:
+            # The whole of a design is only sized where it may be the answer: that takes a second for each core.
+            for choice in sorted(self._finalists(layouts), key=lambda one: one.speed.of(self.goal)):
+                used = resources.estimate(choice.layout.design, self.sizes.by)
+                if Size.of(used).within(room_of(part)):
+                    return dataclasses.replace(choice, used=used)
         raise self._misfit(board)
 
-    def finish(self, layout: Layout) -> Choice:
-        """Plan a layout in full and time it."""
-        plan = make_plan(self.network, design=layout.design, packing=layout.packing, spans=layout.spans)
-        return Choice(layout, plan, self.time(layout, plan, BUDGET // FINALISTS))
+    def _finalists(self, layouts: list[Layout]) -> list[Choice]:
+        """Take the next layouts that may be the best from the front of a list, and return them planned and timed."""
+        chosen, best, spent = [], math.inf, 0
+        count = self._repeated(layouts[:FINALISTS])
+        while layouts and len(chosen) < FINALISTS:
+            cycles = (len(layouts[0].cores) + count) * sum(layouts[0].cycles)
+            worse = self.goal == "throughput" and layouts[0].cost(self.goal) * OPTIMISTIC > best
+            if chosen and (worse or count and spent + cycles > BUDGET):
+                break
+            chosen.append(self.finish(layouts.pop(0), count))
+            best, spent = min(best, chosen[-1].speed.of(self.goal)), spent + cycles
+        return chosen
 
-    def time(self, layout: Layout, plan: Plan, budget: int) -> Speed:
-        """Return the speed of a plan, by the exact model where it gets along with so many cycles."""
-        cores, static = len(layout.cores), self.network.input.static
-        count = min(self.images.shape[0 if static else 1], BLOCK,
-                    int(budget // max(1.0, sum(layout.cycles))))
-        if count < cores + 1:       # the first images fill the chain
-            return Speed(max(layout.cycles), sum(layout.cycles), ESTIMATED, count)
-        found = CycleModel(plan).predict(self.images[:count] if static else self.images[:, :count])
-        return Speed(float(found.cycles[cores:].mean()), float(found.latency[0]), EXACT, count)
+    def _repeated(self, layouts: list[Layout]) -> int:
+        """Return how many images all of these layouts are timed on, so that they can be compared; 0 for none."""
+        cores, work = max(len(one.cores) for one in layouts), sum(layouts[0].cycles)
+        if (cores + 2) * work > 2 * BUDGET:
+            return 0
+        return min(self.images.shape[0 if self.network.input.static else 1], BLOCK - cores,
+                   max(2, int(BUDGET / 2 / work) - cores))
+
+    def finish(self, layout: Layout, count: int) -> Choice:
+        """Plan a layout in full and time it, on the first `count` images; 0: leave its estimate."""
+        plan = make_plan(self.network, design=layout.design, packing=layout.packing, spans=layout.spans)
+        if not count:
+            return Choice(layout, plan, Speed(max(layout.cycles), sum(layout.cycles), ESTIMATED, 0))
+        return Choice(layout, plan, exact(plan, self.images, count))
 
     def _misfit(self, board: boards.Board) -> PlanError:
         part = part_of(board)
@@ -182,6 +198,17 @@ class Planner:
         return max(size.lut / room.lut, size.ff / room.ff, size.block_ram / room.block_ram)
 
 
+def exact(plan: Plan, images: np.ndarray, count: int) -> Speed:
+    """Return the speed of a plan by the exact model: the mean of the first `count` images, each once.
+
+    They come again and again, as many as fill the chain before them, and all in one block: layouts with any number of
+    cores are timed on the same images."""
+    cores, static = len(plan.design.cores), plan.network.input.static
+    order = np.arange(cores + count) % count
+    found = CycleModel(plan).predict(images[order] if static else images[:, order])
+    return Speed(float(found.cycles[cores:].mean()), float(found.latency[0]), EXACT, count)
+
+
 def misfits(size: Size, part: Part) -> list[str]:
     """Return what a part has too little of: "block RAM 2,900 of 208"."""
     room = room_of(part)
@@ -191,39 +218,70 @@ def misfits(size: Size, part: Part) -> list[str]:
             if need > may]
 
 
-def name_of(layout: Layout) -> str:
-    """Return cores in short: clusters x lanes of each, "2x64 + 1x64"."""
-    return " + ".join(f"{core.clusters}x{core.lanes}" for core in layout.cores)
+def name_of(layout: Layout, full: bool = False) -> str:
+    """Return cores in short: clusters x lanes of each, "2x64 + 1x64"; in full with neuron lanes: "2x64/4 + 1x64/4"."""
+    return " + ".join(f"{core.clusters}x{core.lanes}" + (f"/{core.neuron_lanes}" if full else "")
+                      for core in layout.cores)
 
 
 def _words(name: str) -> list[str]:
     return name.replace("+", " + ").split()
 
 
-def clock_of(board: boards.Board, plan: Plan, mhz: float | None, report: Path) -> Clock:
+def clock_of(board: boards.Board, plan: Plan | None, mhz: float | None, report: Path) -> Clock:
     """Return the clock to count with: asked for, else reached by place and route, else the board's default.
 
-    report: of place and route, of this very design or of another one, which is said; it need not be there."""
+    plan: None for no particular one; report: of place and route, of this very design or of another one, which is said;
+    it need not be there."""
     if mhz is not None:
         return Clock(mhz * 1e6, "asked, not routed")
-    if report.is_file():
-        routed = benchmark.routed(report)
-        same = routed.build_hash == f"{plan.design.build_hash:016x}"
-        return Clock(routed.mhz * 1e6, f"routed: {report}" if same else f"routed for another design: {report}")
+    routed = benchmark.routed(report) if report.is_file() else None
+    if plan is not None:
+        if routed and routed.build_hash == f"{plan.design.build_hash:016x}":
+            return Clock(routed.mhz * 1e6, f"routed: {report}")
+        if one := placed(plan):
+            return Clock(one.mhz * 1e6, f"routed: {one.name!r} of hw/calibration.json")
+    if routed:
+        return Clock(routed.mhz * 1e6, f"routed for another design: {report}")
     return Clock(board.clock_hz, "asked, not routed: the board's default")
 
 
-def measured(folder: Path, network: str, board: str, layout: Layout) -> dict | None:
-    """Return the last row of `make bench` for this network on cores of these lanes and clusters; None without one.
+def measured(folder: Path, network: str, board: str, plan: Plan) -> dict | None:
+    """Return the last row of `make bench` for this network with this very program on this very hardware; None without.
 
     Its cycles are of RTL simulation; "file" and "commit" say of which run."""
-    hardware = [{"lanes": core.lanes, "clusters": core.clusters} for core in layout.cores]
+    wanted = {"network": network, "board": board, "build_hash": f"{plan.design.build_hash:016x}",
+              "program_hash": f"{plan.program_hash:016x}"}
     for file in sorted(folder.glob("*.json"), reverse=True):
         try:
             run = json.loads(file.read_text(encoding="utf-8"))
             for row in run["rows"]:
-                if (row["network"], row["board"], row["hardware"]) == (network, board, hardware):
+                if all(row.get(name) == value for name, value in wanted.items()):
                     return row | {"file": str(file), "commit": run["commit"]}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{file} is no result of `make bench`: {error}") from error
     return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Placed:
+    """What place and route made of a design. name: in hw/calibration.json; mhz: the clock reached."""
+
+    name: str
+    size: Size
+    mhz: float
+
+
+def placed(plan: Plan) -> Placed | None:
+    """Return what place and route made of this design, if it is among those of the resource model; else None."""
+    for name, one in calibrate.load()["designs"].items():
+        if "comb" in one and DesignParams.from_dict(one["design"]).build_hash == plan.design.build_hash:
+            used = resources.total(one)
+            return Placed(name, Size(one["comb"], used.ff, used.block_ram), one["mhz"])
+    return None
+
+
+def largest_placed() -> Placed:
+    """Return the design with most flip-flops among those that were placed and routed for the resource model."""
+    return max((Placed(name, Size(one["comb"], resources.total(one).ff, resources.total(one).block_ram), one["mhz"])
+                for name, one in calibrate.load()["designs"].items() if "comb" in one), key=lambda one: one.size.ff)

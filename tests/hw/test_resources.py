@@ -135,3 +135,12 @@ def test_an_estimate_takes_no_synthesis():
     small = resources.estimate(DesignParams((CoreParams(lanes=8, word_bits=32),)))
     large = resources.estimate(DesignParams((CoreParams(lanes=32),) * 2))
     assert small.logic < large.logic and small.ff < large.ff and small.block_ram < large.block_ram
+
+
+def test_the_fit_that_is_kept_is_that_of_the_sources_as_they_are():
+    """If not: `python -m qblif.hw.calibrate --fit`."""
+    kept, now = resources.calibrated(), resources.fit(DATA)
+    assert kept.weights == pytest.approx(now.weights, rel=1e-6)
+    assert kept.shares.keys() == now.shares.keys()
+    for figure, shares in now.shares.items():
+        assert kept.shares[figure] == pytest.approx(shares, rel=1e-6)

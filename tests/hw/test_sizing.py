@@ -48,7 +48,6 @@ def test_what_was_kept_is_not_elaborated_again(sizes, monkeypatch):
 
     first = Sizes(keep).core(SMALL)
     monkeypatch.setattr(resources, "of_core", None)
-    monkeypatch.setattr(resources, "calibrated", None)
     assert Sizes(keep).core(SMALL) == first == sizes.core(SMALL)
 
 
