@@ -200,16 +200,18 @@ def _words(name: str) -> list[str]:
     return name.replace("+", " + ").split()
 
 
-def clock_of(board: boards.Board, plan: Plan, mhz: float | None, report: Path) -> Clock:
+def clock_of(board: boards.Board, plan: Plan | None, mhz: float | None, report: Path) -> Clock:
     """Return the clock to count with: asked for, else reached by place and route, else the board's default.
 
-    report: of place and route, of this very design or of another one, which is said; it need not be there."""
+    plan: None where no design is chosen; report: of place and route, of this very design or of another one, which is
+    said; it need not be there."""
     if mhz is not None:
         return Clock(mhz * 1e6, "asked, not routed")
     if report.is_file():
         routed = benchmark.routed(report)
-        same = routed.build_hash == f"{plan.design.build_hash:016x}"
-        return Clock(routed.mhz * 1e6, f"routed: {report}" if same else f"routed for another design: {report}")
+        if plan is not None and benchmark.is_of(routed, plan.design):
+            return Clock(routed.reached * 1e6, f"routed: {report}{benchmark.STATES[benchmark.state(routed)]}")
+        return Clock(routed.reached * 1e6, f"routed for another design: {report}")
     return Clock(board.clock_hz, "asked, not routed: the board's default")
 
 
@@ -217,12 +219,13 @@ def measured(folder: Path, network: str, board: str, layout: Layout) -> dict | N
     """Return the last row of `make bench` for this network on cores of these lanes and clusters; None without one.
 
     Its cycles are of RTL simulation; "file" and "commit" say of which run."""
-    hardware = [{"lanes": core.lanes, "clusters": core.clusters} for core in layout.cores]
+    hardware = [(core.lanes, core.clusters) for core in layout.cores]
     for file in sorted(folder.glob("*.json"), reverse=True):
         try:
             run = json.loads(file.read_text(encoding="utf-8"))
             for row in run["rows"]:
-                if (row["network"], row["board"], row["hardware"]) == (network, board, hardware):
+                cores = [(core["lanes"], core["clusters"]) for core in row["hardware"]]
+                if (row["network"], row["board"], cores) == (network, board, hardware):
                     return row | {"file": str(file), "commit": run["commit"]}
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{file} is no result of `make bench`: {error}") from error
