@@ -140,15 +140,18 @@ def _use(plan: Plan, counts, cores: list[CoreStats], cycles: np.ndarray, steady:
     """Return scan efficiency and lane utilisation of the core that works longest, waiting for input apart, and where
     its other cycles went: `losses` add up to 1 - scan efficiency, but for output_stalls, which stand beside them.
 
-    As `qblif chains` has it: weight rows that a core needs for an image / cycles of its clusters from image to image,
-    so that waiting for other cores is lost; no counter tells of that, it is in `other`.
-    cycles: int64 (images,), from image to image; steady: bool (images,), which of them count."""
+    One core: weight rows needed / cluster cycles of its work (host/stats.py), over all images. Cores of a chain, as
+    `qblif chains` has it: rows needed for an image / cycles of a core's clusters from image to image, so that waiting
+    for other cores is lost. No counter tells of that: it is in `other`, and so is what images differ by.
+    cycles: int64 (images,), from image to image; steady: bool (images,), which of them count in a chain."""
     rows = [sum(count.row_adds[plan.packing] for count in counts[one.first:one.last + 1]) for one in plan.segments]
     efficiencies = [int(needed[steady].sum()) / (int(cycles[steady].sum()) * core.clusters)
                     for needed, core in zip(rows, cores, strict=True)]
+    if len(cores) == 1:
+        efficiencies = [int(rows[0].sum()) / cores[0].cluster_cycles]
     at = max(range(len(cores)), key=lambda index: cores[index].worked)
     core, segment = cores[at], plan.segments[at]
-    total = int(rows[at].sum()) / efficiencies[at]      # counters are of all images, the steady ones' pace or not
+    total = int(rows[at].sum()) / efficiencies[at]      # counters are of all images, at the pace of the steady ones
     losses = {name: core.counters[name] / total for name in LOSSES}
     losses["other"] = 1 - efficiencies[at] - sum(losses.values())
     losses["output_stalls"] = core.counters["output_stalls"] * core.clusters / total
