@@ -145,11 +145,13 @@ def synthesise(design: Design, keep: Keep, progress: Progress = flow.quiet,
 
 
 def build(design: Design, keep: Keep, *, seeds: Sequence[int] = (1,), build_hash: int = 0, program_hash: int = 0,
-          progress: Progress = flow.quiet, timeout: float | None = None) -> tuple[Report, dict[str, Path]]:
+          sources: str = "", progress: Progress = flow.quiet,
+          timeout: float | None = None) -> tuple[Report, dict[str, Path]]:
     """Build a bitstream; return its report, and file name -> path of what belongs beside it.
 
     Stages whose input, options and tools have not changed are taken from `keep`. The seeds are tried one after
-    the other until one reaches the clock. timeout: seconds for each stage instead of TIMEOUTS.
+    the other until one reaches the clock. timeout: seconds for each stage instead of TIMEOUTS. build_hash,
+    program_hash, sources: for the report, as it has them.
 
     Raises ToolMissing; BuildError where a tool fails or takes too long; ClockMissed, Multiplies."""
     tools = versions()
@@ -193,7 +195,7 @@ def build(design: Design, keep: Keep, *, seeds: Sequence[int] = (1,), build_hash
                       by_module(cells, _modules(design)), multipliers, clocks.path, tools,
                       {name: step.seconds for name, step in steps.items()},
                       tuple(name for name, step in steps.items() if step.cached),
-                      datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
+                      datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), sources)
 
     if multipliers:
         raise Multiplies(f"the design uses multiplier blocks: {multipliers}; allowed are none", report())

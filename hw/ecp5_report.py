@@ -107,7 +107,8 @@ class Report:
     without a network; asked, reached: MHz; clock: its net; seed: of the placement; seeds: seed -> MHz of all tried;
     used: cell type of nextpnr -> (used, available); modules: instance path -> cell type of Yosys -> count;
     multipliers: cell type -> count, where there are any; path: the critical path; tools: name -> version;
-    seconds: stage -> time it took when it was done; cached: stages that had been done before; made: date and time.
+    seconds: stage -> time it took when it was done; cached: stages that had been done before; made: date and time;
+    sources: hash of the hardware's sources (hw.boards.sources_hash), "" where it was not told.
     """
 
     board: str
@@ -128,6 +129,7 @@ class Report:
     seconds: dict[str, float]
     cached: tuple[str, ...]
     made: str
+    sources: str = ""
 
     @property
     def met(self) -> bool:
@@ -160,7 +162,8 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{self.board}, {self.part}", f"made         {self.made}, key {self.key}",
                  f"build hash   {self.build_hash}",
-                 f"program hash {self.program_hash or 'none: programs are loaded at run time'}"]
+                 f"program hash {self.program_hash or 'none: programs are loaded at run time'}",
+                 f"sources      {self.sources or 'not told'}"]
         lines += [f"tool         {name}: {version}" for name, version in sorted(self.tools.items())]
         lines += [f"stage        {stage}: {seconds:.0f} s" + (", done before" if stage in self.cached else "")
                   for stage, seconds in self.seconds.items()]

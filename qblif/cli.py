@@ -392,14 +392,14 @@ def bench(args: argparse.Namespace) -> int:
     from qblif.gen import zoo as networks
     from qblif.gen.errors import PlanError
     from qblif.hw import boards
-    from qblif.sim import benchmark, named
+    from qblif.sim import benchmark, benchmark_tables, named
 
     if args.design is not None and args.lanes is not None:
         raise Mistake("--lanes: not with --design, which says it")
     board, _ = boards.find(args.board)
-    beside = args.design.parent if args.design else Path("build") / "bitstream" / board.name
-    report = args.report or beside / "report.json"
-    clock = benchmark.routed(report) if args.report or report.exists() else None
+    beside = [args.design.parent] if args.design else []
+    files = [folder / "report.json" for folder in (*beside, Path("build") / "bitstream" / board.name)]
+    given = benchmark.routed(args.report) if args.report else None
     rows, left_out = [], []
     for name in args.networks or networks.names():
         one = named.find(name)
@@ -411,8 +411,9 @@ def bench(args: argparse.Namespace) -> int:
             left_out.append(f"{name} is left out: {error}")     # of the zoo: the others go on
             continue
         print(f"{name}: simulating {args.images} images", file=sys.stderr)
+        clock = given or benchmark.find_report(plan.design, files)
         rows.append(benchmark.measure(one, board, plan, args.images, clock))
-    print("\n".join([benchmark.report(rows), *left_out]))
+    print("\n".join([benchmark_tables.report(rows), *left_out]))
     print(f"\nresults      {benchmark.save(rows, args.out)}")
     return DONE
 
@@ -849,7 +850,7 @@ def parser() -> argparse.ArgumentParser:
                      help="test images of each network (default: 14)")
     sub.add_argument("--report", type=Path, metavar="FILE",
                      help="report.json of `qblif bitstream`, for clock and cells (default: beside the design, else "
-                          "build/bitstream's)")
+                          "build/bitstream's, if it is of this very hardware)")
     sub.add_argument("-o", "--out", type=Path, default=Path("benchmarks/results"), metavar="FOLDER",
                      help="where the results go, a JSON file for each run (default: benchmarks/results)")
 

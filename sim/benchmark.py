@@ -2,6 +2,7 @@
 
 Cycles come from the RTL, the clock from place and route where a report is at hand, everything per second from both:
 no board is asked, and every figure says so. One JSON file per run, with the commit; a picture of all files together.
+sim/benchmark_tables.py prints the rows.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import dataclasses
 import datetime
 import json
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,82 +20,112 @@ from qblif.gen.plan import Plan
 from qblif.gen.sizes import macs
 from qblif.host import serial
 from qblif.host.errors import InputError, QblifError
-from qblif.host.stats import CoreStats
+from qblif.host.stats import LOSSES, CoreStats
 from qblif.hw import boards, resources
 from qblif.hw.ecp5_report import Report
+from qblif.hw.params import DesignParams
 from qblif.hw.parts import PARTS
+from qblif.hw.sizing import Size
 
 from . import energy, golden, trend
-from .console import table
-from .cycles import CycleModel
+from .cycles import CycleModel, Prediction, layer_ends
 from .named import Named, images_of
 from .simulation import BLOCK, Simulation
-
-PEERS = Path(__file__).with_name("peers.json")
 
 MISSING = "missing: no report of place and route for this hardware (make bitstream, then --report)"
 
 SIMULATED = "cycle-accurate simulation at the post-route clock"
 
 
-@dataclasses.dataclass(frozen=True)
-class Routed:
-    """What place and route made of a design. mhz: the clock reached; report: where that is told."""
-
-    mhz: float
-    used: resources.Resources
-    build_hash: str
-    report: str
-
-
-def routed(path: Path) -> Routed:
+def routed(path: Path) -> Report:
     """Read report.json of `make bitstream`; raises InputError for anything else."""
     try:
-        found = Report.from_json(path.read_text(encoding="utf-8"))
-        return Routed(found.reached, resources.total({"modules": found.modules}), found.build_hash,
-                      f"{found.board}, made {found.made}")
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return Report.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path} is no report of place and route: {error}",
                          hint="it is the file report.json in the folder that `make bitstream` made") from error
 
 
-def measure(one: Named, board: boards.Board, plan: Plan, count: int, report: Routed | None,
+def is_of(report: Report, design: DesignParams) -> bool:
+    """Return whether a report is of hardware with these parameters; `state` says of which sources."""
+    return report.build_hash == f"{design.build_hash:016x}"
+
+
+def find_report(design: DesignParams, files: Iterable[Path]) -> Report | None:
+    """Return the first report of this very design among files, of which some need not be there. Raises InputError."""
+    return next((report for report in map(routed, filter(Path.is_file, files)) if is_of(report, design)), None)
+
+
+def state(report: Report) -> str:
+    """Return of which sources of the hardware a report is: "today's", "other" than those, or "unknown" ones.
+
+    A build hash covers the parameters alone."""
+    if not report.sources:
+        return "unknown"
+    return "today's" if report.sources == boards.sources_hash() else "other"
+
+
+STATES = {"today's": "", "other": ", from other hardware sources than today's",
+          "unknown": ", from older or unknown hardware sources"}
+"""What `state` returns -> how it is said behind the name of a report."""
+
+
+def measure(one: Named, board: boards.Board, plan: Plan, count: int, report: Report | None,
             simulation=Simulation) -> dict:
     """Return a row of the table: all figures of one network on one board.
 
-    plan: of the network; count: images, at least two; simulation: makes a simulation of a design."""
-    network = one.network
+    plan: of the network; count: images, more than there are cores; report: of place and route, not taken where it is
+    of other hardware; simulation: makes a simulation of a design. Raises InputError for too few images."""
+    network, design = one.network, plan.design
     x, data = images_of(one, count)
-    expected = golden.run(network, x, count=True)
-    with simulation(plan.design) as sim:
+    frames = plan.input_layout.pack(x)
+    images, depth = len(frames), len(design.cores)
+    steady = np.arange(images) % BLOCK >= depth         # those before fill the chain
+    if not steady.any():
+        raise InputError(f"{images} images do not fill a chain of {depth} cores", hint=f"take {depth + 1} or more")
+    expected = golden.run(network, x, count=True, packings=(plan.packing,))
+    with simulation(design) as sim:
         sim.reset()
         sim.program(plan.program)
-        frames = plan.input_layout.pack(x)
-        images = len(frames)
         result = sim.infer(frames, network.classes)
-        cores = [CoreStats(core.clusters, sim.counters(index)) for index, core in enumerate(plan.design.cores)]
+        cores = [CoreStats(core.clusters, sim.counters(index)) for index, core in enumerate(design.cores)]
     if (result.logits != expected.logits).any():
         raise QblifError(f"the simulated hardware gives wrong logits for {network.name!r}")
     prediction = CycleModel(plan).predict(x)
-    steady = np.arange(images) % BLOCK != 0             # others are in front of it
     cycles = {"rtl": float(result.cycles[steady].mean()), "predicted": float(prediction.cycles[steady].mean())}
     latency = {"rtl": int(result.latency[0]), "predicted": int(prediction.latency[0])}
-    report = report if report and report.build_hash == f"{plan.design.build_hash:016x}" else None
-    predicted = resources.estimate(plan.design)
+    report = report if report and is_of(report, design) else None
+    predicted = resources.estimate(design)
     row = {
         "network": one.text, "board": board.name, "images": images, "data": data,
+        "build_hash": f"{design.build_hash:016x}", "program_hash": f"{plan.program_hash:016x}",
         "too_large": _too_large(predicted, board),
-        "hardware": [{"lanes": core.lanes, "clusters": core.clusters} for core in plan.design.cores],
-        "cycles": cycles, "latency_cycles": latency, **_use(plan, expected.counts, cores, images),
-        "clock_hz": report.mhz * 1e6 if report else None, "clock_source": report.report if report else MISSING,
+        "hardware": [{"lanes": core.lanes, "clusters": core.clusters, "neuron_lanes": core.neuron_lanes}
+                     for core in design.cores],
+        "cycles": cycles, "latency_cycles": latency,
+        **_use(plan, expected.counts, cores, result.cycles, steady),
+        "largest_layer": _largest(plan, expected.counts, prediction, steady), **_clock(report),
         "resources": {"predicted": dataclasses.asdict(predicted),
-                      "synthesised": dataclasses.asdict(report.used) if report else None},
+                      "synthesised": dataclasses.asdict(resources.total({"modules": report.modules})) if report
+                      else None,
+                      "placed_lut": {"routed": report.used.get("TRELLIS_COMB", [None])[0] if report else None,
+                                     "predicted": round(Size.of(predicted).lut)}},
         "energy": {"model": "the paper's table 6, arithmetic alone; not measured",
                    "joules": _energy(network, expected.counts, images)},
         "link": _link(board, frames, network.classes),
         "simulation": _pace(result, expected.counts),
     }
-    return row | {"rates": _rates(row, network, expected.counts, images, report.used if report else predicted)}
+    return row | {"rates": _rates(row, network, expected.counts, images)}
+
+
+def _clock(report: Report | None) -> dict:
+    """Return the clock that place and route reached, and the one asked for, at which the bitstream runs, in Hz."""
+    if report is None:
+        return {"clock_hz": None, "asked_hz": None, "clock_source": MISSING, "report": None}
+    of = state(report)
+    return {"clock_hz": report.reached * 1e6, "asked_hz": report.asked * 1e6,
+            "clock_source": f"{report.board}, made {report.made}{STATES[of]}",
+            "report": {"key": report.key, "made": report.made, "sources": of}}
 
 
 def _too_large(predicted: resources.Resources, board: boards.Board) -> list[str]:
@@ -104,14 +136,45 @@ def _too_large(predicted: resources.Resources, board: boards.Board) -> list[str]
         ("block RAM", predicted.block_ram, part.block_ram)) if need > has]
 
 
-def _use(plan: Plan, counts, cores: list[CoreStats], images: int) -> dict:
-    """Return scan efficiency and lane utilisation of the slowest core, and where its other cycles went."""
-    at = max(range(len(cores)), key=lambda index: cores[index].counters["cycles"])
-    core, segment, lanes = cores[at], plan.segments[at], plan.design.cores[at].lanes
+def _use(plan: Plan, counts, cores: list[CoreStats], cycles: np.ndarray, steady: np.ndarray) -> dict:
+    """Return scan efficiency and lane utilisation of the core that works longest, waiting for input apart, and where
+    its other cycles went: `losses` add up to 1 - scan efficiency, but for output_stalls, which stand beside them.
+
+    One core: weight rows needed / cluster cycles of its work (host/stats.py), over all images. Cores of a chain, as
+    `qblif chains` has it: rows needed for an image / cycles of a core's clusters from image to image, so that waiting
+    for other cores is lost. No counter tells of that: it is in `other`, and so is what images differ by.
+    cycles: int64 (images,), from image to image; steady: bool (images,), which of them count in a chain."""
+    rows = [sum(count.row_adds[plan.packing] for count in counts[one.first:one.last + 1]) for one in plan.segments]
+    efficiencies = [int(needed[steady].sum()) / (int(cycles[steady].sum()) * core.clusters)
+                    for needed, core in zip(rows, cores, strict=True)]
+    if len(cores) == 1:
+        efficiencies = [int(rows[0].sum()) / cores[0].cluster_cycles]
+    at = max(range(len(cores)), key=lambda index: cores[index].worked)
+    core, segment = cores[at], plan.segments[at]
+    total = int(rows[at].sum()) / efficiencies[at]      # counters are of all images, at the pace of the steady ones
+    losses = {name: core.counters[name] / total for name in LOSSES}
+    losses["other"] = 1 - efficiencies[at] - sum(losses.values())
+    losses["output_stalls"] = core.counters["output_stalls"] * core.clusters / total
     useful = sum(int(count.additions["double"].sum()) for count in counts[segment.first:segment.last + 1])
-    losses = {name: round(share, 6) for name, share in core.breakdown.items() if name != "adds"}
-    return {"scan_efficiency": core.scan_efficiency, "losses": losses,
-            "lane_utilisation": useful / (lanes * core.cluster_cycles)}
+    return {"core": at, "scan_efficiency": efficiencies[at], "core_efficiencies": efficiencies,
+            "losses": {name: round(share, 6) for name, share in losses.items()},
+            "lane_utilisation": useful / (plan.design.cores[at].lanes * total)}
+
+
+def _largest(plan: Plan, counts, prediction: Prediction, steady: np.ndarray) -> dict:
+    """Return the scan efficiency of the layer that adds most weight rows: rows needed / cycles of its core's clusters,
+    from the end of the layer before it on the core to its own, by the cycle model.
+
+    Before a core's first layer that is the last one, of the image before: waiting for input counts as loss.
+    steady: bool (images,), which count; never the first of a block."""
+    rows = [int(count.row_adds[plan.packing][steady].sum()) for count in counts]
+    at = int(np.argmax(rows))
+    core, segment = next((index, one) for index, one in enumerate(plan.segments) if one.first <= at <= one.last)
+    ends = layer_ends(plan, prediction)
+    begins = ends[:, at - 1] if at > segment.first else np.roll(ends[:, segment.last], 1)
+    cycles = int((ends[:, at] - begins)[steady].sum())
+    return {"layer": plan.network.layers[at].name, "core": core,
+            "scan_efficiency": rows[at] / (cycles * plan.design.cores[core].clusters)}
 
 
 def _pace(result, counts) -> dict:
@@ -135,20 +198,24 @@ def _link(board: boards.Board, frames: np.ndarray, classes: int) -> dict:
     return {"name": "DMA, one 32-bit beat a cycle", "cycles_per_image": frames.shape[1] + classes}
 
 
-def _rates(row: dict, network, counts, images: int, used: resources.Resources) -> dict:
-    """Return what a second brings, where the clock is known. label: what kind of figure that is."""
+def _rates(row: dict, network, counts, images: int) -> dict:
+    """Return what a second brings, where the clock is known: at the one reached, frames also at the one asked for.
+
+    label: what kind of figures these are. LUTs are those of the device, all in."""
     additions, sops = (sum(int(value.sum()) for value in values) / images for values in (
         [count.additions["double"] for count in counts], [count.sops for count in counts]))
     dense = sum(macs(network, layer) for layer in network.layers)
     work = {"additions": additions, "sops": sops, "dense_macs": dense}
     if row["clock_hz"] is None:
         return {"label": MISSING, "per_image": work}
-    frames = row["clock_hz"] / row["cycles"]["rtl"]
+    frames, luts = row["clock_hz"] / row["cycles"]["rtl"], row["resources"]["placed_lut"]
     gops = 2 * dense * frames / 1e9
     return {"label": SIMULATED, "per_image": work, "frames_per_second": frames,
+            "frames_per_second_asked": row["asked_hz"] / row["cycles"]["rtl"],
             "latency_seconds": row["latency_cycles"]["rtl"] / row["clock_hz"],
             "additions_per_second": additions * frames, "sops_per_second": sops * frames,
-            "dense_equivalent_gops": gops, "dense_equivalent_gops_per_klut": gops / (used.logic / 1000)}
+            "dense_equivalent_gops": gops,
+            "dense_equivalent_gops_per_klut": gops / ((luts["routed"] or luts["predicted"]) / 1000)}
 
 
 def commit() -> str:
@@ -164,62 +231,13 @@ def commit() -> str:
 
 
 def save(rows: list[dict], folder: Path) -> Path:
-    """Write a run's rows with date and commit, and the picture of all runs in the folder; return the file."""
+    """Write a run's rows with date and commit, and the picture of all runs in the folder; return the file.
+
+    Its name ends in "-changed" where the sources were not those of the commit."""
     folder.mkdir(parents=True, exist_ok=True)
     made, of = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), commit()
-    file = folder / f"{made.replace(':', '')[:17]}-{of.removesuffix('+') or 'unknown'}.json"
+    name = of.replace("+", "-changed") or "unknown"
+    file = folder / f"{made.replace(':', '')[:17]}-{name}.json"
     file.write_text(json.dumps({"made": made, "commit": of, "rows": rows}, indent=1) + "\n", encoding="utf-8")
     trend.draw(folder)
     return file
-
-
-def report(rows: list[dict]) -> str:
-    """Return the tables: cycles, use, size and rates of the rows, and peers beside them."""
-    def number(value, digits=0):
-        return "missing" if value is None else f"{value:,.{digits}f}"
-
-    def share(value):
-        return f"{100 * value:.1f} %"
-
-    cycles = [(row["network"], row["board"],
-               " + ".join(f"{core['clusters']} x {core['lanes']}" for core in row["hardware"]),
-               number(row["cycles"]["rtl"]), number(row["cycles"]["predicted"]), number(row["latency_cycles"]["rtl"]),
-               f"{row['scan_efficiency']:.3f}", f"{row['lane_utilisation']:.3f}",
-               *(share(row["losses"][name]) for name in ("starved", "neuron_stalls", "turnaround", "doublings")))
-              for row in rows]
-    rates = [(row["network"], row["board"],
-              "missing" if row["clock_hz"] is None else f"{row['clock_hz'] / 1e6:.1f} MHz",
-              *(number(row["rates"].get(name), digits) for name, digits in
-                (("frames_per_second", 0), ("additions_per_second", 0), ("sops_per_second", 0),
-                 ("dense_equivalent_gops", 2), ("dense_equivalent_gops_per_klut", 3))),
-              f"{1e6 * row['rates']['latency_seconds']:,.0f} µs" if "latency_seconds" in row["rates"] else "missing",
-              f"{1e6 * row['energy']['joules']:.2f} µJ", number(row["link"].get("images_per_second")))
-             for row in rows]
-    size = []
-    for row in rows:
-        for how, figures in row["resources"].items():
-            if figures:
-                used = resources.Resources(**figures)
-                size.append((row["network"], row["board"], how, used.logic, used.ff, used.lut_ram, used.block_ram))
-    pace = [(row["network"], row["board"], *(f"{row['simulation'][f'{what}_per_second'] / 1e6:.2f} M"
-                                             for what in ("additions", "cycles"))) for row in rows]
-    peers = json.loads(PEERS.read_text(encoding="utf-8"))
-    others = [(peer["name"], peer["chip"], peer["task"], "" if peer["accuracy"] is None else f"{peer['accuracy']} %",
-               "" if peer["frames_per_second"] is None else f"{peer['frames_per_second']:,}", peer["energy"] or "",
-               peer["mark"], peer["conditions"]) for peer in peers["peers"]]
-    marks = "; ".join(f"{mark}: {what}" for mark, what in peers["marks"].items())
-    note = (f"  per second: {SIMULATED}; latency: one image alone, transfer apart; dense GOPS: 2 operations a synapse, "
-            "as if dense;\n  energy: the paper's model of arithmetic alone, nothing measured")
-    beyond = [f"  {row['network']}: larger than {row['board']}: {', '.join(row['too_large'])}; cycles are of this "
-              "hardware, on any chip that holds it" for row in rows if row["too_large"]]
-    missing = [f"  clock of {row['network']}: {row['clock_source']}" for row in rows if row["clock_hz"] is None]
-    return "\n\n".join([
-        table(cycles, ("network", "board", "clusters x lanes", "cycles, RTL", "predicted", "latency", "scan eff.",
-                       "lane util.", "starved", "neurons", "turnaround", "doublings")),
-        table(size, ("network", "board", "resources", "LUT4 and carry", "FF", "LUT RAM", "block RAM"))
-        + "".join("\n" + line for line in beyond),
-        table(rates, ("network", "board", "clock", "frames/s", "additions/s", "SOP/s", "dense GOPS", "per kLUT",
-                      "latency", "energy, model", "link, images/s")) + "\n" + "\n".join([note, *missing]),
-        table(pace, ("network", "board", "RTL simulation, one thread: additions/s", "cycles/s")),
-        table(others, ("published", "chip", "task", "accuracy", "frames/s", "energy", "mark", "conditions"))
-        + f"\n  {marks}; sources in sim/peers.json"])

@@ -27,7 +27,7 @@ from qblif.gen.network import Network
 from qblif.gen.plan import Plan, make_plan
 from qblif.host import abi, overlays
 from qblif.host.bundle import Bundle
-from qblif.host.errors import BundleError
+from qblif.host.errors import BundleError, InputError
 from qblif.hw import boards, emit
 from qblif.hw.flow import BuildError, Progress, quiet
 from qblif.hw.params import DesignParams
@@ -142,7 +142,12 @@ def read_layout(path: Path, network: Network) -> dict:
 def read_design(path: Path) -> DesignParams:
     """Return the design of a bitstream's manifest.json, of a bundle, or that `qblif plan --out` saved.
 
-    Raises BundleError, or InputError for a damaged design file."""
+    Raises BundleError, or InputError for a file that cannot be read or a damaged design file."""
+    try:
+        Path(path).open("rb").close()
+    except OSError as error:
+        raise InputError(f"the design {path} cannot be read: {error.strerror}", hint="a design is what `qblif plan "
+                         f"NETWORK --board BOARD --out FILE` saved, a bitstream's {MANIFEST}, or a bundle") from error
     if design_file.is_one(path):
         return design_file.read(path).design
     if zipfile.is_zipfile(path):

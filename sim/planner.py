@@ -237,12 +237,12 @@ def clock_of(board: boards.Board, plan: Plan | None, mhz: float | None, report: 
         return Clock(mhz * 1e6, "asked, not routed")
     routed = benchmark.routed(report) if report.is_file() else None
     if plan is not None:
-        if routed and routed.build_hash == f"{plan.design.build_hash:016x}":
-            return Clock(routed.mhz * 1e6, f"routed: {report}")
+        if routed and benchmark.is_of(routed, plan.design):
+            return Clock(routed.reached * 1e6, f"routed: {report}{benchmark.STATES[benchmark.state(routed)]}")
         if one := placed(plan):
             return Clock(one.mhz * 1e6, f"routed: {one.name!r} of hw/calibration.json")
     if routed:
-        return Clock(routed.mhz * 1e6, f"routed for another design: {report}")
+        return Clock(routed.reached * 1e6, f"routed for another design: {report}")
     return Clock(board.clock_hz, "asked, not routed: the board's default")
 
 

@@ -29,7 +29,7 @@ def draw(folder: Path) -> Path | None:
         axis.set(**settings)
         axis.grid(alpha=0.3)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize="small")
-    axes[-1].set_xticks(range(len(runs)), [run["commit"][:8] or run["made"][:10] for run in runs], rotation=45)
+    axes[-1].set_xticks(range(len(runs)), [_label(run) for run in runs], rotation=45)
     path = folder / "trend.png"
     figure.savefig(path, dpi=100)
     return path
@@ -40,19 +40,29 @@ def name(row: dict) -> str:
     return f"{row['network']}, " + " + ".join(f"{core['clusters']}x{core['lanes']}" for core in row["hardware"])
 
 
+def _label(run: dict) -> str:
+    """Return the commit of a run, with "+" where the sources were changed; its date where there is none."""
+    return run["commit"][:8] + run["commit"][12:] or run["made"][:10]
+
+
 def _clock(row: dict) -> float:
     return row["clock_hz"] / 1e6 if row["clock_hz"] else float("nan")
 
 
 def _luts_per_lane(row: dict) -> float:
-    used = Resources(**(row["resources"]["synthesised"] or row["resources"]["predicted"]))
-    return used.slots / sum(core["clusters"] * core["lanes"] for core in row["hardware"])
+    """Return LUT4 a lane, all in: of the device, routed or predicted; of old rows, which do not have it, the netlist's.
+    """
+    known = row["resources"]
+    placed = known.get("placed_lut", {})
+    used = placed.get("routed") or placed.get("predicted") or Resources(
+        **(known["synthesised"] or known["predicted"])).slots
+    return used / sum(core["clusters"] * core["lanes"] for core in row["hardware"])
 
 
 PANELS = (
     (lambda row: row["cycles"]["rtl"], {"yscale": "log", "ylabel": "cycles per image (RTL)"}),
     (lambda row: row["scan_efficiency"], {"ylim": (0.5, 1.01), "ylabel": "scan efficiency"}),
     (lambda row: row["lane_utilisation"], {"ylim": (0, 1.01), "ylabel": "lane utilisation"}),
-    (_luts_per_lane, {"ylim": (0, 400), "ylabel": "LUT4 a lane, all in\n(synthesised, else predicted)"}),
+    (_luts_per_lane, {"ylim": (0, 400), "ylabel": "LUT4 a lane, all in\n(routed, else predicted)"}),
     (_clock, {"ylabel": "clock, MHz\n(routed)"}))
 """What is drawn of a row, and its axis."""

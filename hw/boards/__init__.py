@@ -10,6 +10,7 @@ A board's module has
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -109,6 +110,9 @@ BOARDS: dict[str, Board] = {board.name: board for board in (
 
 DEFAULT = "ulx3s"
 
+CALIBRATION = "calibration.json"
+"""File of what was measured of hardware (hw/calibrate.py); makes none."""
+
 DSP_FAMILY = "zynq"
 """Of the boards whose FPGA has DSP48E1. Zynq UltraScale+ has DSP48E2, with another OPMODE and other attributes."""
 
@@ -119,6 +123,16 @@ def sources() -> list[bytes]:
     files = [*sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts),
              *sorted(Path(host.__file__).parent.rglob("*.py"))]  # registers, framing, .hwh: hardware imports it
     return [part for path in files for part in (path.name.encode(), path.read_bytes())]
+
+
+def sources_hash() -> str:
+    """Return a hash of `sources`, by which a report tells what it is of. Measured sizes are not in it: they follow from
+    hardware, and the report that they are taken from is to stay of today's."""
+    digest, parts = hashlib.sha256(), iter(sources())
+    for name, text in zip(parts, parts, strict=True):
+        if name != CALIBRATION.encode():
+            digest.update(len(text).to_bytes(8, "little") + name + text)
+    return digest.hexdigest()[:32]
 
 
 def find(name: str, toolchain: str | None = None) -> tuple[Board, str]:

@@ -18,7 +18,7 @@ from ..ecp5_pll import ClockError, Pll, solve
 from ..flow import beating
 from ..params import CoreParams, DesignParams
 from ..uart import SMALLEST_DIVISOR, divisor
-from . import Board, Built, Options, sources
+from . import Board, Built, Options, sources, sources_hash
 
 OSCILLATOR_HZ = 25_000_000
 
@@ -192,7 +192,8 @@ def build(board: Board, design: DesignParams, folder: Path, toolchain: str, opti
     request = ecp5.Design(board.name, text, board.name, constraints(), board.part, DEVICE, float(pll.output_hz))
     program = 0 if options.baked is None else read_header(options.baked).program_hash
     report, files = ecp5.build(request, options.keep, seeds=options.seeds, build_hash=design.build_hash,
-                               program_hash=program, progress=options.progress, timeout=options.timeout)
+                               program_hash=program, sources=sources_hash(), progress=options.progress,
+                               timeout=options.timeout)
     for name, path in files.items():
         shutil.copyfile(path, folder / name)
     (folder / "top.sv").write_text(text)

@@ -14,6 +14,7 @@ from qblif.gen.errors import PlanError
 from qblif.gen.plan import make_plan
 from qblif.host.errors import InputError
 from qblif.hw import boards, calibrate, resources
+from qblif.hw.ecp5_report import Report
 from qblif.hw.params import DesignParams
 from qblif.hw.parts import PARTS
 from qblif.hw.sizing import Size, Sizes
@@ -146,23 +147,20 @@ def test_a_goal_that_there_is_not_is_refused(digits, images):
         planner.Planner(digits.network, images, "area")
 
 
-def test_the_clock_is_asked_for_routed_or_the_boards_and_says_which(digits, tmp_path, monkeypatch):
+def test_the_clock_is_asked_for_routed_or_the_boards_and_says_which(digits, tmp_path):
     plan, report = make_plan(digits.network), tmp_path / "report.json"
     assert planner.clock_of(BOARD, plan, 90.0, report) == planner.Clock(90e6, "asked, not routed")
     assert planner.clock_of(BOARD, plan, None, report).source == "asked, not routed: the board's default"
-    report.touch()
     mine = f"{plan.design.build_hash:016x}"
-    for build_hash, source in ((mine, "routed: "), ("0" * 16, "routed for another design: ")):
-        monkeypatch.setattr(planner.benchmark, "routed", lambda path, found=build_hash: planner.benchmark.Routed(
-            82.8, None, found, "a report"))
+    for build_hash, before, sources, after in (
+            (mine, "routed: ", boards.sources_hash(), ""),
+            (mine, "routed: ", "0" * 32, ", from other hardware sources than today's"),
+            (mine, "routed: ", "", ", from older or unknown hardware sources"),
+            ("0" * 16, "routed for another design: ", boards.sources_hash(), "")):
+        report.write_text(Report("ulx3s", "part", "key", build_hash, "", 80.0, 82.5, "clk", 1, {1: 82.5}, {}, {}, {},
+                                 (), {}, {}, (), "today", sources).to_json())
         clock = planner.clock_of(BOARD, plan, None, report)
-        assert (clock.hz, clock.source) == (82.8e6, f"{source}{report}")
-
-
-def test_without_a_plan_a_routed_clock_is_that_of_another_design(tmp_path, monkeypatch):
-    report = tmp_path / "report.json"
-    report.touch()
-    monkeypatch.setattr(planner.benchmark, "routed", lambda path: planner.benchmark.Routed(82.8, None, "0", "a report"))
+        assert (clock.hz, clock.source) == (82.5e6, f"{before}{report}{after}")
     assert planner.clock_of(BOARD, None, None, report).source == f"routed for another design: {report}"
 
 
