@@ -830,8 +830,8 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(variants)
     sub.add_argument("network", nargs="?", metavar="NETWORK",
-                     help=f"{NETWORK}, on several numbers of lanes (default: the network of `qblif sim`, on clusters "
-                          "and cores, too)")
+                     help=f"{NETWORK}, on several numbers of lanes and both fan-out strategies (default: the network "
+                          "of `qblif sim`, on clusters and cores, too)")
     sub.add_argument("--images", type=_number(1, 360), default=60, metavar="NUMBER",
                      help="how many test images (default: 60)")
 
