@@ -45,6 +45,7 @@ def train(args: argparse.Namespace) -> int:
         raise Mistake("--device cuda: torch finds no such device here; --device cpu is always there")
     chosen = recipe.load(args.recipe, tuple(args.set))
     folder = args.out or Path("runs") / chosen.name
+    _writable(folder=folder)
     with distributed.team(args.device) as team:
         run = training.Run(chosen, folder, resume=args.resume, start=args.start, limit=args.limit, device=args.device,
                            data_root=args.data, team=team)
@@ -103,6 +104,7 @@ def ablation(args: argparse.Namespace) -> int:
 
     from qblif.sim import ablation as compared
 
+    _writable(folder=args.out)
     torch.set_num_threads(1)  # runs are compared: the number of threads changes the order of additions
 
     def wanted(setting) -> bool:
@@ -117,6 +119,7 @@ def fold(args: argparse.Namespace) -> int:
     """Turn your own trained module into a network of integers (`qblif train` does so itself)."""
     from qblif.gen import network_file, table, user_module
 
+    _writable(args.out)
     network = user_module.fold_module(args.module, args.weights, args.example, args.input_bits)
     network_file.save(network, args.out)
     print(table.table(network))
@@ -142,6 +145,7 @@ def plan(args: argparse.Namespace) -> int:
     if args.pareto and (args.json or args.out):
         raise Mistake("--json, --out: not with --pareto, which chooses no layout; --layout NAME chooses one of its "
                       "table")
+    _writable(args.json, args.out)
     return _plan_for_board(args)
 
 
@@ -184,6 +188,7 @@ def compile_network(args: argparse.Namespace) -> int:
     """
     from qblif.sim.stopwatch import Stopwatch
 
+    _writable(args.out)
     watch = Stopwatch()  # before what takes long to import
     from qblif.gen.training import one_thread
     from qblif.sim import compilation
@@ -210,6 +215,7 @@ def run(args: argparse.Namespace) -> int:
 
     from qblif import host
 
+    _writable(args.out)
     images = _array(args.images) if args.images else None
     if args.target == "sim":
         print("opening the simulated hardware; the first time it is compiled, which takes about a minute",
@@ -301,6 +307,7 @@ def bitstream(args: argparse.Namespace) -> int:
     own = board.name if toolchain == board.toolchains[0] else f"{board.name}-{toolchain}"
     own += "-dsp" if args.dsp_adders else ""
     out = args.out or Path("build") / "bitstream" / own
+    _writable(folder=out)
     network = None if args.network is None else zoo.resolve(args.network)
     try:
         with ended_by_sigterm(), Stages() as progress:
@@ -338,6 +345,7 @@ def sim(args: argparse.Namespace) -> int:
 
     if args.network is None and (args.data is not None or args.first + (args.images or 1) > 360):
         raise Mistake("without --network it is the digits: --data does not apply, and there are test images 0 to 359")
+    _writable(args.waves, folder=args.bundles)
     return pipeline.run(subjects.Options(
         simulator=args.simulator, first=args.first, images=args.images, steps=args.steps, levels=args.levels,
         fresh=args.fresh, waves=args.waves, network=args.network, data=args.data, bundles=args.bundles,
@@ -357,6 +365,7 @@ def report(args: argparse.Namespace) -> int:
     """Write one HTML page, with pictures, on networks or runs: levels, scales, entropy, accuracy against work."""
     from qblif.sim import html
 
+    _writable(args.out)
     made = html.write(args.networks, args.out, data=args.data, root=args.root, limit=args.limit)
     print(f"saved {made.page} ({made.page.stat().st_size / 1e6:.1f} MB, self-contained), pictures in {made.pictures}")
     return DONE
@@ -396,6 +405,7 @@ def bench(args: argparse.Namespace) -> int:
 
     if args.design is not None and args.lanes is not None:
         raise Mistake("--lanes: not with --design, which says it")
+    _writable(folder=args.out)
     board, _ = boards.find(args.board)
     beside = [args.design.parent] if args.design else []
     files = [folder / "report.json" for folder in (*beside, Path("build") / "bitstream" / board.name)]
@@ -544,6 +554,24 @@ def _plan(args: argparse.Namespace, network):
         raise Mistake(str(error)) from error
 
 
+def _writable(*files: Path | None, folder: Path | None = None) -> None:
+    """Raise Mistake where these files or this folder cannot be written: before the work, which may take hours.
+
+    Folders that the files are to lie in are made."""
+    for path in filter(None, (*files, folder)):
+        there = next(each for each in (path, *path.absolute().parents) if os.path.exists(each))
+        kind = "folder" if path is folder else "file"
+        if there == path and there.is_dir() != (kind == "folder"):
+            raise Mistake(f"{path} is a {'file' if kind == 'folder' else 'folder'}, needed is a {kind} to write\n"
+                          "  hint: name " + ("another one" if kind == "folder" else "a file in it"))
+        if there != path and not there.is_dir():
+            raise Mistake(f"{path} cannot be written: {there} is no folder\n  hint: name another {kind}")
+        if not os.access(there, os.W_OK):
+            raise Mistake(f"{path} cannot be written: {there} is not yours to write\n  hint: name another {kind}")
+    for path in filter(None, files):
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+
 class Mistake(Exception):
     """Something on the command line that can be corrected."""
 
@@ -566,6 +594,13 @@ def _number(low: int, high: int):
         return int(text)
 
     return integer
+
+
+def _lanes(text: str) -> int:
+    """Parse a number of lanes for argparse."""
+    if text not in (str(1 << k) for k in range(2, 9)):
+        raise argparse.ArgumentTypeError(f"{text} is not allowed, allowed are powers of two from 4 to 256")
+    return int(text)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -601,12 +636,13 @@ def parser() -> argparse.ArgumentParser:
 
     def hardware(sub: argparse.ArgumentParser, network: str = NETWORK) -> None:
         sub.add_argument("network", metavar="NETWORK", help=network)
-        for option, low, high, default, what in (
-                ("cores", 1, 64, "1", "cores of the chain, each with a part of the layers"),
-                ("lanes", 4, 256, "as many as the channels keep busy, up to 64",
-                 "output channels that a cluster adds at once, a power of two"),
-                ("clusters", 1, 16, "1", "clusters of a core, which share each layer's positions or channels")):
-            sub.add_argument(f"--{option}", type=_number(low, high), metavar="NUMBER",
+        for option, kind, default, what in (
+                ("cores", _number(1, 64), "1", "cores of the chain, each with a part of the layers"),
+                ("lanes", _lanes, "as many as the channels keep busy, up to 64",
+                 "output channels that a cluster adds at once, a power of two from 4 to 256"),
+                ("clusters", _number(1, 16), "1",
+                 "clusters of a core, which share each layer's positions or channels")):
+            sub.add_argument(f"--{option}", type=kind, metavar="NUMBER",
                              help=f"{what} (default: {default})")
         sub.add_argument("--fanout", choices=("double", "unary"),
                          help="how a level k is added: once per set bit of k, doubling in between (double, the "
@@ -745,7 +781,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--dsp", action="store_true",
                      help="lanes on DSP blocks that only add, beside the same design without them (xc7)")
     sub.add_argument("--modules", action="store_true", help="also what each module takes (a second run)")
-    for option, default, what in (("cores", 1, "cores of the chain"), ("lanes", 16, "accumulators per core"),
+    sub.add_argument("--lanes", type=_lanes, default=16, metavar="NUMBER",
+                     help="accumulators per core, a power of two from 4 to 256 (default: 16)")
+    for option, default, what in (("cores", 1, "cores of the chain"),
                                   ("word-bits", 64, "width of a feature-map word"),
                                   ("map-depth", 1024, "words of feature-map memory"),
                                   ("weight-depth", 2048, "weight rows")):
@@ -758,7 +796,7 @@ def parser() -> argparse.ArgumentParser:
                      help="bake this network in, so that the board answers right after power-up: a bundle, whose "
                           "hardware is built, or a name of the zoo or a file that `qblif fold` saved, planned for the "
                           "board's hardware (default: networks are loaded at run time)")
-    sub.add_argument("--lanes", type=_number(4, 256), metavar="NUMBER",
+    sub.add_argument("--lanes", type=_lanes, metavar="NUMBER",
                      help="output channels added at once, a power of two (default: the board's, or the bundle's)")
     sub.add_argument("--design", type=Path, metavar="FILE",
                      help="build this hardware: what `qblif plan --board --out` saved, a manifest.json or a bundle "
@@ -791,7 +829,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--first", type=_number(0, 1 << 30), default=0, metavar="INDEX",
                      help="the first of them (default: 0)")
     sizes(sub)
-    sub.add_argument("--lanes", type=int, choices=[1 << k for k in range(2, 9)],
+    sub.add_argument("--lanes", type=_lanes, metavar="NUMBER",
                      help="output channels that the core adds at once (default: as many as the channels keep busy)")
     sub.add_argument("--bundles", type=Path, default=Path("build"), metavar="FOLDER",
                      help="folder to leave the bundle in, as NAME.qblif (default: build)")
@@ -834,15 +872,15 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(variants)
     sub.add_argument("network", nargs="?", metavar="NETWORK",
-                     help=f"{NETWORK}, on several numbers of lanes (default: the network of `qblif sim`, on clusters "
-                          "and cores, too)")
+                     help=f"{NETWORK}, on several numbers of lanes and both fan-out strategies (default: the network "
+                          "of `qblif sim`, on clusters and cores, too)")
     sub.add_argument("--images", type=_number(1, 360), default=60, metavar="NUMBER",
                      help="how many test images (default: 60)")
 
     sub = command(bench)
     sub.add_argument("networks", nargs="*", metavar="NETWORK", help="names of the zoo or files (default: the zoo)")
     sub.add_argument("--board", default="ulx3s", metavar="NAME", help="whose hardware (default: ulx3s)")
-    sub.add_argument("--lanes", type=_number(4, 256), metavar="NUMBER", help="of that hardware (default: the board's)")
+    sub.add_argument("--lanes", type=_lanes, metavar="NUMBER", help="of that hardware (default: the board's)")
     sub.add_argument("--design", type=Path, metavar="FILE",
                      help="this hardware instead: a bitstream's manifest.json, a bundle, or what `qblif plan --board "
                           "--out` saved")
@@ -870,8 +908,9 @@ def parser() -> argparse.ArgumentParser:
                           "network of `qblif sim`)")
     sub.add_argument("--images", type=_number(1, 360), default=5, metavar="NUMBER",
                      help="how many test images; a cell-level simulation takes seconds each (default: 5)")
-    for option, high, default, what in (("lanes", 256, 4, "output channels that a cluster adds at once"),
-                                        ("clusters", 16, 1, "clusters of a core"), ("cores", 64, 1, "cores")):
+    sub.add_argument("--lanes", type=_lanes, default=4, metavar="NUMBER",
+                     help="output channels that a cluster adds at once, a power of two from 4 to 256 (default: 4)")
+    for option, high, default, what in (("clusters", 16, 1, "clusters of a core"), ("cores", 64, 1, "cores")):
         sub.add_argument(f"--{option}", type=_number(1, high), default=default, metavar="NUMBER",
                          help=f"{what} (default: {default})")
     sub = command(board)

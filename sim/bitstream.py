@@ -142,12 +142,7 @@ def read_layout(path: Path, network: Network) -> dict:
 def read_design(path: Path) -> DesignParams:
     """Return the design of a bitstream's manifest.json, of a bundle, or that `qblif plan --out` saved.
 
-    Raises BundleError, or InputError for a file that cannot be read or a damaged design file."""
-    try:
-        Path(path).open("rb").close()
-    except OSError as error:
-        raise InputError(f"the design {path} cannot be read: {error.strerror}", hint="a design is what `qblif plan "
-                         f"NETWORK --board BOARD --out FILE` saved, a bitstream's {MANIFEST}, or a bundle") from error
+    Raises BundleError, or InputError for a design file that is damaged and for one that cannot be read."""
     if design_file.is_one(path):
         return design_file.read(path).design
     if zipfile.is_zipfile(path):
@@ -157,6 +152,9 @@ def read_design(path: Path) -> DesignParams:
         if manifest["format"] != FORMAT:
             raise ValueError(f"its format is {manifest['format']!r}")
         return DesignParams.from_dict(manifest["design"])
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}", hint=f"a design is the {MANIFEST} of a bitstream, "
+                         "a bundle, or the file that `qblif plan NETWORK --board BOARD --out FILE` writes") from error
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{path} is neither a bundle nor the {MANIFEST} of a bitstream, nor a design that `qblif "
                           f"plan --out` saved: {error}") from error

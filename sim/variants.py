@@ -18,24 +18,25 @@ from .console import Progress, table
 from .counts import LayerCounts
 from .simulation import Simulation
 
-LANES = (
-    {"lanes": 16}, {"lanes": 32, "packed": False}, {"lanes": 32}, {"lanes": 64, "packed": False}, {"lanes": 64})
+SHAPES = (
+    {"lanes": 16}, {"lanes": 16, "fanout": "unary"}, {"lanes": 32, "packed": False}, {"lanes": 32},
+    {"lanes": 64, "packed": False}, {"lanes": 64}, {"lanes": 64, "fanout": "unary"})
 """Arguments of make_plan; packed: False plans every position by itself (gen/packing.py). The other one of such a pair
 runs on the same hardware, so that only the plan differs."""
 
 OTHERS = (
-    {"lanes": 16, "fanout": "unary"}, {"lanes": 8}, {"lanes": 16, "clusters": 2}, {"lanes": 32, "clusters": 2},
+    {"lanes": 8}, {"lanes": 16, "clusters": 2}, {"lanes": 32, "clusters": 2},
     {"lanes": 16, "cores": 2}, {"lanes": 16, "cores": "max"})
 
 
 def run(network: str | None, images: int) -> str:
     """Run a network on every variant and return the table; raises RuntimeError at a wrong logit.
 
-    network: a name of the zoo or a file, on numbers of lanes; None: the one of `make sim`, on all variants
+    network: a name of the zoo or a file, on SHAPES; None: the one of `make sim`, on OTHERS too
     images: how many of the test images"""
     with one_thread():
         given = subjects.subject(subjects.Options(network=network, images=images))
-    chosen, rows, designs = (LANES if network else LANES + OTHERS), [], {}
+    chosen, rows, designs = (SHAPES if network else SHAPES + OTHERS), [], {}
     with Progress("variants") as bar:
         for index, variant in enumerate(chosen):
             bar(index, len(chosen), _name(variant))

@@ -89,7 +89,8 @@ MISTAKES = {
     "a missing network": (["plan", "none.network"], "none.network"),
     "a missing bundle": (["run", "none.qblif"], "none.qblif"),
     "a network where a bundle belongs": (["run", "own.network"], "own.network"),
-    "a parameter out of range": (["plan", "own.network", "--lanes", "5"], "lanes is 5, allowed is a power of two"),
+    "a parameter out of range": (["synth", "--map-depth", "5"], "map_depth is 5, allowed is a power of two"),
+    "a missing design": (["compile", "own.network", "--design", "none.json"], "none.json cannot be read: No such file"),
     "an unknown target": (["run", "own.qblif", "--target", "moon"], "there is no target 'moon'"),
     "a module without a function": (["fold", "own.py", "-o", "x"], "allowed is file.py:function"),
     "a function that does not exist": (["fold", "own.py:nothing", "-o", "x"], "no function 'nothing'"),
@@ -108,6 +109,51 @@ MISTAKES = {
 def test_a_mistake_is_one_message_and_exit_code_2(folder, capsys, arguments, expected):
     assert cli.main(arguments) == cli.MISTAKE
     assert expected in capsys.readouterr().err
+
+
+OUTPUTS = {
+    "figures": ["plan", "none.network", "--board", "ulx3s", "--json"],
+    "a layout": ["plan", "none.network", "--board", "ulx3s", "--out"],
+    "a bundle": ["compile", "none.network", "--out"],
+    "a network": ["fold", "none.py:f", "--out"],
+    "logits": ["run", "none.qblif", "--out"],
+    "a page": ["report", "none.network", "--out"],
+    "a waveform": ["sim", "--network", "none.network", "--waves"]}
+
+
+@pytest.mark.parametrize("arguments", OUTPUTS.values(), ids=OUTPUTS)
+@pytest.mark.parametrize("path, expected", [(".", "is a folder, needed is a file to write"),
+                                            ("own.py/deep/x", "own.py is no folder")])
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_read(folder, capsys, arguments, path, expected):
+    assert cli.main([*arguments, path]) == cli.MISTAKE
+    shown = capsys.readouterr().err
+    assert expected in shown and "hint: name" in shown and "none" not in shown
+
+
+@pytest.mark.parametrize("arguments", [["bench", "none.network"], ["bitstream", "--network", "own.network"],
+                                       ["train", "digits"]])
+@pytest.mark.parametrize("path, expected", [("own.py", "is a file, needed is a folder to write"),
+                                            ("own.py/deep", "own.py is no folder")])
+def test_a_folder_that_cannot_be_written_likewise(folder, capsys, arguments, path, expected):
+    assert cli.main([*arguments, "--out", path]) == cli.MISTAKE
+    assert expected in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_ones_own_is_told_and_a_missing_folder_is_made(folder, monkeypatch):
+    cli._writable(Path("new/folder/file.json"))
+    assert Path("new/folder").is_dir()
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "folder")
+    with pytest.raises(cli.Mistake, match="not yours to write"):
+        cli._writable(Path("new/folder/file.json"))
+
+
+@pytest.mark.parametrize("arguments", [["plan", "x"], ["compile", "x"], ["bench"], ["bitstream"], ["sim"], ["synth"],
+                                       ["netlist"]])
+@pytest.mark.parametrize("lanes", ["3", "5", "512", "many"])
+def test_any_number_of_lanes_that_cannot_be_is_one_message(capsys, arguments, lanes):
+    with pytest.raises(SystemExit):
+        cli.main([*arguments, "--lanes", lanes])
+    assert f"--lanes: {lanes} is not allowed, allowed are powers of two from 4 to 256" in capsys.readouterr().err
 
 
 def test_every_argument_has_a_help_text():

@@ -33,7 +33,7 @@ ROOMY = DesignParams((dataclasses.replace(CORE, weight_depth=32768),))
 QUICK = {"traced": range(12)}
 LONG = {"traced": range(50), "chain": range(1000, 1050), "unlike cores": range(1000, 1050),
         "three clusters": range(1000, 1025), "four lanes": range(1000, 1025), "wide words": range(1000, 1025),
-        "unary": range(1000, 1025), "wide lanes": range(1000, 1025)}
+        "unary": range(1000, 1025), "unary chain": range(1000, 1050), "wide lanes": range(1000, 1025)}
 
 
 @pytest.fixture(scope="module")
