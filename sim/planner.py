@@ -40,7 +40,7 @@ NEAR = 1.02
 FINALISTS = 12
 """Layouts that are planned in full and timed exactly, at most."""
 
-BUDGET = 16_000_000
+BUDGET = 12_000_000
 """Cycles, of all cores together, that the exact model goes through before no further layout is timed: some seconds.
 Where the first one alone takes twice as many, all stay estimates."""
 

@@ -275,7 +275,7 @@ def test_an_answer_takes_seconds(name):
         choice = planner.Planner(one.network, named.images_of(one, 6)[0], sizes=Sizes()).choose(BOARD)
         assert choice.size.within(planner.room_of(PARTS[BOARD.part]))
     else:
-        network = gen.fold(models.build("resnet20").eval(), torch.zeros(1, 3, 32, 32), input_bits=8)
+        network = gen.fold(models.build("resnet20", shape=(3, 32, 32)).eval(), torch.zeros(1, 3, 32, 32), input_bits=8)
         images = np.random.default_rng(1).integers(0, 256, (2, 3, 32, 32), np.uint8)
         with pytest.raises(PlanError, match="does not fit the Radiona ULX3S 85F"):
             planner.Planner(network, images, sizes=Sizes()).choose(BOARD)
