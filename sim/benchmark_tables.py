@@ -28,7 +28,8 @@ def _cycles(rows: list[dict]) -> str:
               " + ".join(f"{core['clusters']} x {core['lanes']}" for core in row["hardware"]),
               _number(row["cycles"]["rtl"]), _number(row["cycles"]["predicted"]), _number(row["latency_cycles"]["rtl"]),
               str(row["core"]), f"{row['scan_efficiency']:.3f}", f"{row['largest_layer']['scan_efficiency']:.3f}",
-              f"{row['lane_utilisation']:.3f}", *(f"{100 * row['losses'][name]:.1f} %" for name in CAUSES))
+              f"{row['lane_utilisation']:.3f}",
+              *(f"{round(100 * row['losses'][name], 1) + 0.0:.1f} %" for name in CAUSES))
              for row in rows]
     notes = [f"  {row['network']}: scan efficiency of each core: "
              + ", ".join(f"{one:.3f}" for one in row["core_efficiencies"]) for row in rows if len(row["hardware"]) > 1]

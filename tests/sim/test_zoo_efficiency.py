@@ -1,4 +1,4 @@
-"""What the hardware makes of its cycles and lanes, on every network of the zoo, in RTL: floors for every change.
+"""What the hardware makes of cycles and lanes, on every network of the zoo, in RTL: a floor for all changes.
 
 A few images of each are enough: cycles follow from the bits of the maps, and those of test images are alike."""
 
