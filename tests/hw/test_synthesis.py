@@ -103,7 +103,7 @@ def test_the_command_fails_where_something_multiplies(monkeypatch, capsys):
     assert "RAMB36E1 7" in capsys.readouterr().out
     monkeypatch.setattr(figures, "report", lambda design, target, modules, dsp: report(generic={"$mul": 1}))
     assert cli.main(["synth", "--target", "xc7"]) == 1
-    assert cli.main(["synth", "--lanes", "3"]) == 2
+    assert cli.main(["synth", "--word-bits", "48"]) == 2
     assert "power of two" in capsys.readouterr().err
 
 

@@ -178,7 +178,6 @@ def test_the_command_fails_where_the_clock_is_missed(stubs, capsys):
     (["--clock", "500"], "hint: leave the clock out for the board's default, 80 MHz"),
     (["--clock", "25"], "the 3 Mbaud of its serial link cannot be made from a clock of 25 MHz to 2 % in 8 cycles"),
     (["--clock", "25"], "hint: write CLOCK=24 (--clock 24), or leave the clock out"),
-    (["--lanes", "15"], "allowed is a power of two, 4 to 256: 4, 8, 16, 32, 64, 128 or 256"),
     (["--board", "pynq-z2", "--clock", "900"], "TUL PYNQ-Z2: the clock is 900.0 MHz, allowed is 1 to 500; leave it"),
     (["--network", "missing.network"], "'missing.network' is neither a file nor a network of the zoo"),
     (["--network", "missing.network"], "hint: give a network (qblif fold, qblif train), where it can be one a bundle"),
