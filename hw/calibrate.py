@@ -62,8 +62,8 @@ def measure(design: DesignParams) -> dict[str, dict[str, int]]:
 
 
 def load() -> dict:
-    """Return the data: "tool"; "designs": name -> {"design", "modules", and "comb", "mhz" where it was routed}; "fit":
-    fields of resources.Fit, made of these designs and of the hardware's sources."""
+    """Return the data: "tool"; "designs": name -> {"design", "modules", and where it was routed "comb", "mhz" and, of
+    the report, "sources"}; "fit": fields of resources.Fit, made of these designs and of the hardware's sources."""
     return json.loads(FILE.read_text(encoding="utf-8"))
 
 
@@ -94,7 +94,8 @@ def add(folder: Path) -> str:
     name = f"{report.board}, {cores} lanes, {design.cores[0].neuron_lanes} neurons, routed"
     data = load()
     data["designs"][name] = {"design": design.to_dict(), "modules": report.modules,
-                             "comb": report.used["TRELLIS_COMB"][0], "mhz": round(report.reached, 2)}
+                             "comb": report.used["TRELLIS_COMB"][0], "mhz": round(report.reached, 2),
+                             "sources": report.sources}
     _save(data)
     return name
 

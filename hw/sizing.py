@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from . import resources
 from .params import CoreParams, DesignParams
+from .parts import Part
 from .structure import MemoryShape, Module
 
 DEPTHS = {"contexts": 64, "source_depth": 256, "channel_depth": 512, "weight_depth": 4096, "map_depth": 2048,
@@ -46,6 +48,14 @@ class Size:
     def of(cls, used: resources.Resources) -> Size:
         """Return the size of an estimate: after place and route, as far as routed designs tell."""
         return cls(resources.placed(used) or used.slots, used.ff, used.block_ram)
+
+
+def misfits(size: Size, part: Part, share: float = 1.0) -> list[str]:
+    """Return what a part has too little of: "block RAM 2,900 of 208". share: what may be used of LUTs and flip-flops."""
+    return [f"{name} {math.ceil(need):,} of " + (f"{may:.0%} of " if may < 1 else "") + f"{has:,}"
+            for name, need, has, may in (("block RAM", size.block_ram, part.block_ram, 1.0),
+                                         ("LUT4", size.lut, part.lut, share), ("FF", size.ff, part.ff, share))
+            if need > may * has]
 
 
 def summary(modules: tuple[Module, ...], by: resources.Fit) -> dict:

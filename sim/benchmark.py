@@ -25,7 +25,7 @@ from qblif.hw import boards, resources
 from qblif.hw.ecp5_report import Report
 from qblif.hw.params import DesignParams
 from qblif.hw.parts import PARTS
-from qblif.hw.sizing import Size
+from qblif.hw.sizing import Size, misfits
 
 from . import energy, golden, trend
 from .cycles import CycleModel, Prediction, layer_ends
@@ -56,18 +56,19 @@ def find_report(design: DesignParams, files: Iterable[Path]) -> Report | None:
     return next((report for report in map(routed, filter(Path.is_file, files)) if is_of(report, design)), None)
 
 
-def state(report: Report) -> str:
+def state(report) -> str:
     """Return of which sources of the hardware a report is: "today's", "other" than those, or "unknown" ones.
 
-    A build hash covers the parameters alone."""
+    report: anything with `sources`. A build hash covers the parameters alone."""
     if not report.sources:
         return "unknown"
     return "today's" if report.sources == boards.sources_hash() else "other"
 
 
-STATES = {"today's": "", "other": ", from other hardware sources than today's",
-          "unknown": ", from older or unknown hardware sources"}
-"""What `state` returns -> how it is said behind the name of a report."""
+def from_sources(report) -> str:
+    """Return what `state` finds as words to go behind the name of a report."""
+    return {"today's": "", "other": ", from other hardware sources than today's",
+            "unknown": ", from older or unknown hardware sources"}[state(report)]
 
 
 def measure(one: Named, board: boards.Board, plan: Plan, count: int, report: Report | None,
@@ -99,7 +100,7 @@ def measure(one: Named, board: boards.Board, plan: Plan, count: int, report: Rep
     row = {
         "network": one.text, "board": board.name, "images": images, "data": data,
         "build_hash": f"{design.build_hash:016x}", "program_hash": f"{plan.program_hash:016x}",
-        "too_large": _too_large(predicted, board),
+        "too_large": misfits(Size.of(predicted), PARTS[board.part]),
         "hardware": [{"lanes": core.lanes, "clusters": core.clusters, "neuron_lanes": core.neuron_lanes}
                      for core in design.cores],
         "cycles": cycles, "latency_cycles": latency,
@@ -122,18 +123,9 @@ def _clock(report: Report | None) -> dict:
     """Return the clock that place and route reached, and the one asked for, at which the bitstream runs, in Hz."""
     if report is None:
         return {"clock_hz": None, "asked_hz": None, "clock_source": MISSING, "report": None}
-    of = state(report)
     return {"clock_hz": report.reached * 1e6, "asked_hz": report.asked * 1e6,
-            "clock_source": f"{report.board}, made {report.made}{STATES[of]}",
-            "report": {"key": report.key, "made": report.made, "sources": of}}
-
-
-def _too_large(predicted: resources.Resources, board: boards.Board) -> list[str]:
-    """Return what the board's part has too little of, for hardware that a network needs and the board cannot hold."""
-    part = PARTS[board.part]
-    return [f"{name} {need:,} of {has:,}" for name, need, has in (
-        ("LUT4", predicted.slots, part.lut), ("FF", predicted.ff, part.ff),
-        ("block RAM", predicted.block_ram, part.block_ram)) if need > has]
+            "clock_source": f"{report.board}, made {report.made}{from_sources(report)}",
+            "report": {"key": report.key, "made": report.made, "sources": state(report)}}
 
 
 def _use(plan: Plan, counts, cores: list[CoreStats], cycles: np.ndarray, steady: np.ndarray) -> dict:

@@ -12,11 +12,11 @@ from qblif.gen.explore import Layout, front
 from qblif.host.errors import QblifError
 from qblif.hw import resources
 from qblif.hw.boards import Board
-from qblif.hw.sizing import Size
+from qblif.hw.sizing import Size, misfits
 
 from . import named
 from .console import table
-from .planner import NEAR, Choice, Clock, Planner, largest_placed, misfits, name_of, part_of, placed, room_of
+from .planner import FULL, NEAR, Choice, Clock, Planner, largest_placed, name_of, part_of, placed, room_of
 
 UNFIT = 5
 """Faster layouts that do not fit which a table shows."""
@@ -135,7 +135,7 @@ def pareto(layouts: Iterable[Layout], board: Board, clock: Clock, goal: str, siz
              " ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in one.spans),
              round(one.cost("throughput")), round(clock.hz / one.cost("throughput")),
              f"{1e6 * one.cost('latency') / clock.hz:,.0f} µs", round(size(one).lut), size(one).block_ram,
-             "yes" if one in fits else f"no: {misfits(size(one), part)[0]}") for one in [*others, *fits]]
+             "yes" if one in fits else f"no: {misfits(size(one), part, FULL)[0]}") for one in [*others, *fits]]
     head = ("clusters x lanes", "neurons", "layers", "cycles", "frames/s", "latency", "LUT4", "block RAM",
             f"fits {board.name}")
     return (f"layouts that no other beats in {'frames/s' if goal == 'throughput' else 'latency'} and LUT4, all figures "

@@ -8,6 +8,7 @@ takes seconds; the fastest of these is the answer.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from qblif.host.errors import InputError
 from qblif.hw import boards, calibrate, emit, resources
 from qblif.hw.params import DesignParams
 from qblif.hw.parts import PARTS, Part
-from qblif.hw.sizing import Size, Sizes
+from qblif.hw.sizing import Size, Sizes, misfits
 
 from . import benchmark, cache
 from .activity import Activity
@@ -183,7 +184,7 @@ class Planner:
         smallest = min(self.layouts(clusters=(1,)), key=lambda one: self._missing(one.size, part))
         others = [f"{other.title} ({other.name})" for other in boards.BOARDS.values()
                   if smallest.size.within(room_of(part_of(other)))]
-        lacks = misfits(smallest.size, part)
+        lacks = misfits(smallest.size, part, FULL)
         return PlanError(
             f"network {self.network.name!r} does not fit the {board.title} ({part.name}): the layout that misses it "
             f"least, {name_of(smallest)}, needs {', '.join(lacks)}",
@@ -209,15 +210,6 @@ def exact(plan: Plan, images: np.ndarray, count: int) -> Speed:
     return Speed(float(found.cycles[cores:].mean()), float(found.latency[0]), EXACT, count)
 
 
-def misfits(size: Size, part: Part) -> list[str]:
-    """Return what a part has too little of: "block RAM 2,900 of 208"."""
-    room = room_of(part)
-    return [f"{name} {math.ceil(need):,} of " + (f"{FULL:.0%} of " if may < has else "") + f"{has:,}"
-            for name, need, may, has in (("block RAM", size.block_ram, room.block_ram, part.block_ram),
-                                         ("LUT4", size.lut, room.lut, part.lut), ("FF", size.ff, room.ff, part.ff))
-            if need > may]
-
-
 def name_of(layout: Layout, full: bool = False) -> str:
     """Return cores in short: clusters x lanes of each, "2x64 + 1x64"; in full with neuron lanes: "2x64/4 + 1x64/4"."""
     return " + ".join(f"{core.clusters}x{core.lanes}" + (f"/{core.neuron_lanes}" if full else "")
@@ -238,9 +230,9 @@ def clock_of(board: boards.Board, plan: Plan | None, mhz: float | None, report: 
     routed = benchmark.routed(report) if report.is_file() else None
     if plan is not None:
         if routed and benchmark.is_of(routed, plan.design):
-            return Clock(routed.reached * 1e6, f"routed: {report}{benchmark.STATES[benchmark.state(routed)]}")
+            return Clock(routed.reached * 1e6, f"routed: {report}{benchmark.from_sources(routed)}")
         if one := placed(plan):
-            return Clock(one.mhz * 1e6, f"routed: {one.name!r} of hw/calibration.json")
+            return Clock(one.mhz * 1e6, f"routed: {one.name!r} of hw/calibration.json{benchmark.from_sources(one)}")
     if routed:
         return Clock(routed.reached * 1e6, f"routed for another design: {report}")
     return Clock(board.clock_hz, "asked, not routed: the board's default")
@@ -265,23 +257,30 @@ def measured(folder: Path, network: str, board: str, plan: Plan) -> dict | None:
 
 @dataclasses.dataclass(frozen=True)
 class Placed:
-    """What place and route made of a design. name: in hw/calibration.json; mhz: the clock reached."""
+    """What place and route made of a design. name: in hw/calibration.json; mhz: the clock reached; sources: hash of the
+    hardware's sources then, "" where that was not told."""
 
     name: str
+    build_hash: int
     size: Size
     mhz: float
+    sources: str
+
+
+@functools.cache
+def all_placed() -> tuple[Placed, ...]:
+    """Return the designs that were placed and routed for the resource model."""
+    return tuple(Placed(name, DesignParams.from_dict(one["design"]).build_hash,
+                        dataclasses.replace(Size.of(resources.total(one)), lut=one["comb"]), one["mhz"],
+                        one.get("sources", ""))
+                 for name, one in calibrate.load()["designs"].items() if "comb" in one)
 
 
 def placed(plan: Plan) -> Placed | None:
-    """Return what place and route made of this design, if it is among those of the resource model; else None."""
-    for name, one in calibrate.load()["designs"].items():
-        if "comb" in one and DesignParams.from_dict(one["design"]).build_hash == plan.design.build_hash:
-            used = resources.total(one)
-            return Placed(name, Size(one["comb"], used.ff, used.block_ram), one["mhz"])
-    return None
+    """Return what place and route made of this design, if it is one of `all_placed`; else None."""
+    return next((one for one in all_placed() if one.build_hash == plan.design.build_hash), None)
 
 
 def largest_placed() -> Placed:
-    """Return the design with most flip-flops among those that were placed and routed for the resource model."""
-    return max((Placed(name, Size(one["comb"], resources.total(one).ff, resources.total(one).block_ram), one["mhz"])
-                for name, one in calibrate.load()["designs"].items() if "comb" in one), key=lambda one: one.size.ff)
+    """Return the one with most flip-flops of `all_placed`."""
+    return max(all_placed(), key=lambda one: one.size.ff)

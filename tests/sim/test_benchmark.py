@@ -15,6 +15,8 @@ from qblif.host.stats import LOSSES
 from qblif.hw import boards
 from qblif.hw.ecp5_report import Report
 from qblif.hw.params import DesignParams
+from qblif.hw.parts import PARTS
+from qblif.hw.sizing import Size, misfits
 from qblif.sim import benchmark, bitstream, golden, named, trend
 from qblif.sim.benchmark_tables import CAUSES, PEERS, report
 from qblif.sim.cycles import measured_ends
@@ -291,7 +293,7 @@ def test_peers_have_sources_and_marks():
 
 def test_hardware_that_the_board_cannot_hold_is_said_to_be(row):
     assert row["too_large"] == [] and "larger than" not in report([row])
-    beyond = benchmark._too_large(benchmark.resources.Resources(100, 0, 100, 0, 298), BOARD)
+    beyond = misfits(Size(100, 100, 298), PARTS[BOARD.part])
     assert beyond == ["block RAM 298 of 208"]
     assert "digits: larger than ulx3s: block RAM 298 of 208" in report([row | {"too_large": beyond}])
 

@@ -169,7 +169,9 @@ def test_what_place_and_route_made_of_a_design_is_told(tmp_path):
     plan = dataclasses.replace(make_plan(zoo.load("digits")), design=DesignParams.from_dict(one["design"]))
     found = planner.placed(plan)
     assert (found.name, found.size.lut, found.mhz) == (name, one["comb"], one["mhz"])
-    assert planner.clock_of(BOARD, plan, None, tmp_path / "none").hz == one["mhz"] * 1e6
+    clock = planner.clock_of(BOARD, plan, None, tmp_path / "none")
+    assert clock.hz == one["mhz"] * 1e6 and name in clock.source
+    assert clock.source.endswith(" hardware sources") or one["sources"] == boards.sources_hash()
     assert planner.placed(make_plan(zoo.load("digits"), lanes=8)) is None
     assert planner.largest_placed().size.ff >= found.size.ff
 
