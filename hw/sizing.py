@@ -51,7 +51,8 @@ class Size:
 
 
 def misfits(size: Size, part: Part, share: float = 1.0) -> list[str]:
-    """Return what a part has too little of: "block RAM 2,900 of 208". share: what may be used of LUTs and flip-flops."""
+    """Return what a part has too little of: "block RAM 2,900 of 208". share: of LUTs and flip-flops, that may be used.
+    """
     return [f"{name} {math.ceil(need):,} of " + (f"{may:.0%} of " if may < 1 else "") + f"{has:,}"
             for name, need, has, may in (("block RAM", size.block_ram, part.block_ram, 1.0),
                                          ("LUT4", size.lut, part.lut, share), ("FF", size.ff, part.ff, share))
