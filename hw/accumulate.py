@@ -181,7 +181,7 @@ class Accumulators(wiring.Component):
         p, i = self._params, self.i
         bits = p.neuron_lanes * p.weight_bits
 
-        last, double, skip = i.valid & i.last, i.valid & i.double, i.skip
+        last, double, skip = i.last, i.valid & i.double, i.skip
         m.d.comb += self.weights.address.eq(i.weight)
         totals = []
         for number in range(p.chunks):

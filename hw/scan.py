@@ -22,6 +22,7 @@ def event(params: CoreParams) -> data.StructLayout:
 
     valid: there is one. last: it ends a sum. double: the accumulators double. add: a weight row is added. weight: its
     address. skip: lanes that do not add it; all of them without `add` or `valid`. diagonal, again: for the counters.
+    Without `valid`, `last` comes in the cycle after a reset only, with any `skip`: an end of a sum nobody asks for.
     """
     return data.StructLayout({"valid": 1, "last": 1, "double": 1, "add": 1, "diagonal": 1, "again": 1,
                               "weight": params.weight_address_bits, "skip": params.lanes})
@@ -114,20 +115,20 @@ class BitScanner(wiring.Component):
         free = Signal()                             # a sum may end
         low_bit, rest = Signal(GROUP), Signal(GROUP)
         done = Signal()                             # its last event; kept beside what it follows from (`_done`)
-        may = ~c.last | ~done | free
+        may, ends = ~c.last | ~done | free, have & done & c.last & free
         m.d.comb += [
             low_bit.eq(_lowest(c.bits)),
             rest.eq(c.bits & ~low_bit),
             take.eq(~have | (done & (~c.last | free))),
         ]
-        kind = data.StructLayout(dict.fromkeys(("last", "double", "add", "diagonal", "again"), 1))
-        out, out_valid, out_adds = Signal(kind, reset_less=True), Signal(), Signal()
+        kind = data.StructLayout(dict.fromkeys(("double", "add", "diagonal", "again"), 1))
+        out, out_valid, out_adds, out_last = Signal(kind, reset_less=True), Signal(), Signal(), Signal()
         out_skip = Signal(p.lanes, reset_less=True)
         base = Signal(p.weight_address_bits, reset_less=True)
         offset = Signal((p.word_bits - 1).bit_length(), reset_less=True)
         stalled = Signal()
         m.d.sync += [
-            out_valid.eq(have & may), out_adds.eq(have & may & ~c.pre_any & some), out.last.eq(c.last & done),
+            out_valid.eq(have & may), out_adds.eq(have & may & ~c.pre_any & some), out_last.eq(ends),
             out.double.eq(Mux(c.pre_any, 1, Mux(some, c.ride, ~c.post_none))),
             out.add.eq(~c.pre_any & some), out_skip.eq(c.skip), out.diagonal.eq(c.diagonal), out.again.eq(c.again),
             base.eq(c.weight), offset.eq(Mux(c.diagonal, 0, Cat(_index(low_bit), c.index))),
@@ -150,20 +151,21 @@ class BitScanner(wiring.Component):
         # reset found under way.
         outstanding, outstanding_now = Signal(range(p.sums_kept + 1)), Signal(range(p.sums_kept + 1))
         gap, gap_now = Signal(range(p.chunks + 1), init=p.chunks), Signal(range(p.chunks + 1))
-        ends = have & done & c.last & free
         m.d.comb += [outstanding_now.eq(outstanding + ends - self.released),
                      gap_now.eq(Mux(ends, p.chunks - 1, Mux(gap == 0, 0, gap - 1)))]
         m.d.sync += [outstanding.eq(outstanding_now), gap.eq(gap_now),
                      free.eq((outstanding_now != p.sums_kept) & (gap_now == 0))]
 
         # Cycles 4 and 5: the weight row's address.
+        # The mask is as many flip-flops as the cluster has lanes, spread over all of it: no reset goes there. One that
+        # passes through a reset meets the end of a sum that the reset makes (accumulate.LaneGroup).
         told, weight = Signal(kind, reset_less=True), Signal(p.weight_address_bits, reset_less=True)
-        skip = Signal(p.lanes, init=no_event(p)["skip"])
+        skip, last = Signal(p.lanes, init=no_event(p)["skip"], reset_less=True), Signal(init=1)
         m.d.sync += [told.eq(out), weight.eq(base + offset), self.o.valid.eq(out_valid), self.stalled.eq(stalled),
-                     skip.eq(Mux(out_adds, out_skip, no_event(p)["skip"]))]
+                     last.eq(out_last), skip.eq(Mux(out_adds, out_skip, no_event(p)["skip"]))]
         m.d.comb += [
             *(self.o[name].eq(told[name]) for name in kind.members),
-            self.o.weight.eq(weight), self.o.skip.eq(skip),
+            self.o.weight.eq(weight), self.o.skip.eq(skip), self.o.last.eq(last),
             self.idle.eq(~(have_entry | have_group | have | out_valid | self.o.valid)),
         ]
         return m

@@ -50,8 +50,8 @@ def event(**values):
     return {name: 0 for name, _ in event_layout(PARAMS)} | {"valid": 1} | values
 
 
-NOTHING = event(valid=0, last=1, double=1, add=1, skip=ALL, weight=3)
-"""Not valid, so without effect, whatever the rest says; no lane takes part."""
+NOTHING = event(valid=0, double=1, add=1, skip=ALL, weight=3)
+"""Not valid, so without effect, whatever the rest says; no lane takes part, and no sum ends."""
 
 
 def add(weight, mask=ALL, **values):
@@ -202,11 +202,13 @@ def test_a_reset_amid_a_sum_leaves_nothing_of_it(neuron_lanes):
             for index in range(under_way):
                 ctx.set(dut.i, add(index, double=1, last=int(index == 5)))
                 await ctx.tick()
-            ctx.set(dut.i, NOTHING)
             ctx.set(dut_reset, 1)
             await ctx.tick()
             ctx.set(dut_reset, 0)
-            await ctx.tick().repeat(max(RESET_CYCLES, params.chunks))
+            ctx.set(dut.i, add(3, valid=0, last=1))     # the scan ends the sum, and its mask is any
+            await ctx.tick()
+            ctx.set(dut.i, NOTHING)
+            await ctx.tick().repeat(max(RESET_CYCLES, params.chunks) - 1)
             ctx.set(dut.i, add(7, last=1))
             await ctx.tick()
             ctx.set(dut.i, NOTHING)

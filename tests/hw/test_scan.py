@@ -5,6 +5,7 @@ import random
 from collections import Counter
 
 import pytest
+from amaranth.hdl import ResetInserter, Signal
 
 from qblif.hw.params import CoreParams
 from qblif.hw.scan import BitScanner
@@ -53,6 +54,7 @@ def watch(entries, rng=None):
                     ended = cycle
             else:
                 assert event["skip"] == 0xFF
+                assert event["last"] == (cycle == 0), "the end of a sum that nobody asks for comes after a reset only"
             unreleased += (event["valid"] & event["last"]) - release
         assert ctx.get(dut.idle)
 
@@ -183,6 +185,29 @@ def test_after_a_reset_the_first_sum_ends_no_earlier_than_what_was_under_way_has
 
     simulate(dut, source, sink)
     assert len(ended) == 1 and ended[0] >= params.chunks
+
+
+@pytest.mark.parametrize("under_way", range(1, 9))
+def test_what_passes_through_a_reset_ends_a_sum_and_nothing_comes_after_it(under_way):
+    dut, found = BitScanner(PARAMS), []
+    reset = ResetInserter(dut_reset := Signal())(dut)
+
+    async def source(ctx):
+        ctx.set(dut.i.valid, 1)
+        ctx.set(dut.i.p, entry(0x0F0F_FFFF, first=1))
+        await ctx.tick().repeat(under_way)
+        ctx.set(dut_reset, 1)
+        await ctx.tick()
+        ctx.set(dut_reset, 0)
+        ctx.set(dut.i.valid, 0)
+        for _ in range(8):
+            *_, event = await ctx.tick().sample(dut.o)
+            found.append((event.valid, event.last, event.skip))
+
+    simulate(reset, source)
+    (*first, skip), *later = found
+    assert first == [0, 1] and later == [(0, 0, 0xFF)] * 7
+    assert skip == (0 if under_way > 3 else 0xFF)
 
 
 def test_the_lowest_bit_comes_first():
