@@ -226,7 +226,9 @@ def clock_of(board: boards.Board, plan: Plan | None, mhz: float | None, report: 
     plan: None for no particular one; report: of place and route, of this very design or of another one, which is said;
     it need not be there."""
     if mhz is not None:
-        return Clock(mhz * 1e6, "asked, not routed")
+        fastest = max((one.mhz for one in all_placed()), default=mhz) if board.family == "ecp5" else mhz
+        return Clock(mhz * 1e6, "asked, not routed" if mhz <= fastest else
+                     f"asked, and no design routed for {board.part} reached more than {fastest:.1f} MHz")
     routed = benchmark.routed(report) if report.is_file() else None
     if plan is not None:
         if routed and benchmark.is_of(routed, plan.design):

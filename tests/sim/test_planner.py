@@ -150,6 +150,7 @@ def test_a_goal_that_there_is_not_is_refused(digits, images):
 def test_the_clock_is_asked_for_routed_or_the_boards_and_says_which(digits, tmp_path):
     plan, report = make_plan(digits.network), tmp_path / "report.json"
     assert planner.clock_of(BOARD, plan, 90.0, report) == planner.Clock(90e6, "asked, not routed")
+    assert "no design routed for LFE5U-85F" in planner.clock_of(BOARD, plan, 5000.0, report).source
     assert planner.clock_of(BOARD, plan, None, report).source == "asked, not routed: the board's default"
     mine = f"{plan.design.build_hash:016x}"
     for build_hash, before, sources, after in (
