@@ -71,7 +71,10 @@ class Input(wiring.Component):
         m.d.sync += taken.eq(self.o.valid & self.o.ready & self.o.p.commit)
         # Whether the word that comes is the last one of its row, of the frame; kept beside the counters.
         row_ends, frame_ends = Signal(), Signal()
-        first_word = [row_ends.eq(self.row_words == 1), frame_ends.eq(self.words == 1)]
+        row_has_one, before_row_ends, before_frame_ends = Signal(), Signal(24), Signal(32)
+        m.d.sync += [row_has_one.eq(self.row_words == 1), before_row_ends.eq(self.row_words - 2),
+                     before_frame_ends.eq(self.words - 2)]
+        first_word = [row_ends.eq(row_has_one), frame_ends.eq(self.words == 1)]
         m.d.comb += [
             free.eq(~o.valid | o.ready),
             step.eq(self.i.valid & self.i.ready & ~self.halted),
@@ -97,8 +100,8 @@ class Input(wiring.Component):
             with m.If(completes):
                 m.d.sync += [o.valid.eq(1), o.p.commit.eq(0), o.p.address.eq(address), address.eq(address + 1),
                              part.eq(0), o.p.part.eq(row_ends), of_row.eq(Mux(row_ends, 0, of_row + 1)),
-                             row_ends.eq(Mux(row_ends, self.row_words == 1, of_row + 2 == self.row_words)),
-                             frame_ends.eq(address + 2 == self.words)]
+                             row_ends.eq(Mux(row_ends, row_has_one, of_row == before_row_ends)),
+                             frame_ends.eq(address == before_frame_ends)]
             with m.If(completes & frame_ends):
                 m.next = State.COMMIT
                 with m.If(~last):
