@@ -98,10 +98,11 @@ class Accelerator(wiring.Component):
 
         connect(m, flipped(self.bus), registers.bus)
 
-        # A beat accepted in the cycle of a reset would be lost.
+        # A beat accepted in the cycle of a reset would be lost; in the next one the feeder gets ready for a frame.
+        clearing = registers.clear | chain_clear
         for source, sink in ((self.program, loader.i), (self.input, feeder.i)):
-            m.d.comb += [sink.p.eq(source.p), sink.valid.eq(source.valid & ~registers.clear),
-                         source.ready.eq(sink.ready & ~registers.clear)]
+            m.d.comb += [sink.p.eq(source.p), sink.valid.eq(source.valid & ~clearing),
+                         source.ready.eq(sink.ready & ~clearing)]
         connect(m, output.o, flipped(self.output))
 
         busy = feeder.busy | chain.busy | supervisor.in_flight

@@ -38,7 +38,8 @@ class Input(wiring.Component):
     -------
     i: In (stream of link.beat)
     o: Out (layouts.map_stream)
-    words: In(32), words of a frame (CONFIG.input_words); row_words: In(24), of a row (CONFIG.input_row_words)
+    words: In(32), words of a frame (CONFIG.input_words); row_words: In(24), of a row (CONFIG.input_row_words); stable
+    from two cycles before a frame. None begins in the first cycle after a reset
     loaded: In(1), a program is in place
     hold: In(1), no frame may begin (a program is being loaded or waits to be)
     halted: In(1), accept and discard everything
@@ -71,7 +72,7 @@ class Input(wiring.Component):
         m.d.sync += taken.eq(self.o.valid & self.o.ready & self.o.p.commit)
         # Whether the word that comes is the last one of its row, of the frame; kept beside the counters.
         row_ends, frame_ends = Signal(), Signal()
-        row_has_one, before_row_ends, before_frame_ends = Signal(), Signal(24), Signal(32)
+        row_has_one, before_row_ends, before_frame_ends = (Signal(bits, reset_less=True) for bits in (1, 24, 32))
         m.d.sync += [row_has_one.eq(self.row_words == 1), before_row_ends.eq(self.row_words - 2),
                      before_frame_ends.eq(self.words - 2)]
         first_word = [row_ends.eq(row_has_one), frame_ends.eq(self.words == 1)]

@@ -51,7 +51,7 @@ def test_frames_become_words_at_rising_addresses_the_ends_of_rows_marked_and_a_c
 
     async def send(ctx):
         bench.start(ctx, words, row_words)
-        await ctx.tick()
+        await ctx.tick().repeat(2)
         for frame in frames:
             await put_frame(ctx, bench.input.i, frame, rng if stalls else None)
 
