@@ -179,7 +179,8 @@ def _plan_for_board(args: argparse.Namespace) -> int:
         args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     if args.out:
         design_file.save(args.out, choice.plan, board.name)
-    print(f"\n{plan_report.next_steps(args.network, board, args.out)}")
+    asked = {"goal": args.goal, "layout": args.layout, "samples": args.samples}
+    print(f"\n{plan_report.next_steps(args.network, board, args.out, args.clock, **asked)}")
     return DONE
 
 

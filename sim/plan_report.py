@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -94,17 +95,21 @@ def text(choice: Choice, found: dict, board: Board) -> str:
     if seen is not None:
         notes.append(f"RTL         simulated, {seen['images']} images, {seen['file']}, "
                      f"commit {seen['commit'] or 'unknown'}; on no board")
-    head = f"{board.title} ({board.name})\nnetwork {found['network']}: {choice.plan.describe()}"
+    head = "\n".join([f"{board.title} ({board.name})",
+                      f"layout {name_of(choice.layout, full=True)}: clusters x lanes / neurons a cycle",
+                      f"network {found['network']}: {choice.plan.describe()}"])
     return "\n\n".join([head, speed, used,
                         "\n".join(f"  {note}" for note in notes)])
 
 
-def next_steps(network: str, board: Board, design: Path | None) -> str:
-    """Return what can be done with a choice."""
+def next_steps(network: str, board: Board, design: Path | None, clock_mhz: float | None = None, **asked) -> str:
+    """Return what can be done with a choice; asked: the options that led to it."""
     file = design or "design.json"
-    lines = [] if design else [f"keep it     qblif plan {network} --board {board.name} --out {file}"]
+    clock = "" if clock_mhz is None else f" --clock {clock_mhz:g}"
+    options = "".join(f" --{name} {shlex.quote(str(value))}" for name, value in asked.items() if value is not None)
+    lines = [] if design else [f"keep it     qblif plan {network} --board {board.name}{options}{clock} --out {file}"]
     lines += [f"load it     qblif compile {network} --design {file}: a program for its block RAM, loaded at run time",
-              f"bake it in  qblif bitstream --board {board.name} --design {file} --network {network}"]
+              f"bake it in  qblif bitstream --board {board.name} --design {file} --network {network}{clock}"]
     return "\n".join(f"  {line}" for line in lines)
 
 

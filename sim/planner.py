@@ -12,6 +12,7 @@ import functools
 import json
 import math
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -127,9 +128,10 @@ class Planner:
         self.sizes = sizes or kept_sizes()
         self.rows = Activity(network, images)
 
-    def layouts(self, room: Size | None = None, **more) -> list[Layout]:
-        """Return all layouts that no other beats, fastest first; more: as for gen.explore.explore."""
-        return explore(self.network, self.rows, self.sizes, self.goal, room=room, most_cores=MOST_CORES, **more)
+    def layouts(self, room: Size | None = None, goal: str | None = None, **more) -> list[Layout]:
+        """Return all layouts that no other beats, fastest first; goal: the plan's, unless given; more: as for
+        gen.explore.explore."""
+        return explore(self.network, self.rows, self.sizes, goal or self.goal, room=room, most_cores=MOST_CORES, **more)
 
     def choose(self, board: boards.Board, name: str | None = None) -> Choice:
         """Return the best layout for a board, of those called `name` (as name_of has it) where one is asked for.
@@ -137,6 +139,11 @@ class Planner:
         Raises PlanError, which says what is missing, where none fits; InputError where none that fits has the name."""
         part = part_of(board)
         layouts = self.layouts(room_of(part, NEAR))
+        if self.goal == "latency":
+            # Cores work on an image at the same time, by its rows, and their sum tells nothing of that: chains that are
+            # made for throughput are timed, too, by turns.
+            both = zip_longest(layouts, self.layouts(room_of(part, NEAR), "throughput"))
+            layouts = [one for pair in both for one in pair if one is not None]
         if name is not None:
             known = sorted({name_of(one) for one in layouts}, key=lambda one: (len(one), one))
             layouts = [one for one in layouts if _words(name) in (_words(name_of(one)), _words(name_of(one, True)))]
@@ -154,8 +161,9 @@ class Planner:
     def _finalists(self, layouts: list[Layout]) -> list[Choice]:
         """Take the next layouts that may be the best from the front of a list, and return them planned and timed."""
         chosen, best, spent = [], math.inf, 0
-        count = self._repeated(layouts[:FINALISTS])
-        while layouts and len(chosen) < FINALISTS:
+        most = FINALISTS * (2 if self.goal == "latency" else 1)
+        count = self._repeated(layouts[:most])
+        while layouts and len(chosen) < most:
             cycles = (len(layouts[0].cores) + count) * sum(layouts[0].cycles)
             worse = self.goal == "throughput" and layouts[0].cost(self.goal) * OPTIMISTIC > best
             if chosen and (worse or count and spent + cycles > BUDGET):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+import shlex
 import time
 
 import numpy as np
@@ -101,6 +103,15 @@ def test_estimates_are_near_what_the_exact_model_says(simple, digits, images):
     search = planner.Planner(digits.network, images)
     found = [(one.cost("throughput"), search.finish(one, 3).speed.cycles) for one in search.layouts()[:30]]
     assert all(planner.OPTIMISTIC < exact / estimated < 1.4 for estimated, exact in found)
+
+
+def test_the_answer_for_latency_is_no_slower_than_chains_made_for_throughput(simple, digits, images):
+    """Their cores work at the same time, so that estimates of one core, which are sums, say nothing of them."""
+    other = planner.Planner(digits.network, images)
+    best = planner.Planner(digits.network, images, "latency").choose(BOARD).speed.latency
+    room = planner.room_of(planner.part_of(BOARD))
+    fit = other.layouts(room)[:planner.FINALISTS]
+    assert fit and all(best <= other.finish(one, len(images)).speed.latency for one in fit)
 
 
 def test_what_takes_too_long_to_time_exactly_is_an_estimate_and_says_so(simple, digits, images, monkeypatch):
@@ -212,7 +223,7 @@ def test_the_command_prints_saves_and_says_what_to_do_next(simple, tmp_path, mon
     for words in ("Radiona ULX3S 85F", "frames per second at 90.0 MHz", "RTL, the same images",
                   "none", "90.0 MHz, asked, not routed",
                   "the first 6 test images of digits", "exact cycle model", "share",
-                  "qblif bitstream --board ulx3s --design d.json --network digits"):
+                  "qblif bitstream --board ulx3s --design d.json --network digits --clock 90"):
         assert words in shown
     assert [line for line in shown.splitlines() if len(line) > 120] == []
     found = json.loads((tmp_path / "f.json").read_text())
@@ -220,6 +231,11 @@ def test_the_command_prints_saves_and_says_what_to_do_next(simple, tmp_path, mon
     assert found["measured"] is None and found["goal"] == "throughput"
     assert cli.main(["plan", "digits", "--design", "d.json"]) == 0
     assert f"build {found['build_hash']}" in capsys.readouterr().out
+    name = re.search(r"^layout (.*): clusters x lanes / neurons a cycle$", shown, re.M)[1]
+    assert cli.main(["plan", "digits", "--board", "ulx3s", "--layout", name, "--clock", "60"]) == 0
+    shown = capsys.readouterr().out
+    assert f"keep it     qblif plan digits --board ulx3s --layout {shlex.quote(name)} --clock 60 --out design" in shown
+    assert f"build {found['build_hash']}" in shown
 
 
 def test_the_table_has_what_fits_and_what_is_faster_and_does_not(simple, tmp_path, monkeypatch, capsys):
