@@ -56,8 +56,8 @@ def test_a_core_of_64_lanes_adds_a_weight_row_in_nearly_every_cycle(name):
 
 
 @pytest.mark.parametrize("name", networks("cifar10-classic-6bit"))
-def test_a_chain_that_was_planned_for_a_network_is_well_filled(name):
-    """The layout 1x32 + 1x32 + 1x32 + 2x32, as `qblif plan cifar10-classic-6bit --board ulx3s` found it."""
+def test_the_busiest_core_of_a_chain_is_well_filled(name):
+    """The layout 1x32 + 1x32 + 1x32 + 2x32 of `qblif plan cifar10-classic-6bit --board ulx3s`, which was routed."""
     first = CoreParams(lanes=32, word_bits=64, neuron_lanes=4, weight_bits=6, acc_bits=24, level_bits=4, contexts=2,
                        map_depth=4096, weight_depth=512, layer_depth=4, source_depth=4, channel_depth=32)
     middle = dataclasses.replace(first, map_depth=2048, layer_depth=2, channel_depth=16)
