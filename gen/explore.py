@@ -4,7 +4,7 @@ A layout is valued by the cycles of its slowest core (throughput) or of all core
 takes of a part. Both add up over the layers of a core, so chains are built from the front, core by core, and of those
 that end after the same layer only the ones stay that no other one beats in everything: cycles, LUTs, flip-flops and
 block RAM. Nothing else is left out, so among the numbers of lanes and clusters and the packings that are looked at the
-best layout is found, as far as the figures go that it is given: measured weight rows (cycles) and sizes.
+best layout is found, as far as the figures go that it is given: measured work (cycles) and sizes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from qblif.hw.sizing import Size, Sizes
 from .fill import choose
 from .maps import map_layout, place
 from .needs import Rows, join, layer_needs
-from .network import MaxPool, Network
+from .network import Network
 from .packing import Packing
 from .plan import core_shape, depth
 from .split import Share, allowed_cuts, split_layer
@@ -32,11 +32,11 @@ CLUSTERS = (1, 2, 4)
 """Clusters of a core that are looked at; cores of a chain may differ."""
 
 LAYER = 80
-"""Cycles that a layer takes beside its additions and neuron updates: begin, first word, last write. What comes of it is
-held against the exact model in sim/planner.py, which times the best layouts by that."""
+"""Cycles that a layer takes beside its work: begin, first word, last write. What comes of it is held against the exact
+model in sim/planner.py, which times the best layouts by that."""
 
-RowCount = Callable[[int, Packing, Share], float]
-"""Layer, packing, share of a cluster -> weight rows that the cluster adds for an image, measured."""
+Work = Callable[[int, Packing, Share, CoreParams], float]
+"""Layer, packing, share of a cluster, its core -> cycles that the cluster works on it for an image, as measured."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,17 +77,21 @@ class _Label:
         return [] if self.before is None else [*self.before.chain(), self]
 
 
-def explore(network: Network, rows: RowCount, sizes: Sizes, goal: str = "throughput", *, room: Size | None = None,
-            shapes=SHAPES, clusters=CLUSTERS, most_cores: int = 16, **core_params) -> list[Layout]:
+def explore(network: Network, work: Work, sizes: Sizes, goal: str = "throughput", *, room: Size | None = None,
+            shapes=SHAPES, clusters=CLUSTERS, chain: tuple[int, ...] | None = None, most_cores: int = 16,
+            **core_params) -> list[Layout]:
     """Return layouts that no other beats in cycles, LUTs, flip-flops and block RAM at once, fewest cycles first.
 
-    rows: counts the work; sizes: what cores take; room: leave out what is larger; core_params: of all cores."""
+    work: counts cycles; sizes: what cores take; room: leave out what is larger; chain: clusters of each core, only
+    layouts with these; core_params: of all cores."""
+    clusters = clusters if chain is None else tuple(dict.fromkeys(chain))
     found = []
     for lanes, neuron_lanes in shapes:
         shape = core_shape(network, lanes, {"neuron_lanes": neuron_lanes, **core_params})
         for packing in packings(network, shape, clusters):
             for buffers in (2, 1):
-                found += _Search(network, rows, sizes, goal, room, shape, clusters, packing, buffers, most_cores).run()
+                found += _Search(network, work, sizes, goal, room, shape, clusters, packing, buffers, most_cores,
+                                 chain).run()
     return front(found, lambda one: (one.cost(goal), one.size))
 
 
@@ -99,28 +103,24 @@ def packings(network: Network, shape: CoreParams, clusters=CLUSTERS) -> list[Pac
                               for count, most in asked))
 
 
-def layer_cycles(network: Network, index: int, packing: Packing, clusters: int, chunks: int, rows: RowCount) -> float:
-    """Return the cycles of a layer's busiest cluster: the larger of its additions and its neuron updates, and LAYER."""
-    layer = network.layers[index]
-    updates = chunks * network.steps * (layer.kernel[0] * layer.kernel[1] if isinstance(layer, MaxPool) else 1)
-    most = 0.0
-    for share in dict.fromkeys(split_layer(network, index, packing, clusters)):
-        sums = (Share.count(share.row, layer.shape[1]) * Share.count(share.col, packing.columns(network, index))
-                * Share.count(share.group, packing.groups(network, index)))
-        most = max(most, rows(index, packing, share), sums * updates)
-    return most + LAYER
+def layer_cycles(network: Network, index: int, packing: Packing, core: CoreParams, work: Work) -> float:
+    """Return the cycles of a layer's busiest cluster, and LAYER."""
+    shares = dict.fromkeys(split_layer(network, index, packing, core.clusters))
+    return max(work(index, packing, share, core) for share in shares) + LAYER
 
 
 class _Search:
     """The layouts of one core shape, one packing and one number of buffers."""
 
-    def __init__(self, network, rows, sizes, goal, room, shape, clusters, packing, buffers, most_cores):
-        self.network, self.sizes, self.goal, self.room = network, sizes, goal, room
-        self.shape, self.packing, self.buffers, self.most_cores = shape, packing, buffers, most_cores
+    def __init__(self, network, work, sizes, goal, room, shape, clusters, packing, buffers, most_cores,
+                 chain=None):
+        self.network, self.sizes, self.goal, self.room, self.chain = network, sizes, goal, room, chain
+        self.shape, self.packing, self.buffers = shape, packing, buffers
+        self.most_cores = most_cores if chain is None else len(chain)
         self.layouts = {i: map_layout(network, i, packing, shape.word_bits) for i in range(len(network.layers))}
         layers = range(len(network.layers))
-        self.cycles = {count: [layer_cycles(network, i, packing, count, shape.chunks, rows) for i in layers]
-                       for count in clusters}
+        self.cycles = {count: [layer_cycles(network, i, packing, dataclasses.replace(shape, clusters=count), work)
+                               for i in layers] for count in clusters}
         self.needs = {count: [layer_needs(network, i, packing, count, shape.chunks) for i in layers]
                       for count in clusters}
 
@@ -135,12 +135,12 @@ class _Search:
             for start, (core, cycles, size) in options:
                 span = (firsts[start], firsts[at] - 1)
                 for count, chains in labels[start].items():
-                    if count < self.most_cores:
+                    if count < self.most_cores and (self.chain is None or self.chain[count] == core.clusters):
                         labels[at].setdefault(count + 1, []).extend(
                             self._longer(one, core, span, cycles, size) for one in chains)
             labels[at] = {count: self._best(chains, count) for count, chains in labels[at].items()}
         for count, chains in labels[-1].items():
-            for label in chains:
+            for label in chains if self.chain is None or len(self.chain) == count else ():
                 steps = label.chain()
                 yield Layout(tuple(step.core for step in steps), tuple(step.span for step in steps), self.packing,
                              self.buffers, tuple(step.cycles for step in steps), label.size + self.sizes.shell(count))
@@ -166,7 +166,8 @@ class _Search:
         return self.room is None or (size + self.sizes.shell(count)).within(self.room)
 
     def _options(self, first: int, last: int) -> list[tuple[CoreParams, float, Size]]:
-        """Return the cores that can take layers first to last, those left out that another one beats."""
+        """Return the cores that can take layers first to last, those left out that another one beats, unless the
+        clusters of each core are given."""
         _, words, _ = place(self.network, first, last, self.layouts, self.buffers)
         found = []
         for count, layers in self.needs.items():
@@ -179,7 +180,7 @@ class _Search:
             if self.buffers == 1:       # the next image comes when this one is done
                 cycles += self.layouts[first].words * (self.shape.word_bits // 32 if first == 0 else 1)
             found.append((core, cycles, self.sizes.core(core)))
-        return front(found, lambda one: one[1:])
+        return found if self.chain else front(found, lambda one: one[1:])
 
 
 def front(items: list, key: Callable[[object], tuple[float, Size]]) -> list:

@@ -129,6 +129,8 @@ def fold(args: argparse.Namespace) -> int:
 
 def plan(args: argparse.Namespace) -> int:
     """Lay a network on hardware and print where everything goes; with --board: find the best layout that fits it."""
+    from qblif.sim import layout_name
+
     chosen = {f"--{name}": getattr(args, name)
               for name in ("goal", "layout", "pareto", "clock", "json", "out", "samples")}
     if args.board is None:
@@ -142,38 +144,41 @@ def plan(args: argparse.Namespace) -> int:
         raise Mistake(f"{', '.join(given)}: not with --board, for which they are searched")
     if args.pareto and args.layout:
         raise Mistake("--layout: not with --pareto, which lists all of them")
-    if args.pareto and (args.json or args.out):
-        raise Mistake("--json, --out: not with --pareto, which chooses no layout; --layout NAME chooses one of its "
-                      "table")
+    wanted = None if args.layout is None else layout_name.parse(args.layout)
+    if args.pareto and args.out:
+        raise Mistake("--out: not with --pareto, which is about many layouts; --layout NAME takes one of its table")
     _writable(args.json, args.out)
-    return _plan_for_board(args)
+    return _plan_for_board(args, wanted)
 
 
-def _plan_for_board(args: argparse.Namespace) -> int:
+def _plan_for_board(args: argparse.Namespace, wanted) -> int:
     import json
 
     from qblif.gen.training import one_thread
     from qblif.hw import boards
-    from qblif.sim import design_file, named, plan_report, planner
+    from qblif.sim import design_file, known, named, pareto, plan_report, planner
+    from qblif.sim.console import Waiting
 
     board, _ = boards.find(args.board)
     one, goal = named.find(args.network), args.goal or "throughput"
-    report = Path("build") / "bitstream" / board.name / "report.json"
+    report, results = Path("build") / "bitstream" / board.name / "report.json", Path("benchmarks/results")
     with one_thread():
         images, data = named.images_of(one, args.samples or 6)
         search = planner.Planner(one.network, images, goal)
         if args.pareto:
-            clock = planner.clock_of(board, None, args.clock, report)
-            print(plan_report.pareto(search.layouts(), board, clock, goal, search.sizes))
-            found = plan_report.variants(one)
-            if found:
-                print("\n" + plan_report.compare(found, board, clock, goal, len(images), search.sizes))
-            print(f"\n  work counted on {data}")
+            clock = known.clock_of(board, None, args.clock, report)
+            with Waiting("layouts", "searched and timed, of all networks of this data: some seconds for each"):
+                found = pareto.of_networks(one, search, board, data, results)
+            print(pareto.text(found, board, clock, goal))
+            if args.json:
+                args.json.write_text(json.dumps(pareto.to_dict(found, board, clock, goal), indent=1) + "\n",
+                                     encoding="utf-8")
             return DONE
-        choice = search.choose(board, args.layout)
-    clock = planner.clock_of(board, choice.plan, args.clock, report)
-    seen = planner.measured(Path("benchmarks/results"), one.text, board.name, choice.plan)
-    figures = plan_report.to_dict(one.text, choice, board, clock, goal, data, seen)
+        with Waiting("layouts", "searched, the best of them timed: some seconds"):
+            choice = search.choose(board, wanted)
+    clock = known.clock_of(board, choice.plan, args.clock, report)
+    seen = known.measured(results, one.text, board.name, choice.plan)
+    figures = plan_report.to_dict(one.text, choice, board, clock, goal, data, seen, images)
     print(plan_report.text(choice, figures, board))
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -18,7 +18,6 @@ import numpy as np
 
 from qblif.gen.plan import Plan
 from qblif.gen.sizes import macs
-from qblif.host import serial
 from qblif.host.errors import InputError, QblifError
 from qblif.host.stats import LOSSES, CoreStats
 from qblif.hw import boards, resources
@@ -27,7 +26,7 @@ from qblif.hw.params import DesignParams
 from qblif.hw.parts import PARTS
 from qblif.hw.sizing import Size, misfits
 
-from . import energy, golden, trend
+from . import board_link, energy, golden, trend
 from .cycles import CycleModel, Prediction, layer_ends
 from .named import Named, images_of
 from .simulation import BLOCK, Simulation
@@ -56,19 +55,19 @@ def find_report(design: DesignParams, files: Iterable[Path]) -> Report | None:
     return next((report for report in map(routed, filter(Path.is_file, files)) if is_of(report, design)), None)
 
 
-def state(report) -> str:
-    """Return of which sources of the hardware a report is: "today's", "other" than those, or "unknown" ones.
+def state(sources: str) -> str:
+    """Return of which sources of the hardware something is: "today's", "other" than those, or "unknown" ones.
 
-    report: anything with `sources`. A build hash covers the parameters alone."""
-    if not report.sources:
+    sources: their hash, "" where it was not told. A build hash covers the parameters alone."""
+    if not sources:
         return "unknown"
-    return "today's" if report.sources == boards.sources_hash() else "other"
+    return "today's" if sources == boards.sources_hash() else "other"
 
 
-def from_sources(report) -> str:
-    """Return what `state` finds as words to go behind the name of a report."""
+def from_sources(sources: str) -> str:
+    """Return what `state` finds as words to go behind the name of a thing."""
     return {"today's": "", "other": ", from other hardware sources than today's",
-            "unknown": ", from older or unknown hardware sources"}[state(report)]
+            "unknown": ", from older or unknown hardware sources"}[state(sources)]
 
 
 def measure(one: Named, board: boards.Board, plan: Plan, count: int, report: Report | None,
@@ -88,8 +87,7 @@ def measure(one: Named, board: boards.Board, plan: Plan, count: int, report: Rep
     with simulation(design) as sim:
         sim.reset()
         sim.program(plan.program)
-        result = sim.infer(frames, network.classes)
-        cores = [CoreStats(core.clusters, sim.counters(index)) for index, core in enumerate(design.cores)]
+        result, cores = _count(sim, frames, plan)
     if (result.logits != expected.logits).any():
         raise QblifError(f"the simulated hardware gives wrong logits for {network.name!r}")
     prediction = CycleModel(plan).predict(x)
@@ -100,6 +98,7 @@ def measure(one: Named, board: boards.Board, plan: Plan, count: int, report: Rep
     row = {
         "network": one.text, "board": board.name, "images": images, "data": data,
         "build_hash": f"{design.build_hash:016x}", "program_hash": f"{plan.program_hash:016x}",
+        "sources": boards.sources_hash(),
         "too_large": misfits(Size.of(predicted), PARTS[board.part]),
         "hardware": [{"lanes": core.lanes, "clusters": core.clusters, "neuron_lanes": core.neuron_lanes}
                      for core in design.cores],
@@ -113,7 +112,7 @@ def measure(one: Named, board: boards.Board, plan: Plan, count: int, report: Rep
                                      "predicted": round(Size.of(predicted).lut)}},
         "energy": {"model": "the paper's table 6, arithmetic alone; not measured",
                    "joules": _energy(network, expected.counts, images)},
-        "link": _link(board, frames, network.classes),
+        "link": board_link.of_board(board, frames, network.classes),
         "simulation": _pace(result, expected.counts),
     }
     return row | {"rates": _rates(row, network, expected.counts, images)}
@@ -122,33 +121,58 @@ def measure(one: Named, board: boards.Board, plan: Plan, count: int, report: Rep
 def _clock(report: Report | None) -> dict:
     """Return the clock that place and route reached, and the one asked for, at which the bitstream runs, in Hz."""
     if report is None:
-        return {"clock_hz": None, "asked_hz": None, "clock_source": MISSING, "report": None}
+        return {"clock_hz": None, "asked_hz": None, "clock_source": MISSING, "report": None, "critical_path": None}
+    path = report.path
     return {"clock_hz": report.reached * 1e6, "asked_hz": report.asked * 1e6,
-            "clock_source": f"{report.board}, made {report.made}{from_sources(report)}",
-            "report": {"key": report.key, "made": report.made, "sources": state(report)}}
+            "clock_source": f"{report.board}, made {report.made}{from_sources(report.sources)}",
+            "report": {"key": report.key, "made": report.made, "sources": state(report.sources),
+                       "seed": report.seed},
+            "critical_path": None if not path else {
+                "ns": round(sum(step.delay for step in path), 2), "from": path[0].source, "to": path[-1].target,
+                "routing_ns": round(sum(step.delay for step in path if step.kind == "routing"), 2)}}
+
+
+def _count(sim, frames: np.ndarray, plan: Plan):
+    """Run frames and return the result, and the counters of each core: of the images for which a chain is full, alone.
+
+    What fills the chain, the first images of each block, is run once more, and what that counts is taken off."""
+    def read() -> list[dict[str, int]]:
+        return [sim.counters(index) for index in range(depth)]
+
+    depth, classes = len(plan.design.cores), plan.network.classes
+    result = sim.infer(frames, classes)
+    counted = read()
+    if depth > 1:
+        for first in range(0, len(frames), BLOCK):
+            sim.infer(frames[first:first + depth], classes)
+        counted = [{name: 2 * before[name] - after[name] for name in before}
+                   for before, after in zip(counted, read(), strict=True)]
+    return result, [CoreStats(core.clusters, found) for core, found in zip(plan.design.cores, counted, strict=True)]
 
 
 def _use(plan: Plan, counts, cores: list[CoreStats], cycles: np.ndarray, steady: np.ndarray) -> dict:
-    """Return scan efficiency and lane utilisation of the core that works longest, waiting for input apart, and where
-    its other cycles went: `losses` add up to 1 - scan efficiency, but for output_stalls, which stand beside them.
+    """Return scan efficiency of each core, and of all; for the core that works longest, waiting for input apart, where
+    its other cycles went, and its lane utilisation. Losses and efficiency add up to 1; output_stalls stand beside them.
 
     One core: weight rows needed / cluster cycles of its work (host/stats.py), over all images. Cores of a chain, as
-    `qblif chains` has it: rows needed for an image / cycles of a core's clusters from image to image, so that waiting
-    for other cores is lost. No counter tells of that: it is in `other`, and so is what images differ by.
-    cycles: int64 (images,), from image to image; steady: bool (images,), which of them count in a chain."""
-    rows = [sum(count.row_adds[plan.packing] for count in counts[one.first:one.last + 1]) for one in plan.segments]
-    efficiencies = [int(needed[steady].sum()) / (int(cycles[steady].sum()) * core.clusters)
-                    for needed, core in zip(rows, cores, strict=True)]
-    if len(cores) == 1:
-        efficiencies = [int(rows[0].sum()) / cores[0].cluster_cycles]
+    `qblif chains` has it: rows needed / cycles of a core's clusters from image to image, with the chain full, so that
+    waiting for other cores is lost: rows that are not there while it has begun are input_stalls, all else is `other`.
+    cores: counted over the images that count; cycles: int64 (images,), from image to image; steady: bool (images,),
+    which of them count in a chain."""
+    alone = len(cores) == 1
+    rows = [sum(int(count.row_adds[plan.packing][... if alone else steady].sum())
+                for count in counts[one.first:one.last + 1]) for one in plan.segments]
+    totals = [core.cluster_cycles if alone else int(cycles[steady].sum()) * core.clusters for core in cores]
     at = max(range(len(cores)), key=lambda index: cores[index].worked)
-    core, segment = cores[at], plan.segments[at]
-    total = int(rows[at].sum()) / efficiencies[at]      # counters are of all images, at the pace of the steady ones
+    core, segment, total, efficiency = cores[at], plan.segments[at], totals[at], rows[at] / totals[at]
     losses = {name: core.counters[name] / total for name in LOSSES}
-    losses["other"] = 1 - efficiencies[at] - sum(losses.values())
+    losses["other"] = 1 - efficiency - sum(losses.values())
     losses["output_stalls"] = core.counters["output_stalls"] * core.clusters / total
-    useful = sum(int(count.additions["double"].sum()) for count in counts[segment.first:segment.last + 1])
-    return {"core": at, "scan_efficiency": efficiencies[at], "core_efficiencies": efficiencies,
+    useful = sum(int(count.additions["double"][... if alone else steady].sum())
+                 for count in counts[segment.first:segment.last + 1])
+    return {"core": at, "scan_efficiency": efficiency,
+            "core_efficiencies": [needed / of for needed, of in zip(rows, totals, strict=True)],
+            "chain_efficiency": sum(rows) / sum(totals),
             "losses": {name: round(share, 6) for name, share in losses.items()},
             "lane_utilisation": useful / (plan.design.cores[at].lanes * total)}
 
@@ -180,14 +204,6 @@ def _energy(network, counts, images: int) -> float:
     sops, of_input = (sum(int(getattr(count, name).sum()) for count in counts) / images
                       for name in ("sops", "input_sops"))
     return energy.of_counts(network, sops, of_input).joules
-
-
-def _link(board: boards.Board, frames: np.ndarray, classes: int) -> dict:
-    """Return how many images a second the board's own link carries, computed."""
-    if board.target.startswith("serial"):
-        return {"name": f"serial line, {serial.BAUD:,} baud", "images_per_second":
-                serial.images_per_second(frames, classes)}
-    return {"name": "DMA, one 32-bit beat a cycle", "cycles_per_image": frames.shape[1] + classes}
 
 
 def _rates(row: dict, network, counts, images: int) -> dict:

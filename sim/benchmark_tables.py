@@ -8,6 +8,7 @@ from pathlib import Path
 from qblif.hw import boards, resources
 from qblif.hw.parts import PARTS
 
+from . import board_link
 from .benchmark import SIMULATED
 from .console import table
 
@@ -27,16 +28,19 @@ def _cycles(rows: list[dict]) -> str:
     found = [(row["network"], row["board"],
               " + ".join(f"{core['clusters']} x {core['lanes']}" for core in row["hardware"]),
               _number(row["cycles"]["rtl"]), _number(row["cycles"]["predicted"]), _number(row["latency_cycles"]["rtl"]),
+              f"{row['chain_efficiency']:.3f}",
               str(row["core"]), f"{row['scan_efficiency']:.3f}", f"{row['largest_layer']['scan_efficiency']:.3f}",
               f"{row['lane_utilisation']:.3f}",
               *(f"{round(100 * row['losses'][name], 1) + 0.0:.1f} %" for name in CAUSES))
              for row in rows]
-    notes = [f"  {row['network']}: scan efficiency of each core: "
-             + ", ".join(f"{one:.3f}" for one in row["core_efficiencies"]) for row in rows if len(row["hardware"]) > 1]
+    notes = ["  scan eff.: weight rows needed / cycles of all clusters; core: that which works longest; losses: its"]
+    notes += [f"  {row['network']}: scan efficiency of each core: "
+              + ", ".join(f"{one:.3f}" for one in row["core_efficiencies"]) for row in rows if len(row["hardware"]) > 1]
     notes += [f"  {row['network']}: the largest layer is {row['largest_layer']['layer']!r}, on core "
               f"{row['largest_layer']['core']}" for row in rows]
-    return _noted(table(found, ("network", "board", "clusters x lanes", "cycles, RTL", "predicted", "latency", "core",
-                                "scan eff.", "largest layer", "lane util.", *CAUSES.values())), notes)
+    return _noted(table(found, ("network", "board", "clusters x lanes", "cycles, RTL", "predicted", "latency",
+                                "scan eff.", "core", "its own", "largest layer", "lane util.", *CAUSES.values())),
+                  notes)
 
 
 def _sizes(rows: list[dict]) -> str:
@@ -79,6 +83,9 @@ def _rates(rows: list[dict]) -> str:
              "  energy: the paper's model of arithmetic alone, nothing measured"]
     notes += [f"  clock of {row['network']}: {row['clock_source']}" for row in rows
               if row["report"] is None or row["report"]["sources"] != "today's"]
+    notes += [f"  critical path of {row['network']}: {path['ns']} ns, {path['routing_ns']} of them routing, from "
+              f"{path['from']} to {path['to']}; seed {row['report']['seed']}"
+              for row in rows if (path := row["critical_path"])]
     return _noted(table(rates, ("network", "board", "clock, reached", "frames/s", "asked", "frames/s", "additions/s",
                                 "SOP/s", "dense GOPS", "per kLUT", "latency", "energy, model", "link, images/s")),
                   notes)
@@ -102,12 +109,9 @@ def _published() -> str:
 
 def _link(row: dict) -> str:
     """Return what the link carries: of one that the clock drives, cycles where the clock is not known."""
-    link = row["link"]
-    if "images_per_second" in link:
-        return _number(link["images_per_second"])
-    if row["asked_hz"] is None:
-        return f"{link['cycles_per_image']:,} cycles each"
-    return _number(row["asked_hz"] / link["cycles_per_image"])
+    if "cycles_per_image" in row["link"] and row["asked_hz"] is None:
+        return f"{row['link']['cycles_per_image']:,} cycles each"
+    return _number(board_link.rate(row["link"], row["asked_hz"]))
 
 
 def _clock(hz: float | None) -> str:

@@ -123,10 +123,8 @@ class RowCounter:
         """Return (B, H, columns): the planes of chunks of P columns with a bit set, of every `step`-th chunk."""
         key = (index, packed, lanes, group)
         if key not in self._counted:
-            levels = self._maps[index]
-            levels = F.pad(levels, (0, -levels.shape[4] % packed)).unflatten(4, (-1, packed))
-            levels = levels.movedim(5, 2).flatten(2, 3)
-            found = _chunks(levels, lanes, self._network.map_bits(index))[:, :, group[0]::group[1]]
+            found = chunk_planes(self._maps[index], packed, lanes, self._network.map_bits(index))
+            found = found[:, :, group[0]::group[1]]
             self._counted[key] = found.sum((0, 2))
         return self._counted[key]
 
@@ -172,10 +170,12 @@ def popcount(levels: torch.Tensor) -> torch.Tensor:
     return x + (x >> 4) & 0x0F
 
 
-def _chunks(levels: torch.Tensor, lanes: int, planes: int) -> torch.Tensor:
-    """Return, per position and chunk of `lanes` channels, the number of bit planes with a bit set in the chunk."""
-    padded = F.pad(levels, (0, 0, 0, 0, 0, -levels.shape[2] % lanes)).unflatten(2, (-1, lanes))
-    return sum((padded >> plane & 1).amax(3) for plane in range(planes))
+def chunk_planes(levels: torch.Tensor, packed: int, lanes: int, planes: int) -> torch.Tensor:
+    """Return (T or 1, B, chunks, H, columns): of each chunk of `lanes` bits, which holds P columns, the number of bit
+    planes with a bit set. levels: a map, (T or 1, B, C, H, W)."""
+    levels = F.pad(levels, (0, -levels.shape[4] % packed)).unflatten(4, (-1, packed)).movedim(5, 2).flatten(2, 3)
+    chunks = F.pad(levels, (0, 0, 0, 0, 0, -levels.shape[2] % lanes)).unflatten(2, (-1, lanes))
+    return sum((chunks >> plane & 1).amax(3).int() for plane in range(planes))
 
 
 def _sources(layer) -> tuple[Source, ...]:

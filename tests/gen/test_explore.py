@@ -1,6 +1,8 @@
 """The search finds what trying everything finds, and what it finds can be planned."""
 
+import dataclasses
 import itertools
+import math
 
 import pytest
 
@@ -8,6 +10,7 @@ from qblif.gen import explore
 from qblif.gen.explore import Layout, layer_cycles, packings
 from qblif.gen.packing import Packing
 from qblif.gen.plan import allowed_cuts, core_shape, make_plan
+from qblif.gen.split import split_layer
 from qblif.hw.sizing import Size
 
 from .planned import chain, network, shortcut
@@ -30,13 +33,13 @@ class Simple:
 
 
 def dense(net):
-    """Return rows as if each weight row was added at each position of a share."""
-    def rows(layer, packing, share):
+    """Return cycles as if each weight row was added at each position of a share."""
+    def work(layer, packing, share, core):
         shape = net.layers[layer].shape
         return 7.0 * sum(share.count(part, count) for part, count in (
             (share.row, shape[1]), (share.col, packing.columns(net, layer)), (share.group, packing.groups(net, layer))))
 
-    return rows
+    return work
 
 
 def everything(net, rows, goal, clusters):
@@ -82,11 +85,41 @@ def test_what_is_found_can_be_planned_as_it_says(seed):
         assert tuple((segment.first, segment.last) for segment in plan.segments) == layout.spans
 
 
-def test_a_layer_takes_as_long_as_its_additions_or_its_neurons():
+def test_a_layer_takes_as_long_as_its_busiest_cluster():
     net = chain(layers=2, classes=1)
-    packing = packings(net, core_shape(net, 8, {}), (1,))[0]
-    at = [layer_cycles(net, 0, packing, 1, chunks, lambda *_: 1000.0) for chunks in (1, 10_000)]
-    assert at[0] == 1000 + explore.LAYER and at[1] > 10_000
+    core = core_shape(net, 8, {"clusters": 2})
+    packing = packings(net, core, (1,))[0]
+    shares = split_layer(net, 0, packing, 2)
+    assert shares[0] != shares[1]
+    for busy in shares:
+        found = layer_cycles(net, 0, packing, core, lambda layer, packing, share, core, busy=busy:
+                             1000.0 if share == busy else 1.0)
+        assert found == 1000 + explore.LAYER
+
+
+@pytest.mark.parametrize("chosen", [(1,), (2,), (1, 2), (2, 2), (2, 1, 1)])
+def test_of_a_chain_that_is_asked_for_the_best_is_found(chosen):
+    """Its clusters are given, whether another layout beats it or not."""
+    net = chain(layers=5, classes=3)
+    work, found = dense(net), explore.explore(net, dense(net), Simple, shapes=SHAPES, chain=chosen)
+    best = math.inf
+    for lanes, neuron_lanes in SHAPES:
+        shape = core_shape(net, lanes, {"neuron_lanes": neuron_lanes})
+        for packing, buffers in itertools.product(packings(net, shape, tuple(dict.fromkeys(chosen))), (2, 1)):
+            for cuts in itertools.combinations(allowed_cuts(net), len(chosen) - 1):
+                spans = zip([0, *(cut + 1 for cut in cuts)], [*cuts, len(net.layers) - 1], strict=True)
+                cycles = [[layer_cycles(net, index, packing, dataclasses.replace(shape, clusters=clusters), work)
+                           for index in range(first, last + 1)]
+                          for clusters, (first, last) in zip(chosen, spans, strict=True)]
+                if buffers == 2:
+                    best = min(best, max(map(sum, cycles)))
+    assert all(tuple(core.clusters for core in one.cores) == chosen for one in found)
+    assert found[0].cost("throughput") == best
+
+
+def test_a_chain_of_more_cores_than_there_are_cuts_is_not_found():
+    net = chain(layers=2, classes=3)
+    assert explore.explore(net, dense(net), Simple, shapes=SHAPES, chain=(1,) * 9) == []
 
 
 def test_cost_is_the_slowest_core_or_all():

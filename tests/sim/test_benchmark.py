@@ -13,11 +13,11 @@ from qblif.host import serial
 from qblif.host.errors import InputError
 from qblif.host.stats import LOSSES
 from qblif.hw import boards
-from qblif.hw.ecp5_report import Report
+from qblif.hw.ecp5_report import Report, Step
 from qblif.hw.params import DesignParams
 from qblif.hw.parts import PARTS
 from qblif.hw.sizing import Size, misfits
-from qblif.sim import benchmark, bitstream, golden, named, trend
+from qblif.sim import benchmark, bitstream, board_link, golden, named, trend
 from qblif.sim.benchmark_tables import CAUSES, PEERS, report
 from qblif.sim.cycles import measured_ends
 from qblif.sim.simulation import Simulation
@@ -87,7 +87,10 @@ def test_of_a_chain_the_core_that_works_longest_is_told_over_the_cycles_from_ima
     assert chain["core_efficiencies"] == pytest.approx([one / chain["cycles"]["rtl"] for one in needed])
     assert chain["core"] == np.argmax(needed)
     assert chain["scan_efficiency"] == chain["core_efficiencies"][chain["core"]] > 0.85
+    assert chain["chain_efficiency"] == pytest.approx(sum(needed) / (2 * chain["cycles"]["rtl"]))
     assert 0.8 < chain["lane_utilisation"] < 1
+    assert all(share >= 0 for share in chain["losses"].values())     # counters are of the images that count, too
+    assert f"  {chain['chain_efficiency']:.3f} " in report([chain])
     assert "digits: scan efficiency of each core: 0." in report([chain])
 
 
@@ -148,9 +151,19 @@ def test_a_row_says_which_hardware_program_and_report_it_is_of(row):
     made = plan()
     assert row["build_hash"] == f"{ONE_CORE.build_hash:016x}" and row["program_hash"] == f"{made.program_hash:016x}"
     assert row["hardware"] == [{"lanes": 16, "clusters": 1, "neuron_lanes": CORE.neuron_lanes}]
-    assert row["report"] == {"key": "key", "made": "today", "sources": "today's"}
+    assert row["report"] == {"key": "key", "made": "today", "sources": "today's", "seed": 1}
+    assert row["sources"] == boards.sources_hash() and row["chain_efficiency"] == row["scan_efficiency"]
     assert (row["clock_hz"], row["asked_hz"], row["clock_source"]) == (90e6, 80e6, "ulx3s, made today")
     assert "clock of digits" not in report([row])
+
+
+def test_the_critical_path_is_told_where_it_is_known(row):
+    path = (Step(0.5, "clk-to-q", "a.reg", "b.lut", "n"), Step(2.25, "routing", "a.reg", "b.lut", "n"),
+            Step(0.25, "setup", "b.lut", "c.reg", "m"))
+    clock = benchmark._clock(dataclasses.replace(a_report("0"), path=path))
+    assert clock["critical_path"] == {"ns": 3.0, "from": "a.reg", "to": "c.reg", "routing_ns": 2.25}
+    assert "critical path of digits: 3.0 ns, 2.25 of them routing, from a.reg to c.reg; seed 1" in report([row | clock])
+    assert row["critical_path"] is None and "critical path" not in report([row])
 
 
 @pytest.mark.parametrize("sources, said", [("0" * 32, "from other hardware sources than today's"),
@@ -173,7 +186,7 @@ def test_luts_are_those_of_the_device_where_it_was_routed(row, chain):
 
 def test_images_a_second_of_a_link_that_the_clock_drives(row):
     board = boards.find("pynq-z2")[0]
-    link = benchmark._link(board, np.zeros((3, 190), np.uint32), 10)
+    link = board_link.of_board(board, np.zeros((3, 190), np.uint32), 10)
     on_dma = row | {"board": board.name, "link": link}
     assert report([on_dma]).count(f"{80e6 / 200:,.0f}\n") == 1
     unknown = on_dma | benchmark._clock(None) | {"rates": {}}
@@ -246,7 +259,7 @@ def test_the_report_of_place_and_route_is_read(tmp_path):
     old = json.loads(file.read_text())
     del old["sources"]
     file.write_text(json.dumps(old))
-    assert benchmark.state(benchmark.routed(file)) == "unknown"
+    assert benchmark.state(benchmark.routed(file).sources) == "unknown"
     file.write_text("{}")
     with pytest.raises(InputError, match="is no report of place and route"):
         benchmark.routed(file)

@@ -1,6 +1,7 @@
 """`qblif plan NETWORK --board`: what it chooses fits and is the best that does, and every figure says what it is."""
 
 import dataclasses
+import itertools
 import json
 import re
 import shlex
@@ -15,13 +16,10 @@ from qblif.gen import models, zoo
 from qblif.gen.errors import PlanError
 from qblif.gen.plan import make_plan
 from qblif.host.errors import InputError
-from qblif.hw import boards, calibrate, resources
-from qblif.hw.ecp5_report import Report
-from qblif.hw.params import DesignParams
+from qblif.hw import boards, resources
 from qblif.hw.parts import PARTS
 from qblif.hw.sizing import Size, Sizes
-from qblif.sim import bitstream, design_file, golden, named, plan_report, planner
-from qblif.sim.activity import Activity
+from qblif.sim import bitstream, design_file, known, layout_name, named, pareto, planner
 from qblif.sim.cycles import CycleModel
 
 BOARD = boards.find("ulx3s")[0]
@@ -72,13 +70,6 @@ def test_work_is_counted_on_test_images_and_otherwise_on_random_ones_which_is_sa
     assert named.images_of(stranger, 2)[1] == "2 random images, 20 % of the values not 0 (no test data at hand)"
 
 
-def test_activity_is_what_the_golden_model_counts(digits, images):
-    plan, rows = make_plan(digits.network), Activity(digits.network, images)
-    whole = golden.row_adds(digits.network, images, plan.packing).mean(axis=1)
-    share = plan.segments[0].shares[0][0]
-    assert [rows(index, plan.packing, share) for index in range(len(whole))] == pytest.approx(list(whole))
-
-
 @pytest.mark.parametrize("goal", planner.GOALS)
 def test_the_choice_fits_and_no_layout_that_fits_is_estimated_better(simple, digits, images, goal):
     search = planner.Planner(digits.network, images, goal)
@@ -87,16 +78,19 @@ def test_the_choice_fits_and_no_layout_that_fits_is_estimated_better(simple, dig
     assert choice.speed.how == planner.EXACT and choice.speed.images == len(images)
     near = [one for one in search.layouts() if one.size.within(room)][:planner.FINALISTS]
     for one in near:            # all are timed on the same images, whatever the number of their cores
-        assert search.finish(one, len(images)).speed.of(goal) >= choice.speed.of(goal)
+        other = search.finish(one, len(images))
+        assert planner.ALIKE * other.speed.of(goal) >= choice.speed.of(goal)
+        if planner.ALIKE * other.speed.of(goal) < choice.speed.of(goal) * planner.ALIKE ** 2:
+            assert other.speed.of(goal) >= choice.speed.of(goal) or planner.fullness(
+                other.size, PARTS[BOARD.part]) >= planner.fullness(choice.layout.size, PARTS[BOARD.part])
 
 
 @pytest.mark.parametrize("cores", [1, 2])
 def test_a_plan_is_timed_on_each_image_once_with_others_in_front(digits, images, cores):
     plan = make_plan(digits.network, cores=cores)
-    speed = planner.exact(plan, images, len(images))
+    cycles, latency = planner.exact(plan, images, len(images))
     found = CycleModel(plan).predict(np.concatenate([images, images[:cores]]))
-    assert speed.cycles == pytest.approx(found.cycles[cores:].mean())
-    assert (speed.latency, speed.images) == (found.latency[0], len(images))
+    assert cycles == pytest.approx(found.cycles[cores:].mean()) and latency == found.latency[0]
 
 
 def test_estimates_are_near_what_the_exact_model_says(simple, digits, images):
@@ -117,7 +111,7 @@ def test_the_answer_for_latency_is_no_slower_than_chains_made_for_throughput(sim
 def test_what_takes_too_long_to_time_exactly_is_an_estimate_and_says_so(simple, digits, images, monkeypatch):
     monkeypatch.setattr(planner, "BUDGET", 1000)
     speed = planner.Planner(digits.network, images).choose(BOARD).speed
-    assert speed.how == planner.ESTIMATED == "estimated from counted weight rows" and speed.cycles > 500
+    assert speed.how == planner.ESTIMATED == "estimated from the work of test images" and speed.cycles > 500
 
 
 def test_what_is_sized_too_large_as_a_whole_is_not_chosen(simple, digits, images, monkeypatch):
@@ -158,52 +152,6 @@ def test_a_goal_that_there_is_not_is_refused(digits, images):
         planner.Planner(digits.network, images, "area")
 
 
-def test_the_clock_is_asked_for_routed_or_the_boards_and_says_which(digits, tmp_path):
-    plan, report = make_plan(digits.network), tmp_path / "report.json"
-    assert planner.clock_of(BOARD, plan, 90.0, report) == planner.Clock(90e6, "asked, not routed")
-    assert "no design routed for LFE5U-85F" in planner.clock_of(BOARD, plan, 5000.0, report).source
-    assert planner.clock_of(BOARD, plan, None, report).source == "asked, not routed: the board's default"
-    mine = f"{plan.design.build_hash:016x}"
-    for build_hash, before, sources, after in (
-            (mine, "routed: ", boards.sources_hash(), ""),
-            (mine, "routed: ", "0" * 32, ", from other hardware sources than today's"),
-            (mine, "routed: ", "", ", from older or unknown hardware sources"),
-            ("0" * 16, "routed for another design: ", boards.sources_hash(), "")):
-        report.write_text(Report("ulx3s", "part", "key", build_hash, "", 80.0, 82.5, "clk", 1, {1: 82.5}, {}, {}, {},
-                                 (), {}, {}, (), "today", sources).to_json())
-        clock = planner.clock_of(BOARD, plan, None, report)
-        assert (clock.hz, clock.source) == (82.5e6, f"{before}{report}{after}")
-    assert planner.clock_of(BOARD, None, None, report).source == f"routed for another design: {report}"
-
-
-def test_what_place_and_route_made_of_a_design_is_told(tmp_path):
-    (name, one), *_ = [(name, one) for name, one in calibrate.load()["designs"].items() if "comb" in one]
-    plan = dataclasses.replace(make_plan(zoo.load("digits")), design=DesignParams.from_dict(one["design"]))
-    found = planner.placed(plan)
-    assert (found.name, found.size.lut, found.mhz) == (name, one["comb"], one["mhz"])
-    clock = planner.clock_of(BOARD, plan, None, tmp_path / "none")
-    assert clock.hz == one["mhz"] * 1e6 and name in clock.source
-    assert clock.source.endswith(" hardware sources") or one["sources"] == boards.sources_hash()
-    assert planner.placed(make_plan(zoo.load("digits"), lanes=8)) is None
-    assert planner.largest_placed().size.ff >= found.size.ff
-
-
-def test_a_measured_value_is_that_of_the_same_network_board_hardware_and_program(digits, tmp_path):
-    plan = make_plan(digits.network)
-    row = {"network": "digits", "board": "ulx3s", "build_hash": f"{plan.design.build_hash:016x}",
-           "program_hash": f"{plan.program_hash:016x}", "cycles": {"rtl": 1234.0}}
-    for name, change in (("1", {}), ("2", {"network": "mnist"}), ("3", {"build_hash": "0"}), ("4", {"board": "kv260"}),
-                         ("5", {"program_hash": "0"})):
-        (tmp_path / f"{name}.json").write_text(json.dumps({"commit": name, "rows": [row | change]}))
-    (tmp_path / "6.json").write_text(json.dumps({"commit": "6", "rows": [{"network": "digits", "board": "ulx3s"}]}))
-    found = planner.measured(tmp_path, "digits", "ulx3s", plan)
-    assert (found["cycles"]["rtl"], found["commit"], found["file"]) == (1234.0, "1", str(tmp_path / "1.json"))
-    assert planner.measured(tmp_path, "n-mnist", "ulx3s", plan) is None
-    (tmp_path / "7.json").write_text("{}")
-    with pytest.raises(InputError, match=r"7\.json is no result of `make bench`"):
-        planner.measured(tmp_path, "digits", "ulx3s", plan)
-
-
 def test_a_saved_design_is_planned_for_as_it_was_chosen(simple, digits, images, tmp_path):
     plan, path = planner.Planner(digits.network, images).choose(BOARD).plan, tmp_path / "design.json"
     design_file.save(path, plan, "ulx3s")
@@ -241,31 +189,73 @@ def test_the_command_prints_saves_and_says_what_to_do_next(simple, tmp_path, mon
 def test_the_table_has_what_fits_and_what_is_faster_and_does_not(simple, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(PARTS, BOARD.part, dataclasses.replace(PARTS[BOARD.part], lut=20_000))
-    assert cli.main(["plan", "digits", "--board", "ulx3s", "--pareto"]) == 0
+    assert cli.main(["plan", "digits", "--board", "ulx3s", "--pareto", "--json", "t.json"]) == 0
     shown = capsys.readouterr().out
-    assert "all figures estimated" in shown and "fits ulx3s" in shown and "no: LUT4" in shown and " yes\n" in shown
-    assert "99.44 %" in shown and "accuracy" in shown           # of the zoo's card
+    assert "digits: 99.44 %, T 2, N 20" in shown and "fits: up to 17,000 LUT4" in shown       # of the zoo's card
     assert [line for line in shown.splitlines() if len(line) > 120] == []
+    assert cli.main(["plan", "digits", "--board", "ulx3s", "--json", "a.json"]) == 0
+    found, answer = (json.loads((tmp_path / name).read_text()) for name in ("t.json", "a.json"))
+    (network,) = found["networks"]
+    fitting = [one for one in network["layouts"] if one["fits"]]
+    larger = [one for one in network["layouts"] if not one["fits"]]
+    (chosen,) = (one for one in fitting if one["chosen"])
+    assert chosen["cycles"] == answer["predicted"]["cycles"] and chosen["size"]["lut"] == answer["predicted"]["lut"]
+    assert re.search(rf"^ *\* +{re.escape(chosen['name'])} ", shown, re.M)
+    assert larger and all(one["cycles"] < chosen["cycles"] and one["size"]["lut"] > 17_000 for one in larger)
+    for one, two in itertools.permutations(fitting, 2):         # nothing in it is pointless, but for the answer
+        assert two["chosen"] or one["cycles"] > two["cycles"] or one["size"]["lut"] > two["size"]["lut"]
+    assert all(one["how"] == planner.EXACT and one["images"] == 6 for one in fitting)
 
 
-def test_a_layout_that_the_table_names_can_be_had(simple, digits, images):
+def test_an_estimate_in_the_table_is_marked(simple, digits, images, monkeypatch):
+    monkeypatch.setattr(planner, "BUDGET", 1000)
+    search = planner.Planner(digits.network, images)
+    fitting, larger = search.table(BOARD, search.choose(BOARD))
+    entry = pareto.Entry("digits", 2, (20,), 8, None, "images", fitting[0], tuple(fitting), tuple(larger),
+                         (None,) * len(fitting))
+    shown = pareto.text([entry], BOARD, known.Clock(80e6, "asked"), "throughput")
+    assert shown.count("\n  ≈  ") == len(fitting) - 1 > 0 and "digits: accuracy not known" in shown
+
+
+def test_a_network_leaves_out_what_a_better_one_makes_pointless(simple, digits, images):
+    search = planner.Planner(digits.network, images)
+    choices = tuple(search.table(BOARD, search.choose(BOARD))[0])
+    good = pareto.Entry("good", 2, (20,), 8, 0.99, "images", choices[0], choices, (), (None,) * len(choices))
+    bad = dataclasses.replace(good, name="bad", accuracy=0.98)
+    assert pareto._unbeaten(good, [good, bad], "throughput").fitting == choices
+    assert pareto._unbeaten(bad, [good, bad], "throughput").fitting == choices[:1]
+    unknown = dataclasses.replace(good, accuracy=None)
+    assert pareto._unbeaten(bad, [unknown, bad], "throughput").fitting == choices
+    assert pareto._unbeaten(unknown, [good, unknown], "throughput").fitting == choices
+
+
+def test_a_layout_that_is_named_can_be_had_even_if_another_one_beats_it(simple, digits, images):
     search = planner.Planner(digits.network, images)
     best = search.choose(BOARD)
-    for name in ("1x16", "1x32+1x32"):
-        choice = search.choose(BOARD, name)
-        assert planner.name_of(choice.layout).replace(" ", "") == name
+    listed = {layout_name.name_of(one) for one in search.layouts()}
+    for name in ("1x16", "1x32+1x32", "1x16 + 4x16"):
+        choice = search.choose(BOARD, layout_name.parse(name))
+        assert layout_name.name_of(choice.layout).replace(" ", "") == name.replace(" ", "")
         assert choice.speed.cycles > best.speed.cycles
-        full = planner.name_of(choice.layout, full=True)
-        assert planner.name_of(search.choose(BOARD, full).layout, full=True) == full
-    with pytest.raises(InputError, match="'7x64' is no layout of 'digits'") as error:
-        search.choose(BOARD, "7x64")
-    assert "1x16, " in error.value.hint
+        full = layout_name.parse(layout_name.name_of(choice.layout, full=True))
+        assert search.choose(BOARD, full).plan.design == choice.plan.design
+    assert "1x16 + 4x16" not in listed
 
 
-def test_of_layouts_that_all_do_not_fit_the_nearest_is_shown(simple, tiny, digits, images):
-    layouts = planner.Planner(digits.network, images).layouts()
-    shown = plan_report.pareto(layouts, BOARD, planner.Clock(80e6, "asked"), "throughput", Simple)
-    assert "no: block RAM" in shown and " of 9" in shown and " yes\n" not in shown
+def test_a_layout_that_is_named_and_does_not_fit_says_by_how_much(simple, tiny, digits, images):
+    search = planner.Planner(digits.network, images)
+    with pytest.raises(PlanError, match=r"does not fit the .*: 1x16/4, needs block RAM \d+ of 9"):
+        search.choose(BOARD, layout_name.parse("1x16"))
+    with pytest.raises(PlanError, match="it cannot be cut into 9 cores"):
+        search.choose(BOARD, layout_name.parse("+".join(["1x16"] * 9)))
+
+
+def test_of_layouts_that_all_do_not_fit_the_nearest_is_shown(simple, tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["plan", "digits", "--board", "ulx3s", "--pareto"]) == 0
+    shown = capsys.readouterr().out
+    assert "9 RAM" in shown and "\n  -  1x16/4 " in shown and "\n  *  1x" not in shown
+    assert "'digits' does not fit the Radiona ULX3S 85F" in shown
 
 
 @pytest.mark.parametrize(("words", "message"), [
@@ -275,7 +265,12 @@ def test_of_layouts_that_all_do_not_fit_the_nearest_is_shown(simple, tiny, digit
     (["digits", "--board", "ulx3s", "--lanes", "16"], "--lanes: not with --board"),
     (["digits", "--layout", "1x16"], "--layout: only with --board"),
     (["digits", "--board", "ulx3s", "--pareto", "--layout", "1x16"], "--layout: not with --pareto"),
-    (["digits", "--board", "ulx3s", "--pareto", "--out", "d.json"], "--json, --out: not with --pareto"),
+    (["digits", "--board", "ulx3s", "--pareto", "--out", "d.json"], "--out: not with --pareto"),
+    (["digits", "--board", "ulx3s", "--layout", "two"], "'two' is no name of a layout"),
+    (["digits", "--board", "ulx3s", "--layout", "1x16+1x32"], "the cores of a chain differ in lanes"),
+    (["digits", "--board", "ulx3s", "--layout", "1x48"], "there are no layouts of 48 lanes"),
+    (["digits", "--board", "ulx3s", "--layout", "1x16/8"], "there are no layouts of 16 lanes and 8 neurons"),
+    (["digits", "--board", "ulx3s", "--layout", "3x16"], "there are no cores of 3 clusters"),
 ])
 def test_mistakes_are_one_message(capsys, words, message):
     assert cli.main(["plan", *words]) == 2

@@ -1,0 +1,62 @@
+"""What place and route and RTL said of a design is found again, and of which sources it is."""
+
+import dataclasses
+import json
+
+import pytest
+
+from qblif.gen import zoo
+from qblif.gen.plan import make_plan
+from qblif.host.errors import InputError
+from qblif.hw import boards, calibrate
+from qblif.hw.ecp5_report import Report
+from qblif.hw.params import DesignParams
+from qblif.sim import known
+
+BOARD = boards.find("ulx3s")[0]
+
+
+def test_the_clock_is_asked_for_routed_or_the_boards_and_says_which(tmp_path):
+    plan, report = make_plan(zoo.load("digits")), tmp_path / "report.json"
+    assert known.clock_of(BOARD, plan, 90.0, report) == known.Clock(90e6, "asked, not routed")
+    assert "no design routed for LFE5U-85F" in known.clock_of(BOARD, plan, 5000.0, report).source
+    assert known.clock_of(BOARD, plan, None, report).source == "the board's default, not routed"
+    mine = f"{plan.design.build_hash:016x}"
+    for build_hash, before, sources, after in (
+            (mine, "routed: ", boards.sources_hash(), ""),
+            (mine, "routed: ", "0" * 32, ", from other hardware sources than today's"),
+            (mine, "routed: ", "", ", from older or unknown hardware sources"),
+            ("0" * 16, "routed for another design: ", boards.sources_hash(), "")):
+        report.write_text(Report("ulx3s", "part", "key", build_hash, "", 80.0, 82.5, "clk", 1, {1: 82.5}, {}, {}, {},
+                                 (), {}, {}, (), "today", sources).to_json())
+        clock = known.clock_of(BOARD, plan, None, report)
+        assert (clock.hz, clock.source) == (82.5e6, f"{before}{report}{after}")
+    assert known.clock_of(BOARD, None, None, report).source == f"routed for another design: {report}"
+
+
+def test_what_place_and_route_made_of_a_design_is_told(tmp_path):
+    (name, one), *_ = [(name, one) for name, one in calibrate.load()["designs"].items() if "comb" in one]
+    plan = dataclasses.replace(make_plan(zoo.load("digits")), design=DesignParams.from_dict(one["design"]))
+    found = known.placed(plan)
+    assert (found.name, found.size.lut, found.mhz) == (name, one["comb"], one["mhz"])
+    clock = known.clock_of(BOARD, plan, None, tmp_path / "none")
+    assert clock.hz == one["mhz"] * 1e6 and name in clock.source
+    assert clock.source.endswith(" hardware sources") or one["sources"] == boards.sources_hash()
+    assert known.placed(make_plan(zoo.load("digits"), lanes=8)) is None
+    assert known.largest_placed().size.ff >= found.size.ff
+
+
+def test_a_measured_value_is_that_of_the_same_network_board_hardware_and_program(tmp_path):
+    plan = make_plan(zoo.load("digits"))
+    row = {"network": "digits", "board": "ulx3s", "build_hash": f"{plan.design.build_hash:016x}",
+           "program_hash": f"{plan.program_hash:016x}", "cycles": {"rtl": 1234.0}}
+    for name, change in (("1", {}), ("2", {"network": "mnist"}), ("3", {"build_hash": "0"}), ("4", {"board": "kv260"}),
+                         ("5", {"program_hash": "0"})):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"commit": name, "rows": [row | change]}))
+    (tmp_path / "6.json").write_text(json.dumps({"commit": "6", "rows": [{"network": "digits", "board": "ulx3s"}]}))
+    found = known.measured(tmp_path, "digits", "ulx3s", plan)
+    assert (found["cycles"]["rtl"], found["commit"], found["file"]) == (1234.0, "1", str(tmp_path / "1.json"))
+    assert known.measured(tmp_path, "n-mnist", "ulx3s", plan) is None
+    (tmp_path / "7.json").write_text("{}")
+    with pytest.raises(InputError, match=r"7\.json is no result of `make bench`"):
+        known.measured(tmp_path, "digits", "ulx3s", plan)
