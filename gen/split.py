@@ -99,8 +99,8 @@ def cut(network: Network, cores: int | str, packing: Packing,
         cores = most
     if not isinstance(cores, int) or not 1 <= cores <= most:
         raise PlanError(f"network {network.name!r} cannot be cut into {cores!r} cores; allowed is 1 to {most} "
-                        f"(or 'max'): a cut needs a place where exactly one feature map is alive, and those are "
-                        f"after layers {cuts}")
+                        f"cores: a cut needs a place where exactly one feature map is alive, and those are after "
+                        f"layers {cuts}")
     ends = [*cuts, len(network.layers) - 1]
     load = [sum(work[first:last + 1])
             for first, last in zip([0, *(c + 1 for c in cuts)], ends, strict=True)]

@@ -223,9 +223,6 @@ def run(args: argparse.Namespace) -> int:
 
     _writable(args.out)
     images = _array(args.images) if args.images else None
-    if args.target == "sim":
-        print("opening the simulated hardware; the first time it is compiled, which takes about a minute",
-              file=sys.stderr)
     with host.open(args.bundle, args.target, timeout=args.timeout, **dict(args.option)) as accelerator:
         if images is None:
             print(f"{accelerator.self_test()} golden vectors: all logits equal")

@@ -61,12 +61,14 @@ def read(path: Path) -> DesignFile:
     """Return what `save` wrote; raises InputError for anything else."""
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
-        if (found["format"], found["schema"]) != (FORMAT, SCHEMA):
-            raise ValueError(f"its format is {found['format']!r}, version {found['schema']!r}")
+        says = [found.get(name, "not told") for name in ("format", "schema")]
+        if says != [FORMAT, SCHEMA]:
+            raise ValueError(f"its format is {says[0]}, version {says[1]}; known is {FORMAT}, version {SCHEMA}")
         packing = Packing(int(found["packing"]["lanes"]), tuple(map(int, found["packing"]["positions"])))
         spans = tuple((int(first), int(last)) for first, last in found["spans"])
         return DesignFile(DesignParams.from_dict(found["design"]), str(found["board"]), str(found["network"]),
                           str(found["network_hash"]), packing, spans)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is no design: {error}", hint="a design is the file that `qblif plan NETWORK --board "
+        what = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise InputError(f"{path} is no design: {what}", hint="a design is the file that `qblif plan NETWORK --board "
                          "BOARD --out FILE` writes") from error

@@ -12,6 +12,7 @@ from qblif.hw import emit
 from qblif.hw.params import DesignParams
 
 from . import cache
+from .console import Waiting
 
 
 def emitted(kind: str, design: DesignParams, make: Callable[[], str]) -> str:
@@ -24,7 +25,8 @@ def emitted(kind: str, design: DesignParams, make: Callable[[], str]) -> str:
                      *(part for path in sources for part in (path.name, path.read_bytes())))
 
     def fill(where: Path) -> None:
-        text = make()
+        with Waiting("hardware", "emitting SystemVerilog, once for this design"):
+            text = make()
         with cache.explained(cache.folder()):
             (where / "top.sv").write_text(text)
 

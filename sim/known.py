@@ -58,7 +58,8 @@ def measured(folder: Path, network: str, board: str, plan: Plan) -> dict | None:
                 if all(row.get(name) == value for name, value in wanted.items()):
                     return row | {"file": str(file), "commit": run["commit"], "sources": row.get("sources", "")}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{file} is no result of `make bench`: {error}") from error
+            raise InputError(f"{file} is no result of `make bench`: {error}",
+                             hint="results of earlier runs are looked for there; move the file away") from error
     return None
 
 

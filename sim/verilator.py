@@ -20,6 +20,7 @@ from pathlib import Path
 from qblif.host.errors import CacheError, ToolMissing, install
 
 from . import cache
+from .console import Waiting
 from .model import SimulationError
 
 OLDEST = (5, 36)
@@ -213,6 +214,10 @@ def build(verilog: str, *, top: str = "qblif_top", waves: bool = False, harness:
                      repr((verilate, COMMON, fast, SLOW, waves)))
 
     def make(where: Path) -> None:
+        with Waiting("simulator", "compiling it, once for this hardware: seconds to minutes"):
+            compile_in(where)
+
+    def compile_in(where: Path) -> None:
         with cache.explained(cache.folder()):
             (where / "top.sv").write_text(verilog)
             for file, text in ours.items():
