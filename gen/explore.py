@@ -10,6 +10,7 @@ best layout is found, as far as the figures go that it is given: measured work (
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
 
 from qblif.hw.params import LARGEST, CoreParams, DesignParams
@@ -41,14 +42,14 @@ Work = Callable[[int, Packing, Share, CoreParams], float]
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """A layout. cores: with depths that fit; spans: first and last layer of each; buffers: input maps of a core.
+    """A layout. cores: with depths that fit; spans: first and last layer of each; two: all have two input maps.
 
     cycles: estimated, of each core for an image; size: of the design, shell included."""
 
     cores: tuple[CoreParams, ...]
     spans: tuple[tuple[int, int], ...]
     packing: Packing
-    buffers: int
+    two: bool
     cycles: tuple[float, ...]
     size: Size
 
@@ -72,6 +73,7 @@ class _Label:
     core: CoreParams | None = None
     span: tuple[int, int] = (0, -1)
     cycles: float = 0.0
+    two: bool = True
 
     def chain(self) -> list[_Label]:
         return [] if self.before is None else [*self.before.chain(), self]
@@ -80,7 +82,8 @@ class _Label:
 def explore(network: Network, work: Work, sizes: Sizes, goal: str = "throughput", *, room: Size | None = None,
             shapes=SHAPES, clusters=CLUSTERS, chain: tuple[int, ...] | None = None, most_cores: int = 16,
             **core_params) -> list[Layout]:
-    """Return layouts that no other beats in cycles, LUTs, flip-flops and block RAM at once, fewest cycles first.
+    """Return layouts that no other beats in cycles, LUTs, flip-flops and block RAM at once, fewest cycles first; of
+    those whose cores all have two input maps, that none of these beats.
 
     work: counts cycles; sizes: what cores take; room: leave out what is larger; chain: clusters of each core, only
     layouts with these; core_params: of all cores."""
@@ -89,10 +92,11 @@ def explore(network: Network, work: Work, sizes: Sizes, goal: str = "throughput"
     for lanes, neuron_lanes in shapes:
         shape = core_shape(network, lanes, {"neuron_lanes": neuron_lanes, **core_params})
         for packing in packings(network, shape, clusters):
-            for buffers in (2, 1):
-                found += _Search(network, work, sizes, goal, room, shape, clusters, packing, buffers, most_cores,
-                                 chain).run()
-    return front(found, lambda one: (one.cost(goal), one.size))
+            found += _Search(network, work, sizes, goal, room, shape, clusters, packing, most_cores, chain).run()
+    best = front(found, lambda one: (one.cost(goal), one.size))
+    best += [one for one in front([one for one in found if one.two], lambda one: (one.cost(goal), one.size))
+             if one not in best]
+    return sorted(best, key=lambda one: (one.cost(goal), not one.two))
 
 
 def packings(network: Network, shape: CoreParams, clusters=CLUSTERS) -> list[Packing]:
@@ -109,13 +113,22 @@ def layer_cycles(network: Network, index: int, packing: Packing, core: CoreParam
     return max(work(index, packing, share, core) for share in shares) + LAYER
 
 
-class _Search:
-    """The layouts of one core shape, one packing and one number of buffers."""
+@dataclasses.dataclass(frozen=True)
+class _Option:
+    """A core that can take some layers. two: its memory has room for a second input map (`make_plan` then uses it)."""
 
-    def __init__(self, network, work, sizes, goal, room, shape, clusters, packing, buffers, most_cores,
-                 chain=None):
+    core: CoreParams
+    cycles: float
+    size: Size
+    two: bool
+
+
+class _Search:
+    """The layouts of one core shape and one packing."""
+
+    def __init__(self, network, work, sizes, goal, room, shape, clusters, packing, most_cores, chain=None):
         self.network, self.sizes, self.goal, self.room, self.chain = network, sizes, goal, room, chain
-        self.shape, self.packing, self.buffers = shape, packing, buffers
+        self.shape, self.packing = shape, packing
         self.most_cores = most_cores if chain is None else len(chain)
         self.layouts = {i: map_layout(network, i, packing, shape.word_bits) for i in range(len(network.layers))}
         layers = range(len(network.layers))
@@ -132,55 +145,62 @@ class _Search:
         for at in range(1, len(firsts)):
             options = [(start, option) for start in range(at)
                        for option in self._options(firsts[start], firsts[at] - 1)]
-            for start, (core, cycles, size) in options:
+            for start, option in options:
                 span = (firsts[start], firsts[at] - 1)
                 for count, chains in labels[start].items():
-                    if count < self.most_cores and (self.chain is None or self.chain[count] == core.clusters):
+                    if count < self.most_cores and (self.chain is None or self.chain[count] == option.core.clusters):
                         labels[at].setdefault(count + 1, []).extend(
-                            self._longer(one, core, span, cycles, size) for one in chains)
+                            self._longer(one, option, span) for one in chains)
             labels[at] = {count: self._best(chains, count) for count, chains in labels[at].items()}
         for count, chains in labels[-1].items():
             for label in chains if self.chain is None or len(self.chain) == count else ():
                 steps = label.chain()
                 yield Layout(tuple(step.core for step in steps), tuple(step.span for step in steps), self.packing,
-                             self.buffers, tuple(step.cycles for step in steps), label.size + self.sizes.shell(count))
+                             label.two, tuple(step.cycles for step in steps), label.size + self.sizes.shell(count))
 
     def _best(self, chains: list[_Label], count: int) -> list[_Label]:
-        """Return the chains that fit and that no other one beats which the next core sees as it sees them."""
-        alike: dict[int, list[_Label]] = {}
+        """Return the chains that fit and that no other one beats which the next core sees as it sees them.
+
+        Second input maps are worth more than is estimated, since images differ: chains that have them all are not
+        beaten by such that have not."""
+        alike: dict[tuple[int, bool], list[_Label]] = {}
         for one in chains:
             if self._fits(one.size, count):
-                alike.setdefault(one.core.clusters if self.buffers == 1 else 0, []).append(one)
+                alike.setdefault((one.core.clusters, one.two), []).append(one)
         return [one for some in alike.values() for one in front(some, lambda one: (one.cost, one.size))]
 
-    def _longer(self, chain: _Label, core: CoreParams, span: tuple[int, int], cycles: float, size: Size) -> _Label:
+    def _longer(self, chain: _Label, option: _Option, span: tuple[int, int]) -> _Label:
         """Return a chain with a core more."""
-        if self.goal == "throughput" and self.buffers == 1 and chain.core is not None:
+        cycles = option.cycles
+        if self.goal == "throughput" and not option.two and chain.core is not None:
             # The only input map is written while this core's first layer reads it, and not before its last one is done.
             writing = self.cycles[chain.core.clusters][chain.span[1]]
-            cycles += max(0.0, writing - self.cycles[core.clusters][span[0]])
+            cycles += max(0.0, writing - self.cycles[option.core.clusters][span[0]])
         cost = max(chain.cost, cycles) if self.goal == "throughput" else chain.cost + cycles
-        return _Label(cost, chain.size + size, chain, core, span, cycles)
+        return _Label(cost, chain.size + option.size, chain, option.core, span, cycles, chain.two and option.two)
 
     def _fits(self, size: Size, count: int) -> bool:
         return self.room is None or (size + self.sizes.shell(count)).within(self.room)
 
-    def _options(self, first: int, last: int) -> list[tuple[CoreParams, float, Size]]:
-        """Return the cores that can take layers first to last, those left out that another one beats, unless the
-        clusters of each core are given."""
-        _, words, _ = place(self.network, first, last, self.layouts, self.buffers)
-        found = []
-        for count, layers in self.needs.items():
-            need: Rows = join(layers[first:last + 1]) | {"map_depth": words}
+    def _options(self, first: int, last: int) -> list[_Option]:
+        """Return the cores that can take layers first to last, with one input map and with two; those left out that
+        another one with as many beats, unless the clusters of each core are given."""
+        found = {}
+        words = {buffers: place(self.network, first, last, self.layouts, buffers)[1] for buffers in (2, 1)}
+        for (count, layers), buffers in itertools.product(self.needs.items(), words):
+            need: Rows = join(layers[first:last + 1]) | {"map_depth": words[buffers]}
             if any(rows > LARGEST[name] for name, rows in need.items()):
                 continue
             core = dataclasses.replace(self.shape, clusters=count,
                                        **{name: depth(name, rows) for name, rows in need.items()})
-            cycles = sum(self.cycles[count][first:last + 1])
-            if self.buffers == 1:       # the next image comes when this one is done
+            two, cycles = core.map_depth >= words[2], sum(self.cycles[count][first:last + 1])
+            if not two:             # the next image comes when this one is done
                 cycles += self.layouts[first].words * (self.shape.word_bits // 32 if first == 0 else 1)
-            found.append((core, cycles, self.sizes.core(core)))
-        return found if self.chain else front(found, lambda one: one[1:])
+            found[core] = _Option(core, cycles, self.sizes.core(core), two)
+        if self.chain:
+            return list(found.values())
+        return [one for two in (True, False) for one in front([one for one in found.values() if one.two == two],
+                                                              lambda one: (one.cycles, one.size))]
 
 
 def front(items: list, key: Callable[[object], tuple[float, Size]]) -> list:

@@ -173,7 +173,7 @@ def _plan(network: Network, given: _Given, packing: Packing) -> Plan:
         troubles += [f"core {number} {trouble}" for trouble in _misfits(network, parts[-1])]
     if troubles:
         raise PlanError("network {!r} does not fit:\n  {}".format(network.name, "\n  ".join(troubles)),
-                        hint="`qblif plan NETWORK --board BOARD --out FILE` finds hardware that it fits; a build is for "
+                        hint="`qblif plan NETWORK --board BOARD --out FILE` finds hardware that it fits; a build holds "
                         "networks of about the size of the one it was made for")
 
     design = design or DesignParams(tuple(part.core for part in parts))

@@ -101,9 +101,10 @@ def _published() -> str:
     peers = json.loads(PEERS.read_text(encoding="utf-8"))
     others = [(peer["name"], peer["chip"], peer["task"], "" if peer["accuracy"] is None else f"{peer['accuracy']} %",
                "" if peer["frames_per_second"] is None else f"{peer['frames_per_second']:,}", peer["energy"] or "",
-               peer["mark"], peer["conditions"]) for peer in peers["peers"]]
+               peer["gops_per_klut"] or "", peer["mark"], peer["conditions"]) for peer in peers["peers"]]
     marks = "; ".join(f"{mark}: {what}" for mark, what in peers["marks"].items())
-    return _noted(table(others, ("published", "chip", "task", "accuracy", "frames/s", "energy", "mark", "conditions")),
+    return _noted(table(others, ("published", "chip", "task", "accuracy", "frames/s", "energy",
+                           "dense GOPS per kLUT", "mark", "conditions")),
                   [f"  {marks}; sources in sim/peers.json"])
 
 

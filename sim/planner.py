@@ -37,7 +37,7 @@ needs some room. Block RAM is predicted exactly, and all of it is."""
 NEAR = 1.02
 """The search goes on with what is so much too large by its approximate sizes; the exact ones decide."""
 
-ALIKE = 1.02
+ALIKE = 1.01
 """Of layouts that take at most so many times the cycles of the fastest the one is taken that leaves most of the part
 free: it costs nothing that a user would see, and place and route finds a clock for it more easily."""
 
@@ -184,9 +184,9 @@ class Planner:
         """Return choices, the best one first: what is as good as the fastest by the room that it leaves."""
         best = min(one.speed.of(self.goal) for one in choices)
 
-        def rank(one: Choice) -> tuple[bool, float]:
+        def rank(one: Choice) -> tuple[bool, float, float]:
             slower = one.speed.of(self.goal) > ALIKE * best
-            return slower, one.speed.of(self.goal) if slower else fullness(one.size, part)
+            return slower, 0.0 if slower else round(fullness(one.size, part), 2), one.speed.of(self.goal)
 
         return sorted(choices, key=rank)
 

@@ -43,21 +43,23 @@ def dense(net):
 
 
 def everything(net, rows, goal, clusters):
-    """Yield cost and size of every chain, every choice of clusters, every packing looked at."""
+    """Yield cost, size and whether all cores have two input maps, of every chain, every choice of clusters, every
+    packing looked at."""
     cuts = allowed_cuts(net)
     for lanes, neuron_lanes in SHAPES:
         shape = core_shape(net, lanes, {"neuron_lanes": neuron_lanes})
-        for packing, buffers in itertools.product(packings(net, shape, clusters), (2, 1)):
-            search = explore._Search(net, rows, Simple, goal, None, shape, clusters, packing, buffers, 16)
+        for packing in packings(net, shape, clusters):
+            search = explore._Search(net, rows, Simple, goal, None, shape, clusters, packing, 16)
             for count in range(len(cuts) + 1):
                 for chosen in itertools.combinations(cuts, count):
                     spans = list(zip([0, *(cut + 1 for cut in chosen)], [*chosen, len(net.layers) - 1], strict=True))
                     for cores in itertools.product(*(search._options(*span) for span in spans)):
                         one = explore._Label(0.0, Size(0, 0, 0))
-                        for (core, cycles, size), span in zip(cores, spans, strict=True):
-                            one = search._longer(one, core, span, cycles, size)
-                        assert buffers == 1 or one.cost == (max if goal == "throughput" else sum)(c[1] for c in cores)
-                        yield one.cost, one.size + Simple.shell(len(cores))
+                        for option, span in zip(cores, spans, strict=True):
+                            one = search._longer(one, option, span)
+                        alone = (max if goal == "throughput" else sum)(option.cycles for option in cores)
+                        assert one.cost == alone or one.cost > alone and not all(option.two for option in cores)
+                        yield one.cost, one.size + Simple.shell(len(cores)), one.two
 
 
 @pytest.mark.parametrize("goal", explore.GOALS)
@@ -66,13 +68,14 @@ def test_nothing_that_fits_is_better_than_what_is_found(net, goal):
     clusters, rows = (1, 2), dense(net)
     tried = list(everything(net, rows, goal, clusters))
     limits = sorted(tried, key=lambda one: one[1].lut + one[1].block_ram)[::max(1, len(tried) // 9)]
-    for _, room in limits:
+    for _, room, _ in limits:
         found = explore.explore(net, rows, Simple, goal, room=room, shapes=SHAPES, clusters=clusters)
-        assert found[0].cost(goal) == min(cost for cost, size in tried if size.within(room))
+        assert found[0].cost(goal) == min(cost for cost, size, _ in tried if size.within(room))
         assert all(one.size.within(room) for one in found)
     found = explore.explore(net, rows, Simple, goal, shapes=SHAPES, clusters=clusters)
     for one in found:
-        assert not any(cost < one.cost(goal) and size.within(one.size) for cost, size in tried)
+        assert not any(cost < one.cost(goal) and size.within(one.size) for cost, size, two in tried
+                       if two or not one.two)
     assert not explore.explore(net, rows, Simple, goal, room=Size(1, 1, 1), shapes=SHAPES, clusters=clusters)
 
 
@@ -105,14 +108,13 @@ def test_of_a_chain_that_is_asked_for_the_best_is_found(chosen):
     best = math.inf
     for lanes, neuron_lanes in SHAPES:
         shape = core_shape(net, lanes, {"neuron_lanes": neuron_lanes})
-        for packing, buffers in itertools.product(packings(net, shape, tuple(dict.fromkeys(chosen))), (2, 1)):
+        for packing in packings(net, shape, tuple(dict.fromkeys(chosen))):
             for cuts in itertools.combinations(allowed_cuts(net), len(chosen) - 1):
                 spans = zip([0, *(cut + 1 for cut in cuts)], [*cuts, len(net.layers) - 1], strict=True)
                 cycles = [[layer_cycles(net, index, packing, dataclasses.replace(shape, clusters=clusters), work)
                            for index in range(first, last + 1)]
                           for clusters, (first, last) in zip(chosen, spans, strict=True)]
-                if buffers == 2:
-                    best = min(best, max(map(sum, cycles)))
+                best = min(best, max(map(sum, cycles)))
     assert all(tuple(core.clusters for core in one.cores) == chosen for one in found)
     assert found[0].cost("throughput") == best
 
@@ -123,5 +125,5 @@ def test_a_chain_of_more_cores_than_there_are_cuts_is_not_found():
 
 
 def test_cost_is_the_slowest_core_or_all():
-    layout = Layout((), (), Packing(8, ()), 2, (5.0, 7.0), Size(0, 0, 0))
+    layout = Layout((), (), Packing(8, ()), True, (5.0, 7.0), Size(0, 0, 0))
     assert (layout.cost("throughput"), layout.cost("latency")) == (7.0, 12.0)

@@ -2,25 +2,21 @@
 
 A few images of each are enough: cycles follow from the bits of the maps, and those of test images are alike."""
 
-import dataclasses
-
 import pytest
 
 from qblif.gen import zoo
 from qblif.gen.data import DATASETS
-from qblif.gen.packing import Packing
 from qblif.gen.plan import make_plan
 from qblif.hw import boards
 from qblif.hw.boards import ulx3s
-from qblif.hw.params import CoreParams, DesignParams
-from qblif.sim import benchmark, named
+from qblif.sim import benchmark, known, layout_name, named, planner
 
 pytestmark = pytest.mark.long
 
 BOARD = boards.find("ulx3s")[0]
 
 SCAN, LARGEST, LANES, CHAIN = 0.90, 0.95, 0.60, 0.85
-"""Least scan efficiency of one core and of its largest layer, least lane utilisation, least of a chain."""
+"""Least scan efficiency of one core and of its largest layer, least lane utilisation, least efficiency of a chain."""
 
 
 def networks(*names):
@@ -50,19 +46,35 @@ def test_a_core_of_64_lanes_adds_a_weight_row_in_nearly_every_cycle(name):
     row = on_one_core(name, 64)
     assert row["scan_efficiency"] >= SCAN
     assert LARGEST <= row["largest_layer"]["scan_efficiency"] <= 1, row["largest_layer"]
-    assert row["cycles"]["predicted"] == pytest.approx(row["cycles"]["rtl"], rel=0.01)
-    lanes = row["lane_utilisation"]
-    assert lanes >= LANES or on_one_core(name, 32)["lane_utilisation"] >= LANES
+    assert row["cycles"]["predicted"] == row["cycles"]["rtl"]
+    if name == "digits":        # of 8 x 8 pixels: 64 lanes are more than its layers fill
+        row = on_one_core(name, 32)
+    assert row["lane_utilisation"] >= LANES
+
+
+@pytest.mark.parametrize(("name", "layout", "images"), [
+    pytest.param(*one.values[0:1], layout, images, marks=one.marks, id=one.values[0]) for one, layout, images in zip(
+        networks("mnist", "fashion-mnist", "cifar10-classic-6bit"),
+        ("2x32/4 + 1x32/4", "2x64/4 + 1x64/4", "2x16/4 + 1x16/4"), (14, 14, 6), strict=True)])
+def test_a_balanced_chain_adds_weight_rows_in_most_cycles_of_all_its_clusters(name, layout, images):
+    """`qblif plan NAME --board ulx3s --layout LAYOUT --out FILE`, `qblif bench NAME --design FILE`.
+
+    Balanced: the network's layers can be shared out so that the cores work about as long. Those of digits, mnist-small
+    and n-mnist cannot on any layout that was looked at (docs/planning.md)."""
+    one = named.find(name)
+    search = planner.Planner(one.network, named.images_of(one, 6)[0])
+    plan = search.choose(BOARD, layout_name.parse(layout)).plan
+    row = benchmark.measure(one, BOARD, plan, images, None)
+    assert row["chain_efficiency"] >= CHAIN, row["core_efficiencies"]
+    assert row["cycles"]["predicted"] == row["cycles"]["rtl"]
 
 
 @pytest.mark.parametrize("name", networks("cifar10-classic-6bit"))
-def test_the_busiest_core_of_a_chain_is_well_filled(name):
-    """The layout 1x32 + 1x32 + 1x32 + 2x32 of `qblif plan cifar10-classic-6bit --board ulx3s`, which was routed."""
-    first = CoreParams(lanes=32, word_bits=64, neuron_lanes=4, weight_bits=6, acc_bits=24, level_bits=4, contexts=2,
-                       map_depth=4096, weight_depth=512, layer_depth=4, source_depth=4, channel_depth=32)
-    middle = dataclasses.replace(first, map_depth=2048, layer_depth=2, channel_depth=16)
-    last = dataclasses.replace(first, clusters=2, weight_depth=8192, layer_depth=16, source_depth=32, channel_depth=256)
-    row = measured(name, 12, design=DesignParams((first, middle, middle, last)),
-                   spans=((0, 2), (3, 4), (5, 6), (7, 19)), packing=Packing(32, (0, *[2] * 7, *[1] * 13)))
+def test_the_busiest_core_of_the_chain_that_was_routed_is_well_filled(name):
+    one = named.find(name)
+    search = planner.Planner(one.network, named.images_of(one, 6)[0])
+    plan = search.choose(BOARD, layout_name.parse("1x32/4 + 1x32/4 + 1x32/4 + 2x32/4")).plan
+    assert known.placed(plan)
+    row = benchmark.measure(one, BOARD, plan, 12, None)
     assert row["scan_efficiency"] >= CHAIN
-    assert row["cycles"]["predicted"] == pytest.approx(row["cycles"]["rtl"], rel=0.01)
+    assert row["cycles"]["predicted"] == row["cycles"]["rtl"]
