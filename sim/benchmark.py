@@ -103,7 +103,7 @@ def measure(one: Named, board: boards.Board, plan: Plan, count: int, report: Rep
         "hardware": [{"lanes": core.lanes, "clusters": core.clusters, "neuron_lanes": core.neuron_lanes}
                      for core in design.cores],
         "cycles": cycles, "latency_cycles": latency,
-        **_use(plan, expected.counts, cores, result.cycles, steady),
+        **_use(plan, expected.counts, cores, prediction, steady),
         "largest_layer": _largest(plan, expected.counts, prediction, steady), **_clock(report),
         "resources": {"predicted": dataclasses.asdict(predicted),
                       "synthesised": dataclasses.asdict(resources.total({"modules": report.modules})) if report
@@ -150,19 +150,22 @@ def _count(sim, frames: np.ndarray, plan: Plan):
     return result, [CoreStats(core.clusters, found) for core, found in zip(plan.design.cores, counted, strict=True)]
 
 
-def _use(plan: Plan, counts, cores: list[CoreStats], cycles: np.ndarray, steady: np.ndarray) -> dict:
+def _use(plan: Plan, counts, cores: list[CoreStats], prediction: Prediction, steady: np.ndarray) -> dict:
     """Return scan efficiency of each core, and of all; for the core that works longest, waiting for input apart, where
     its other cycles went, and its lane utilisation. Losses and efficiency add up to 1; output_stalls stand beside them.
 
-    One core: weight rows needed / cluster cycles of its work (host/stats.py), over all images. Cores of a chain, as
-    `qblif chains` has it: rows needed / cycles of a core's clusters from image to image, with the chain full, so that
-    waiting for other cores is lost: rows that are not there while it has begun are input_stalls, all else is `other`.
-    cores: counted over the images that count; cycles: int64 (images,), from image to image; steady: bool (images,),
-    which of them count in a chain."""
+    One core: weight rows needed / cluster cycles of its work (host/stats.py), over all images. Cores of a chain: rows
+    needed / cycles of a core's clusters from its end of one image to that of the next, by the cycle model, with the
+    chain full, so that waiting for other cores is lost: for rows, while it has begun, as input_stalls, else as `other`.
+    cores: counted over the images that count; steady: bool (images,), which of them count in a chain; never the first
+    of a block."""
     alone = len(cores) == 1
     rows = [sum(int(count.row_adds[plan.packing][... if alone else steady].sum())
                 for count in counts[one.first:one.last + 1]) for one in plan.segments]
-    totals = [core.cluster_cycles if alone else int(cycles[steady].sum()) * core.clusters for core in cores]
+    spans = layer_ends(plan, prediction)[:, [one.last for one in plan.segments]]
+    spans = (spans - np.roll(spans, 1, axis=0))[steady].sum(0)
+    totals = [core.cluster_cycles if alone else int(span) * core.clusters
+              for core, span in zip(cores, spans, strict=True)]
     at = max(range(len(cores)), key=lambda index: cores[index].worked)
     core, segment, total, efficiency = cores[at], plan.segments[at], totals[at], rows[at] / totals[at]
     losses = {name: core.counters[name] / total for name in LOSSES}

@@ -14,12 +14,14 @@ import torch
 from qblif import cli, gen
 from qblif.gen import models, zoo
 from qblif.gen.errors import PlanError
+from qblif.gen.explore import Layout
+from qblif.gen.packing import Packing
 from qblif.gen.plan import make_plan
 from qblif.host.errors import InputError
 from qblif.hw import boards, resources
 from qblif.hw.parts import PARTS
 from qblif.hw.sizing import Size, Sizes
-from qblif.sim import bitstream, design_file, known, layout_name, named, pareto, planner
+from qblif.sim import bitstream, design_file, golden, known, layout_name, named, pareto, planner
 from qblif.sim.cycles import CycleModel
 
 BOARD = boards.find("ulx3s")[0]
@@ -77,12 +79,25 @@ def test_the_choice_fits_and_no_layout_that_fits_is_estimated_better(simple, dig
     assert choice.size.within(room) and choice.used == exact(choice.plan.design)
     assert choice.speed.how == planner.EXACT and choice.speed.images == len(images)
     near = [one for one in search.layouts() if one.size.within(room)][:planner.FINALISTS]
-    for one in near:            # all are timed on the same images, whatever the number of their cores
-        other = search.finish(one, len(images))
-        assert planner.ALIKE * other.speed.of(goal) >= choice.speed.of(goal)
-        if planner.ALIKE * other.speed.of(goal) < choice.speed.of(goal) * planner.ALIKE ** 2:
-            assert other.speed.of(goal) >= choice.speed.of(goal) or planner.fullness(
-                other.size, PARTS[BOARD.part]) >= planner.fullness(choice.layout.size, PARTS[BOARD.part])
+    others = [search.finish(one, len(images)) for one in near]      # on the same images, however many their cores
+    assert choice.speed.of(goal) <= planner.ALIKE * min(other.speed.of(goal) for other in others)
+    assert choice.speed.efficiency == pytest.approx(
+        golden.row_adds(digits.network, images, choice.plan.packing).sum(0).mean()
+        / (choice.speed.cycles * sum(core.clusters for core in choice.plan.design.cores)))
+
+
+def test_of_choices_that_are_as_fast_the_one_that_leaves_most_room_comes_first(digits, images):
+    part = PARTS[BOARD.part]
+
+    def choice(cycles, lut, block_ram=10):
+        layout = Layout((), (), Packing(8, ()), True, (cycles,), Size(lut, 100, block_ram))
+        return planner.Choice(layout, None, planner.Speed(cycles, cycles, 1.0, planner.EXACT, 1))
+
+    large, small, slow, full = choice(1000, 50_000), choice(1009, 20_000), choice(1020, 100), choice(1005, 100, 208)
+    assert planner.Planner(digits.network, images)._ranked([full, slow, large, small], part) == [
+        small, large, full, slow]
+    fast = choice(1000, 20_000)
+    assert planner.Planner(digits.network, images)._ranked([small, fast], part) == [fast, small]
 
 
 @pytest.mark.parametrize("cores", [1, 2])
