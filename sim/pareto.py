@@ -18,7 +18,7 @@ from .console import table
 from .known import Clock, measured, placed
 from .layout_name import name_of
 from .plan_report import layout_dict
-from .planner import ESTIMATED, FULL, Choice, Planner, part_of, room_of
+from .planner import ESTIMATED, Choice, Planner, part_of, room_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -150,7 +150,7 @@ def text(found: list[Entry], board: Board, clock: Clock, goal: str) -> str:
     room, what = room_of(part_of(board)), "frames/s" if goal == "throughput" else "latency"
     notes = [
         "*  what `qblif plan` answers with   -  does not fit   ≈, -  cycles estimated, of all others the exact model's",
-        f"fits: up to {room.lut:,.0f} LUT4, {room.ff:,.0f} FF ({FULL:.0%} of all), {room.block_ram} RAM;",
+        f"fits: up to {room.lut:,.0f} LUT4, {room.ff:,.0f} FF, {room.block_ram} RAM;",
         "      what is taken is the ECP5's model's: * as a whole, others by their parts, within 3 %",
         "scan: weight rows needed / cycles of all clusters; RTL: cycles simulated; MHz: reached in place and route",
         f"frames/s, latency: at {clock.hz / 1e6:.1f} MHz, {clock.source}",

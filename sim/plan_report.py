@@ -13,7 +13,7 @@ from . import benchmark, board_link
 from .console import table
 from .known import Clock, largest_placed, placed
 from .layout_name import name_of
-from .planner import EXACT, FULL, Choice, part_of
+from .planner import EXACT, FULL, Choice, ff_share, part_of
 
 
 def to_dict(network: str, choice: Choice, board: Board, clock: Clock, goal: str, data: str, seen: dict | None,
@@ -77,7 +77,7 @@ def text(choice: Choice, found: dict, board: Board) -> str:
                   ("", "predicted", "predicted, images of the bench", "RTL, the same images"))
 
     def used_row(name: str, key: str, need: float, has: int) -> tuple[str, ...]:
-        most = 1.0 if key == "block_ram" else FULL
+        most = {"lut": FULL, "ff": ff_share(part), "block_ram": 1.0}[key]
         return (name, f"{need:,.0f}", "none" if routed is None else f"{routed[key]:,}", f"{has:,}",
                 f"{need / has:.0%}", f"{most:.0%}")
 
