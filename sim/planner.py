@@ -39,7 +39,7 @@ ECP5_FF = 0.60
 for a place for each by trying. What has 59 % was placed in minutes (the largest so far); of what has 74 % not the first
 round was done after 45 minutes."""
 
-NEAR = 1.02
+NEAR = 1.03
 """The search goes on with what is so much too large by its approximate sizes; the exact ones decide."""
 
 ALIKE = 1.01
@@ -177,17 +177,23 @@ class Planner:
         """Return layouts that no other beats in what counts for the goal and LUTs: those that fit a board, with
         `choice` among them, timed as it was as far as that takes seconds, and faster ones that do not fit (without a
         choice the nearest), estimated."""
-        room = room_of(part_of(board))
+        room, near = (room_of(part_of(board), slack) for slack in (1.0, NEAR))
         layouts = [one for one in self.layouts() if choice is None or one != choice.layout]
+        sized = dict.fromkeys(self._flat([one for one in layouts if one.size.within(room)]))
+        for one in self._flat([one for one in layouts if one.size.within(near) and not one.size.within(room)]):
+            used = resources.estimate(one.design, self.sizes.by)
+            if choice is not None and Size.of(used).within(room):
+                sized[one] = used
         fitting, spent = [choice] if choice else [], 0
         count = choice.speed.images if choice else 0
-        for one in self._flat([one for one in layouts if one.size.within(room)]):
+        for one, used in sized.items():
             work = (len(one.cores) + count) * sum(one.cycles)
-            fitting.append(self.finish(one, count if spent + work <= 2 * BUDGET else 0))
+            timed = self.finish(one, count if spent + work <= 2 * BUDGET else 0)
+            fitting.append(dataclasses.replace(timed, used=used))
             spent += work
         kept = front(fitting, lambda one: (one.speed.of(self.goal), Size(one.size.lut, 0, 0)))
         fitting = [one for one in fitting if one is choice or one in kept]
-        others = [one for one in layouts if not one.size.within(room)]
+        others = [one for one in layouts if one not in sized and not one.size.within(room)]
         if choice is None:
             nearest = min(others, key=lambda one: fullness(one.size, part_of(board)))
             return [], list(dict.fromkeys([*self._flat(others)[-UNFIT:], nearest]))
