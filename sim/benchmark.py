@@ -155,17 +155,17 @@ def _use(plan: Plan, counts, cores: list[CoreStats], prediction: Prediction, ste
     its other cycles went, and its lane utilisation. Losses and efficiency add up to 1; output_stalls stand beside them.
 
     One core: weight rows needed / cluster cycles of its work (host/stats.py), over all images. Cores of a chain: rows
-    needed / cycles of a core's clusters from its end of one image to that of the next, by the cycle model, with the
-    chain full, so that waiting for other cores is lost: for rows, while it has begun, as input_stalls, else as `other`.
+    needed / cycles of its clusters from a core's end of one image to that of the next, by the cycle model, of the core
+    where these are most: it sets the pace, while those before it may still run ahead into empty input maps. So waiting
+    for other cores is lost: for rows, while a core has begun, as input_stalls, else as `other`.
     cores: counted over the images that count; steady: bool (images,), which of them count in a chain; never the first
     of a block."""
     alone = len(cores) == 1
     rows = [sum(int(count.row_adds[plan.packing][... if alone else steady].sum())
                 for count in counts[one.first:one.last + 1]) for one in plan.segments]
-    spans = layer_ends(plan, prediction)[:, [one.last for one in plan.segments]]
-    spans = (spans - np.roll(spans, 1, axis=0))[steady].sum(0)
-    totals = [core.cluster_cycles if alone else int(span) * core.clusters
-              for core, span in zip(cores, spans, strict=True)]
+    ends = layer_ends(plan, prediction)[:, [one.last for one in plan.segments]]
+    pace = int((ends - np.roll(ends, 1, axis=0))[steady].sum(0).max())
+    totals = [core.cluster_cycles if alone else pace * core.clusters for core in cores]
     at = max(range(len(cores)), key=lambda index: cores[index].worked)
     core, segment, total, efficiency = cores[at], plan.segments[at], totals[at], rows[at] / totals[at]
     losses = {name: core.counters[name] / total for name in LOSSES}
