@@ -83,4 +83,4 @@ def try_out(path: Path, watch: Stopwatch) -> str:
         count = accelerator.self_test()
         watch.lap("all images, every logit compared")
         return (f"{count} images on the simulated hardware, {count * bundle.classes} logits: all are the golden "
-                f"model's; {accelerator.last_cycles.mean():,.0f} cycles an image")
+                f"model's; {accelerator.last_cycles.mean():,.0f} cycles from image to image")
