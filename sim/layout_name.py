@@ -8,6 +8,8 @@ import re
 from qblif.gen.explore import CLUSTERS, SHAPES, Layout
 from qblif.host.errors import InputError
 
+from .simulation import BLOCK
+
 _CORE = re.compile(r"(\d+)x(\d+)(?:/(\d+))?")
 
 
@@ -32,6 +34,8 @@ def parse(text: str) -> Wanted:
     if not all(cores):
         raise InputError(f"{text!r} is no name of a layout", hint='a name has clusters x lanes of each core, for '
                          'instance "2x64 + 1x64", or neurons a cycle, too: "2x64/4 + 1x64/4"')
+    if len(cores) > BLOCK - 2:
+        raise InputError(f"{text!r} has {len(cores)} cores", hint=f"layouts of up to {BLOCK - 2} cores are looked at")
     shapes = {(int(core[2]), core[3] and int(core[3])) for core in cores}
     if len(shapes) > 1:
         raise InputError(f"{text!r}: the cores of a chain differ in lanes or neurons a cycle",
@@ -40,7 +44,7 @@ def parse(text: str) -> Wanted:
     found = tuple(shape for shape in SHAPES if shape[0] == lanes and neurons in (None, shape[1]))
     if not found:
         raise InputError(f"{text!r}: there are no layouts of {lanes} lanes" + (f" and {neurons} neurons a cycle" if
-                         neurons and lanes in dict(SHAPES) else ""),
+                         neurons is not None and lanes in dict(SHAPES) else ""),
                          hint="lanes/neurons: " + ", ".join(f"{one}/{other}" for one, other in SHAPES))
     clusters = tuple(int(core[1]) for core in cores)
     if not set(clusters) <= set(CLUSTERS):

@@ -9,7 +9,7 @@ from pathlib import Path
 from qblif.gen import zoo
 from qblif.gen.errors import PlanError
 from qblif.gen.explore import Layout
-from qblif.host.errors import QblifError
+from qblif.host.errors import InputError, QblifError
 from qblif.hw.boards import Board
 from qblif.hw.sizing import Size
 
@@ -57,7 +57,7 @@ def of_networks(one: named.Named, search: Planner, board: Board, data: str, resu
         try:
             images, about = named.images_of(other, len(search.images) if one.network.input.static
                                             else search.images.shape[1])
-            planner = Planner(other.network, images, search.goal, search.sizes)
+            planner = Planner(other.network, images, search.goal, search.sizes, search.budget // 4)
         except QblifError as error:
             found.append(Entry(*_head(other, card), "", why=str(error).splitlines()[0]))
             continue
@@ -81,10 +81,13 @@ def _others(one: named.Named, runs: Path) -> list[tuple[named.Named, dict]]:
     found = [(named.find(name), dataclasses.asdict(zoo.card(name))) for name in zoo.names()
              if zoo.card(name).data == one.data[0]]
     for path in sorted(runs.glob("*/card.json")):
-        card = json.loads(path.read_text(encoding="utf-8"))
-        file = path.parent / f"{card['name']}.network"
-        if card["data"] == one.data[0] and file.is_file():
-            found.append((named.find(file), card))
+        try:
+            card = json.loads(path.read_text(encoding="utf-8"))
+            file = path.parent / f"{card['name']}.network"
+            if card["data"] == one.data[0] and file.is_file():
+                found.append((named.find(file), card))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} is no card of a run: {error}", hint="move the run's folder away") from error
     return found
 
 
@@ -131,13 +134,13 @@ def text(found: list[Entry], board: Board, clock: Clock, goal: str) -> str:
     """Return the table for people."""
     rows, heads = [], {}
     for entry in found:
-        heads[len(rows)] = _about(entry)
+        heads.setdefault(len(rows), []).append(_about(entry))
         for layout in entry.larger:
             rows.append(("-", name_of(layout, True), *_rates(layout.cost("throughput"), layout.cost("latency"), clock),
                          None, *_size(layout.size), "", ""))
         for choice, rtl in zip(entry.fitting, entry.rtl, strict=True):
             speed, routed = choice.speed, placed(choice.plan)
-            mark = "*" if choice is entry.chosen else "≈" if speed.how == ESTIMATED else ""
+            mark = "*" * (choice is entry.chosen) + "≈" * (speed.how == ESTIMATED)
             rows.append((mark, name_of(choice.layout, True), *_rates(speed.cycles, speed.latency, clock),
                          speed.efficiency, *_size(choice.size), "" if rtl is None else f"{rtl:,.0f}",
                          "" if routed is None else f"{routed.mhz:.1f}"))
@@ -145,7 +148,7 @@ def text(found: list[Entry], board: Board, clock: Clock, goal: str) -> str:
     first = len(lines) - len(rows)
     shown = lines[:first]
     for index in range(len(rows) + 1):
-        shown += [heads[index]] if index in heads else []
+        shown += heads.get(index, [])
         shown += lines[first + index:first + index + 1] if index < len(rows) else []
     room, what = room_of(part_of(board)), "frames/s" if goal == "throughput" else "latency"
     notes = [
@@ -157,7 +160,7 @@ def text(found: list[Entry], board: Board, clock: Clock, goal: str) -> str:
         f"work counted on {found[0].data}",
         f'`--layout "{name_of(found[0].fitting[-1].layout, True)}"` takes one of the table'
         if found[0].fitting else found[0].why]
-    return "\n".join([f"layouts that no other beats in {what} and LUT4, nor a network of higher accuracy in both",
+    return "\n".join([f"layouts that no other beats in {what} and LUT4, nor a more accurate network in both; and *",
                       *shown, "", *(f"  {note}" for note in notes)])
 
 

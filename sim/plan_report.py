@@ -71,6 +71,9 @@ def text(choice: Choice, found: dict, board: Board) -> str:
 
     speed = table([row("cycles per image", cycles, "cycles", "predicted_cycles"),
                    row(f"frames per second at {mhz:.1f} MHz", rate, "cycles", "predicted_cycles"),
+                   *([row(f"frames per second at {board.clock_hz / 1e6:.1f} MHz, unless --clock says more",
+                          lambda value: f"{board.clock_hz / value:,.0f}", "cycles", "predicted_cycles")]
+                     if hz != board.clock_hz and "routed" in found["clock"]["source"][:6] else []),
                    row("latency, cycles", cycles, "latency_cycles", "predicted_latency"),
                    row(f"latency at {mhz:.1f} MHz", time, "latency_cycles", "predicted_latency"),
                    row("scan efficiency, all lanes", "{:.3f}".format, "scan_efficiency", "")],
@@ -84,18 +87,19 @@ def text(choice: Choice, found: dict, board: Board) -> str:
     used = table([used_row("LUT4" if part.inputs == 4 else "LUT (as LUT4)", "lut", size.lut, part.lut),
                   used_row("FF", "ff", size.ff, part.ff),
                   used_row("block RAM", "block_ram", size.block_ram, part.block_ram)],
-                 ("", "predicted", "placed and routed", f"in the {part.name}", "share", "may be"))
+                 ("", "predicted", "placed and routed", f"in the {part.name}", "share", "at most"))
     largest = largest_placed()
     notes = [f"goal        {found['goal']}",
              f"cycles      predicted: {predicted['how']}"
              + (f", {predicted['images']} images" if predicted["how"] == EXACT else "")
              + f"; work counted on {found['data']}",
+             "latency     of the first of these images alone",
              f"clock       {mhz:.1f} MHz, {found['clock']['source']}",
              (f"link        {found['link']['images_per_second']:,.0f} images a second, {found['link']['name']}: apart "
               "from the frames per second above"),
              "resources   predicted: the ECP5's model" + (
                  "" if part.inputs == 4 else f"; a LUT{part.inputs} holds more than a LUT4, so fewer are needed")]
-    if routed is None and size.ff > largest.size.ff:
+    if routed is None and part.inputs == 4 and size.ff > largest.size.ff:
         notes.append("size        larger than all that was placed and routed so far, which had up to "
                      f"{largest.size.ff:,} flip-flops:\n              whether it reaches the clock is open")
     if seen is not None:

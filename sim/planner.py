@@ -57,6 +57,9 @@ OPTIMISTIC = 0.89
 """Estimates are rarely more than 11 % above what the exact model says: a layout whose estimate is further above the
 best exact cycles is not timed. Of latencies that says nothing: cores of a chain overlap."""
 
+LARGER = 1.4
+"""Layouts of up to so much of the room are looked at for the faster ones that do not fit."""
+
 UNFIT = 5
 """Faster layouts that do not fit which `Planner.table` has."""
 
@@ -142,13 +145,15 @@ def fullness(size: Size, part: Part) -> float:
 class Planner:
     """Plans one network for boards.
 
-    images: to count on; sizes: of cores. Raises ValueError for a goal that there is not."""
+    images: to count on; sizes: of cores; budget: cycles that the exact model goes through, as BUDGET. Raises ValueError
+    for a goal that there is not."""
 
-    def __init__(self, network: Network, images: np.ndarray, goal: str = "throughput", sizes: Sizes | None = None):
+    def __init__(self, network: Network, images: np.ndarray, goal: str = "throughput", sizes: Sizes | None = None,
+                 budget: int | None = None):
         if goal not in GOALS:
             raise ValueError(f"the goal is {goal!r}, allowed is {' or '.join(GOALS)}")
         self.network, self.images, self.goal = network, images, goal
-        self.sizes = sizes or kept_sizes()
+        self.sizes, self.budget = sizes or kept_sizes(), BUDGET if budget is None else budget
         self.work = Activity(network, images)
 
     def layouts(self, room: Size | None = None, goal: str | None = None, wanted: Wanted | None = None) -> list[Layout]:
@@ -177,26 +182,26 @@ class Planner:
         """Return layouts that no other beats in what counts for the goal and LUTs: those that fit a board, with
         `choice` among them, timed as it was as far as that takes seconds, and faster ones that do not fit (without a
         choice the nearest), estimated."""
-        room, near = (room_of(part_of(board), slack) for slack in (1.0, NEAR))
-        layouts = [one for one in self.layouts() if choice is None or one != choice.layout]
-        sized = dict.fromkeys(self._flat([one for one in layouts if one.size.within(room)]))
-        for one in self._flat([one for one in layouts if one.size.within(near) and not one.size.within(room)]):
+        room, near, surely = (room_of(part_of(board), slack) for slack in (1.0, NEAR, 1 / NEAR))
+        layouts = self.layouts(None if choice is None else room_of(part_of(board), LARGER))
+        if choice is None:
+            nearest = min(layouts, key=lambda one: fullness(one.size, part_of(board)))
+            return [], list(dict.fromkeys([*self._flat(layouts)[-UNFIT:], nearest]))
+        layouts = [one for one in layouts if one != choice.layout]
+        sized = dict.fromkeys(self._flat([one for one in layouts if one.size.within(surely)]))
+        for one in self._flat([one for one in layouts if one.size.within(near) and not one.size.within(surely)]):
             used = resources.estimate(one.design, self.sizes.by)
-            if choice is not None and Size.of(used).within(room):
+            if Size.of(used).within(room):
                 sized[one] = used
-        fitting, spent = [choice] if choice else [], 0
-        count = choice.speed.images if choice else 0
+        fitting, spent, count = [choice], 0, choice.speed.images
         for one, used in sized.items():
             work = (len(one.cores) + count) * sum(one.cycles)
-            timed = self.finish(one, count if spent + work <= 2 * BUDGET else 0)
+            timed = self.finish(one, count if spent + work <= self.budget else 0)
             fitting.append(dataclasses.replace(timed, used=used))
             spent += work
         kept = front(fitting, lambda one: (one.speed.of(self.goal), Size(one.size.lut, 0, 0)))
         fitting = [one for one in fitting if one is choice or one in kept]
         others = [one for one in layouts if one not in sized and not one.size.within(room)]
-        if choice is None:
-            nearest = min(others, key=lambda one: fullness(one.size, part_of(board)))
-            return [], list(dict.fromkeys([*self._flat(others)[-UNFIT:], nearest]))
         faster = self._flat([one for one in others if one.cost(self.goal) < choice.speed.of(self.goal)])
         return sorted(fitting, key=lambda one: one.speed.of(self.goal)), faster[-UNFIT:]
 
@@ -221,7 +226,7 @@ class Planner:
         while layouts and len(chosen) < most:
             cycles = (len(layouts[0].cores) + count) * sum(layouts[0].cycles)
             worse = self.goal == "throughput" and layouts[0].cost(self.goal) * OPTIMISTIC > best
-            if chosen and (worse or count and spent + cycles > BUDGET):
+            if chosen and (worse or count and spent + cycles > self.budget):
                 break
             chosen.append(self.finish(layouts.pop(0), count))
             best, spent = min(best, chosen[-1].speed.of(self.goal)), spent + cycles
@@ -230,10 +235,10 @@ class Planner:
     def _repeated(self, layouts: list[Layout]) -> int:
         """Return how many images all of these layouts are timed on, so that they can be compared; 0 for none."""
         cores, work = max(len(one.cores) for one in layouts), sum(layouts[0].cycles)
-        if (cores + 2) * work > 2 * BUDGET:
+        if (cores + 2) * work > 2 * self.budget:
             return 0
         return min(self.images.shape[0 if self.network.input.static else 1], BLOCK - cores,
-                   max(2, int(BUDGET / 2 / work) - cores))
+                   max(2, int(self.budget / 2 / work) - cores))
 
     def finish(self, layout: Layout, count: int) -> Choice:
         """Plan a layout in full and time it, on the first `count` images; 0: leave its estimate."""
@@ -247,19 +252,24 @@ class Planner:
         part = part_of(board)
         layouts = self.layouts(wanted=wanted)
         if not layouts:
-            return PlanError(f"network {self.network.name!r} cannot be laid on {wanted.text!r}: it cannot be cut into "
-                             f"{len(wanted.clusters)} cores", hint="fewer cores; `--pareto` lists layouts")
+            return PlanError(
+                f"network {self.network.name!r} cannot be laid on {wanted.text!r}: it cannot be cut into "
+                f"{len(wanted.clusters)} cores" if wanted else f"network {self.network.name!r} cannot be laid on any "
+                "cores: a layer needs more memory than a core can have", hint="`--pareto` lists layouts" if wanted else
+                "fewer channels, or weights of fewer bits")
         smallest = min(layouts, key=lambda one: fullness(one.size, part))
+        size = Size.of(resources.estimate(smallest.design, self.sizes.by))
         others = [f"{other.title} ({other.name})" for other in boards.BOARDS.values()
-                  if smallest.size.within(room_of(part_of(other)))]
-        which = "the layout that misses it least, " if wanted is None else ""
+                  if size.within(room_of(part_of(other)))]
+        which = "" if wanted else "the layout that misses it least, "
+        smaller = "" if wanted else (f"no board of this project holds it: the largest has "
+                                     f"{max(one.block_ram for one in PARTS.values()):,} block RAMs. Fewer channels or "
+                                     "weights of fewer bits make it smaller; ")
         return PlanError(
             f"network {self.network.name!r} does not fit the {board.title} ({part.name}): "
-            f"{which}{name_of(smallest, full=wanted is not None)}, needs {', '.join(lacking(smallest.size, part))}",
-            hint=(f"it fits {', '.join(others)}" if others else "no board of this project holds it: the largest has "
-                  f"{max(one.block_ram for one in PARTS.values()):,} block RAMs. Fewer channels or weights of fewer "
-                  "bits make it smaller")
-            + "; `--pareto` lists " + ("layouts that do not fit, too" if wanted is None else "what fits"))
+            f"{which}{name_of(smallest, full=wanted is not None)}, needs {', '.join(lacking(size, part))}",
+            hint=(f"it fits {', '.join(others)}; " if others else smaller)
+            + "`--pareto` lists " + ("what fits" if wanted else "layouts that do not fit, too"))
 
 
 def exact(plan: Plan, images: np.ndarray, count: int) -> tuple[float, float]:

@@ -266,6 +266,29 @@ def test_a_layout_that_is_named_and_does_not_fit_says_by_how_much(simple, tiny, 
         search.choose(BOARD, layout_name.parse("+".join(["1x16"] * 9)))
 
 
+def test_what_does_not_fit_as_a_whole_alone_says_by_how_much(simple, digits, images, monkeypatch):
+    """Its parts, which are approximate, would."""
+    monkeypatch.setattr(resources, "estimate",
+                        lambda design, by=None: dataclasses.replace(exact(design), block_ram=209))
+    with pytest.raises(PlanError, match=r": 1x16/4, needs block RAM 209 of 208\n") as error:
+        planner.Planner(digits.network, images).choose(BOARD, layout_name.parse("1x16"))
+    assert "ulx3s" not in error.value.hint
+
+
+def test_networks_without_a_layout_are_all_named():
+    entries = [pareto.Entry(name, 1, (15,), 8, None, "images", why=f"{name} is damaged") for name in ("one", "two")]
+    shown = pareto.text(entries, BOARD, known.Clock(80e6, "asked"), "throughput")
+    assert "one: accuracy not known" in shown and "two is damaged" in shown
+
+
+def test_the_boards_clock_stands_beside_one_that_was_routed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["plan", "mnist-small", "--board", "ulx3s", "--layout", "1x64/4 + 2x64/4"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"frames per second at 9\d\.\d MHz +[\d,]+ ", shown)
+    assert "frames per second at 80.0 MHz, unless --clock says more" in shown
+
+
 def test_of_layouts_that_all_do_not_fit_the_nearest_is_shown(simple, tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["plan", "digits", "--board", "ulx3s", "--pareto"]) == 0
