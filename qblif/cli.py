@@ -209,6 +209,9 @@ def compile_network(args: argparse.Namespace) -> int:
         watch.lap("plan")
         out = args.out or _beside(Path(args.network))
         print(compilation.compile_plan(plan, out, watch, images=images, design=args.design))
+        if images is None:
+            print("its golden vectors are random images, which take other cycles than those of `qblif plan` (--vectors "
+                  "FILE for real ones)")
         if args.run:
             print(compilation.try_out(out, watch))
     print(f"\n{watch}\n\nsaved {out}" + ("" if args.run else f"; next: qblif run {out}"))
