@@ -42,14 +42,14 @@ Work = Callable[[int, Packing, Share, CoreParams], float]
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """A layout. cores: with depths that fit; spans: first and last layer of each; two: all have two input maps.
+    """A layout. cores: with depths that fit; spans: first and last layer of each; two_maps: all have two input maps.
 
     cycles: estimated, of each core for an image; size: of the design, shell included."""
 
     cores: tuple[CoreParams, ...]
     spans: tuple[tuple[int, int], ...]
     packing: Packing
-    two: bool
+    two_maps: bool
     cycles: tuple[float, ...]
     size: Size
 
@@ -73,7 +73,7 @@ class _Label:
     core: CoreParams | None = None
     span: tuple[int, int] = (0, -1)
     cycles: float = 0.0
-    two: bool = True
+    two_maps: bool = True
 
     def chain(self) -> list[_Label]:
         return [] if self.before is None else [*self.before.chain(), self]
@@ -94,9 +94,9 @@ def explore(network: Network, work: Work, sizes: Sizes, goal: str = "throughput"
         for packing in packings(network, shape, clusters):
             found += _Search(network, work, sizes, goal, room, shape, clusters, packing, most_cores, chain).run()
     best = front(found, lambda one: (one.cost(goal), one.size))
-    best += [one for one in front([one for one in found if one.two], lambda one: (one.cost(goal), one.size))
+    best += [one for one in front([one for one in found if one.two_maps], lambda one: (one.cost(goal), one.size))
              if one not in best]
-    return sorted(best, key=lambda one: (one.cost(goal), not one.two))
+    return sorted(best, key=lambda one: (one.cost(goal), not one.two_maps))
 
 
 def packings(network: Network, shape: CoreParams, clusters=CLUSTERS) -> list[Packing]:
@@ -115,12 +115,13 @@ def layer_cycles(network: Network, index: int, packing: Packing, core: CoreParam
 
 @dataclasses.dataclass(frozen=True)
 class _Option:
-    """A core that can take some layers. two: its memory has room for a second input map (`make_plan` then uses it)."""
+    """A core that can take some layers. two_maps: its memory has room for a second input map, and `make_plan` uses it.
+    """
 
     core: CoreParams
     cycles: float
     size: Size
-    two: bool
+    two_maps: bool
 
 
 class _Search:
@@ -156,7 +157,7 @@ class _Search:
             for label in chains if self.chain is None or len(self.chain) == count else ():
                 steps = label.chain()
                 yield Layout(tuple(step.core for step in steps), tuple(step.span for step in steps), self.packing,
-                             label.two, tuple(step.cycles for step in steps), label.size + self.sizes.shell(count))
+                             label.two_maps, tuple(step.cycles for step in steps), label.size + self.sizes.shell(count))
 
     def _best(self, chains: list[_Label], count: int) -> list[_Label]:
         """Return the chains that fit and that no other one beats which the next core sees as it sees them.
@@ -166,18 +167,19 @@ class _Search:
         alike: dict[tuple[int, bool], list[_Label]] = {}
         for one in chains:
             if self._fits(one.size, count):
-                alike.setdefault((one.core.clusters, one.two), []).append(one)
+                alike.setdefault((one.core.clusters, one.two_maps), []).append(one)
         return [one for some in alike.values() for one in front(some, lambda one: (one.cost, one.size))]
 
     def _longer(self, chain: _Label, option: _Option, span: tuple[int, int]) -> _Label:
         """Return a chain with a core more."""
         cycles = option.cycles
-        if self.goal == "throughput" and not option.two and chain.core is not None:
+        if self.goal == "throughput" and not option.two_maps and chain.core is not None:
             # The only input map is written while this core's first layer reads it, and not before its last one is done.
             writing = self.cycles[chain.core.clusters][chain.span[1]]
             cycles += max(0.0, writing - self.cycles[option.core.clusters][span[0]])
         cost = max(chain.cost, cycles) if self.goal == "throughput" else chain.cost + cycles
-        return _Label(cost, chain.size + option.size, chain, option.core, span, cycles, chain.two and option.two)
+        two_maps = chain.two_maps and option.two_maps
+        return _Label(cost, chain.size + option.size, chain, option.core, span, cycles, two_maps)
 
     def _fits(self, size: Size, count: int) -> bool:
         return self.room is None or (size + self.sizes.shell(count)).within(self.room)
@@ -199,7 +201,7 @@ class _Search:
             found[core] = _Option(core, cycles, self.sizes.core(core), two)
         if self.chain:
             return list(found.values())
-        return [one for two in (True, False) for one in front([one for one in found.values() if one.two == two],
+        return [one for two in (True, False) for one in front([one for one in found.values() if one.two_maps == two],
                                                               lambda one: (one.cycles, one.size))]
 
 

@@ -18,7 +18,6 @@ from qblif.gen.gather import gathers
 from qblif.gen.network import MaxPool, Network, Source, layer_inputs
 from qblif.gen.packing import Packing
 from qblif.gen.sizes import macs
-from qblif.gen.split import WHOLE, Share
 
 STRATEGIES = ("unary", "double", "shift-add")
 """Fan-out strategies: level k adds a weight k times; once per set bit of k, doubling the accumulators between bit
@@ -90,25 +89,22 @@ class RowCounter:
         self._network, self._maps = network, maps
         self._counted: dict[tuple, torch.Tensor] = {}
 
-    def count(self, index: int, packing: Packing, share: Share = WHOLE) -> torch.Tensor:
-        """Return the weight rows that a cluster adds for each image, int64 (B,): of a layer, or of its share of it."""
+    def count(self, index: int, packing: Packing) -> torch.Tensor:
+        """Return the weight rows that clusters add for a layer, all of it, for each image, int64 (B,)."""
         network, layer = self._network, self._network.layers[index]
         static = not isinstance(layer, MaxPool) and all(network.map_static(m) for m in layer_inputs(layer))
-        outputs = [range(first, total, step) for (first, step), total in
-                   ((share.row, layer.shape[1]), (share.col, packing.columns(network, index)))]
-        groups, rows = Share.count(share.group, packing.groups(network, index)), 0
-        if not (groups and all(map(len, outputs))):
-            return torch.zeros(self._maps[0].shape[1], dtype=torch.int64)
+        outputs = range(layer.shape[1]), range(packing.columns(network, index))
+        rows = torch.zeros(self._maps[0].shape[1], dtype=torch.int64)
         for gather in gathers(network, index, packing):
             for field in gather.fields:
                 repeats = 1 if static else network.steps // len(self._maps[field.map])
                 rows_read, columns_read = (torch.from_numpy(field.reads(axis, own))
                                            for axis, own in enumerate(outputs))
                 if field.mask:      # one row for each plane of a chunk of `lanes` bits, which holds P columns
-                    bits = self._chunks(field.map, gather.packed, packing.lanes, share.group)
+                    bits = self._chunks(field.map, gather.packed, packing.lanes)
                     columns_read = columns_read[::gather.packed]
                 else:
-                    bits = self._bits(field.map) * groups
+                    bits = self._bits(field.map) * packing.groups(network, index)
                 bits = bits[:, :len(rows_read), :len(columns_read)]
                 rows += (bits * rows_read.view(-1, 1) * columns_read).sum((1, 2)) * repeats
         return rows
@@ -119,12 +115,11 @@ class RowCounter:
             self._counted[index,] = popcount(self._maps[index]).sum((0, 2))
         return self._counted[index,]
 
-    def _chunks(self, index: int, packed: int, lanes: int, group: tuple[int, int]) -> torch.Tensor:
-        """Return (B, H, columns): the planes of chunks of P columns with a bit set, of every `step`-th chunk."""
-        key = (index, packed, lanes, group)
+    def _chunks(self, index: int, packed: int, lanes: int) -> torch.Tensor:
+        """Return (B, H, columns): the planes of chunks of P columns with a bit set, of all chunks."""
+        key = (index, packed, lanes)
         if key not in self._counted:
             found = chunk_planes(self._maps[index], packed, lanes, self._network.map_bits(index))
-            found = found[:, :, group[0]::group[1]]
             self._counted[key] = found.sum((0, 2))
         return self._counted[key]
 

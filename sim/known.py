@@ -18,10 +18,11 @@ from . import benchmark
 
 @dataclasses.dataclass(frozen=True)
 class Clock:
-    """A clock and where it is from."""
+    """A clock and where it is from. routed: place and route reached it with the very design that was asked about."""
 
     hz: float
     source: str
+    routed: bool = False
 
 
 def clock_of(board: boards.Board, plan: Plan | None, mhz: float | None, report: Path) -> Clock:
@@ -36,10 +37,10 @@ def clock_of(board: boards.Board, plan: Plan | None, mhz: float | None, report: 
     routed = benchmark.routed(report) if report.is_file() else None
     if plan is not None:
         if routed and benchmark.is_of(routed, plan.design):
-            return Clock(routed.reached * 1e6, f"routed: {report}{benchmark.from_sources(routed.sources)}")
+            return Clock(routed.reached * 1e6, f"routed: {report}{benchmark.from_sources(routed.sources)}", True)
         if one := placed(plan):
             return Clock(one.mhz * 1e6,
-                         f"routed: {one.name!r} of hw/calibration.json{benchmark.from_sources(one.sources)}")
+                         f"routed: {one.name!r} of hw/calibration.json{benchmark.from_sources(one.sources)}", True)
     if routed:
         return Clock(routed.reached * 1e6, f"routed for another design: {report}")
     return Clock(board.clock_hz, "the board's default, not routed")

@@ -105,7 +105,7 @@ def _entry(one: named.Named, card: dict | None, search: Planner, board: Board, d
     try:
         chosen = search.choose(board)
     except PlanError as error:
-        return Entry(*head, data, None, (), tuple(search.table(board, None)[1]), (), str(error).splitlines()[0])
+        return Entry(*head, data, None, (), tuple(search.nearest(board)), (), str(error).splitlines()[0])
     fitting, larger = search.table(board, chosen)
     seen = [measured(results, one.text, board.name, choice.plan) for choice in fitting]
     return Entry(*head, data, chosen, tuple(fitting), tuple(larger),

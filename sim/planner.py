@@ -36,8 +36,8 @@ needs some room. Block RAM is predicted exactly, and all of it is."""
 
 ECP5_FF = 0.60
 """The same of an ECP5's flip-flops alone: eight share a tile and its few enables and resets, and nextpnr's placer looks
-for a place for each by trying. What has 59 % was placed in minutes (the largest so far); of what has 74 % not the first
-round was done after 45 minutes."""
+for a place for each by trying. The first of its rounds took half an hour for what has 59 % (the largest so far), and
+was not done after 45 minutes for what has 74 %."""
 
 NEAR = 1.03
 """The search goes on with what is so much too large by its approximate sizes; the exact ones decide."""
@@ -136,6 +136,7 @@ def lacking(size: Size, part: Part) -> list[str]:
                                             ("LUT4", size.lut, room.lut, part.lut), ("FF", size.ff, room.ff, part.ff))
             if need > has]
 
+
 def fullness(size: Size, part: Part) -> float:
     """Return the share of a part that is taken, of what there is least of; 1: all that is planned with."""
     room = room_of(part)
@@ -178,16 +179,19 @@ class Planner:
                     return dataclasses.replace(choice, used=used)
         raise self._misfit(board, wanted)
 
-    def table(self, board: boards.Board, choice: Choice | None) -> tuple[list[Choice], list[Layout]]:
+    def nearest(self, board: boards.Board) -> list[Layout]:
+        """Return the smallest layouts that no other beats in what counts for the goal and LUTs, and the one that misses
+        a board least: where none fits it."""
+        layouts = self.layouts()
+        least = min(layouts, key=lambda one: fullness(one.size, part_of(board)))
+        return list(dict.fromkeys([*self._flat(layouts)[-UNFIT:], least]))
+
+    def table(self, board: boards.Board, choice: Choice) -> tuple[list[Choice], list[Layout]]:
         """Return layouts that no other beats in what counts for the goal and LUTs: those that fit a board, with
-        `choice` among them, timed as it was as far as that takes seconds, and faster ones that do not fit (without a
-        choice the nearest), estimated."""
+        `choice` among them, timed as it was as far as that takes seconds, and faster ones that do not fit, estimated.
+        """
         room, near, surely = (room_of(part_of(board), slack) for slack in (1.0, NEAR, 1 / NEAR))
-        layouts = self.layouts(None if choice is None else room_of(part_of(board), LARGER))
-        if choice is None:
-            nearest = min(layouts, key=lambda one: fullness(one.size, part_of(board)))
-            return [], list(dict.fromkeys([*self._flat(layouts)[-UNFIT:], nearest]))
-        layouts = [one for one in layouts if one != choice.layout]
+        layouts = [one for one in self.layouts(room_of(part_of(board), LARGER)) if one != choice.layout]
         sized = dict.fromkeys(self._flat([one for one in layouts if one.size.within(surely)]))
         for one in self._flat([one for one in layouts if one.size.within(near) and not one.size.within(surely)]):
             used = resources.estimate(one.design, self.sizes.by)
@@ -273,7 +277,8 @@ class Planner:
 
 
 def exact(plan: Plan, images: np.ndarray, count: int) -> tuple[float, float]:
-    """Return cycles and latency of a plan by the exact model: the mean of the first `count` images, each once.
+    """Return by the exact model the cycles of a plan, the mean of the first `count` images, each once, and the latency
+    of the first image alone.
 
     They come again and again, as many as fill the chain before them, and all in one block: layouts with any number of
     cores are timed on the same images."""

@@ -58,8 +58,8 @@ def everything(net, rows, goal, clusters):
                         for option, span in zip(cores, spans, strict=True):
                             one = search._longer(one, option, span)
                         alone = (max if goal == "throughput" else sum)(option.cycles for option in cores)
-                        assert one.cost == alone or one.cost > alone and not all(option.two for option in cores)
-                        yield one.cost, one.size + Simple.shell(len(cores)), one.two
+                        assert one.cost == alone or one.cost > alone and not all(option.two_maps for option in cores)
+                        yield one.cost, one.size + Simple.shell(len(cores)), one.two_maps
 
 
 @pytest.mark.parametrize("goal", explore.GOALS)
@@ -75,7 +75,7 @@ def test_nothing_that_fits_is_better_than_what_is_found(net, goal):
     found = explore.explore(net, rows, Simple, goal, shapes=SHAPES, clusters=clusters)
     for one in found:
         assert not any(cost < one.cost(goal) and size.within(one.size) for cost, size, two in tried
-                       if two or not one.two)
+                       if two or not one.two_maps)
     assert not explore.explore(net, rows, Simple, goal, room=Size(1, 1, 1), shapes=SHAPES, clusters=clusters)
 
 

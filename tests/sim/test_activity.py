@@ -6,7 +6,7 @@ import torch
 
 from qblif.gen.network import MaxPool, layer_inputs
 from qblif.gen.plan import make_plan
-from qblif.gen.split import WHOLE
+from qblif.gen.split import WHOLE, Share
 from qblif.sim import golden
 from qblif.sim.activity import Activity
 from qblif.sim.cycles import CycleModel
@@ -61,3 +61,14 @@ def most(read, memory, updates):
     begins = np.concatenate(([0], read.sum_words[:-1]))
     words = np.add.reduceat(read.mask.any(1).astype(np.int64), begins)
     return int(np.maximum(np.maximum(np.add.reduceat(rows, begins), words), updates).sum())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_shares_of_clusters_add_up_to_the_layer(seed):
+    plan = plan_of(seed)
+    network, packing, (core,) = plan.network, plan.packing, plan.design.cores
+    activity = Activity(network, random_input(network, seed, 2))
+    for layer in range(len(network.layers)):
+        for axis in ("row", "col", "group"):
+            shares = [activity(layer, packing, Share(**{axis: (part, 3)}), core) for part in range(3)]
+            assert sum(shares) == pytest.approx(activity(layer, packing, WHOLE, core), rel=1e-12)

@@ -5,15 +5,11 @@ import itertools
 
 import numpy as np
 import pytest
-import torch
 
-from qblif.gen.fill import choose
 from qblif.gen.network import Input, MaxPool, Network, Readout, Source
 from qblif.gen.packing import unpacked
 from qblif.gen.sizes import macs
-from qblif.gen.split import Share
 from qblif.sim import golden, reference
-from qblif.sim.counts import RowCounter
 from qblif.sim.random_networks import Limits, random_input, random_network
 
 POPCOUNT = np.array([bin(level).count("1") for level in range(256)])
@@ -116,17 +112,3 @@ def test_counts_of_a_layer_computed_by_hand():
         {"unary": [50], "double": [20], "shift-add": [20]}
     assert count.row_adds[packing].tolist() == [2 * 3]
     assert count.macs == macs(network, network.layers[0]) == 10 * 4 * 3
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_the_shares_of_clusters_add_up_to_the_layer(seed):
-    network = random_network(seed, Limits(side=6, channels=20, steps=3, row_adds=6_000))
-    images = torch.from_numpy(golden.checked(network, random_input(network, seed, 2)))
-    maps = [golden.pad_input(network, images), *(step.levels for step in golden.walk(network, images))]
-    packing = choose(network, 16)
-    rows = RowCounter(network, maps)
-    for index in range(len(network.layers)):
-        whole = rows.count(index, packing)
-        for axis in ("row", "col", "group"):
-            shares = [rows.count(index, packing, Share(**{axis: (part, 3)})) for part in range(3)]
-            assert torch.equal(sum(shares), whole)
