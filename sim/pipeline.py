@@ -21,7 +21,7 @@ from qblif.gen.training import one_thread
 from qblif.host.stats import CoreStats
 
 from . import cache, golden
-from .console import Progress, Waiting
+from .console import Progress
 from .deploy import deploy_plan
 from .icarus import find_icarus, run_icarus
 from .report import Report
@@ -94,8 +94,7 @@ def _run(options: Options) -> int:
 
 def _build(given: Subject, plan: Plan) -> Done:
     def make(folder: Path) -> None:
-        with Waiting("build", "emitting SystemVerilog: about a quarter of a minute"):
-            deploy_plan(plan, folder / BUNDLE, given.some(0, GOLDEN_VECTORS))
+        deploy_plan(plan, folder / BUNDLE, given.some(0, GOLDEN_VECTORS))
 
     return stage("build", ("qblif.sim.deploy", "qblif.hw.top"), {"lanes": given.lanes, "subject": given.key}, make)
 
@@ -105,8 +104,7 @@ def _verilator(given: Subject, verdict: Verdict, expected: np.ndarray, built: Do
     """Compare the logits of all images, as a user would get them, and all integers of some of them.
 
     Appends what was done to `stages`."""
-    with Waiting("compile", "Verilator and g++: about a minute the first time, for the same hardware seconds"):
-        accelerator, opened = timed("compile", lambda: host.open(built.folder / BUNDLE, "sim"))
+    accelerator, opened = timed("compile", lambda: host.open(built.folder / BUNDLE, "sim"))
     with accelerator, Progress("simulate", unit="images") as bar:
         logits, simulated = timed("simulate", lambda: accelerator.run_batch(given.images, progress=bar))
         rtl = Rtl(logits, accelerator.last_cycles, accelerator.stats().cores[0])
@@ -123,8 +121,8 @@ def _verilator(given: Subject, verdict: Verdict, expected: np.ndarray, built: Do
             sim.infer(plan.input_layout.pack(some), plan.network.classes)
             _compare_levels(verdict, plan, some, sim.traces, given.first + at)
 
-    with Waiting("trace", f"the same core with trace ports, {count} images: about a minute the first time"):
-        _, traced = timed("trace", trace)
+    print(f"{'trace':<12} the same core with trace ports, {count} images", file=sys.stderr, flush=True)
+    _, traced = timed("trace", trace)
     stages += [opened, simulated, traced]
     return rtl
 
