@@ -185,7 +185,7 @@ def _plan_for_board(args: argparse.Namespace, wanted) -> int:
     if args.out:
         design_file.save(args.out, choice.plan, board.name)
     asked = {"goal": args.goal, "layout": args.layout, "samples": args.samples}
-    print(f"\n{plan_report.next_steps(args.network, board, args.out, args.clock, **asked)}")
+    print(f"\n{plan_report.next_steps(args.network, board, args.out, clock, args.clock, **asked)}")
     return DONE
 
 
@@ -407,7 +407,7 @@ def bench(args: argparse.Namespace) -> int:
     from qblif.gen import zoo as networks
     from qblif.gen.errors import PlanError
     from qblif.hw import boards
-    from qblif.sim import benchmark, benchmark_tables, named
+    from qblif.sim import benchmark, benchmark_tables, known, named
 
     if args.design is not None and args.lanes is not None:
         raise Mistake("--lanes: not with --design, which says it")
@@ -427,8 +427,8 @@ def bench(args: argparse.Namespace) -> int:
             left_out.append(f"{name} is left out: {error}")     # of the zoo: the others go on
             continue
         print(f"{name}: simulating {args.images} images", file=sys.stderr)
-        clock = given or benchmark.find_report(plan.design, files)
-        rows.append(benchmark.measure(one, board, plan, args.images, clock))
+        report = given or benchmark.find_report(plan.design, files) or known.report_of(plan.design, board)
+        rows.append(benchmark.measure(one, board, plan, args.images, report))
     print("\n".join([benchmark_tables.report(rows), *left_out]))
     print(f"\nresults      {benchmark.save(rows, args.out)}")
     return DONE
@@ -741,8 +741,8 @@ def parser() -> argparse.ArgumentParser:
                      help="a table of layouts that no other beats in frames per second and LUTs, and of networks "
                           "trained on the same data, of the zoo and of ./runs, with their accuracy")
     sub.add_argument("--clock", type=positive("MHz"), metavar="MHZ",
-                     help="clock to count with (default: what place and route reached in build/bitstream/BOARD, else "
-                          "the board's)")
+                     help="clock to count with (default: what place and route reached with this layout, in "
+                          "build/bitstream/BOARD or by a report that comes with qblif, else the board's)")
     sub.add_argument("--samples", type=_number(1, 1000), metavar="NUMBER",
                      help="test images that the work is counted on (default: 6)")
     sub.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to this file")
@@ -894,7 +894,7 @@ def parser() -> argparse.ArgumentParser:
                      help="test images of each network (default: 14)")
     sub.add_argument("--report", type=Path, metavar="FILE",
                      help="report.json of `qblif bitstream`, for clock and cells (default: beside the design, else "
-                          "build/bitstream's, if it is of this very hardware)")
+                          "build/bitstream's or one that comes with qblif, if it is of this very hardware)")
     sub.add_argument("-o", "--out", type=Path, default=Path("benchmarks/results"), metavar="FOLDER",
                      help="where the results go, a JSON file for each run (default: benchmarks/results)")
 

@@ -9,41 +9,93 @@ from pathlib import Path
 
 from qblif.gen.plan import Plan
 from qblif.host.errors import InputError
-from qblif.hw import boards, calibrate, resources
+from qblif.hw import boards
+from qblif.hw.ecp5_report import Report
 from qblif.hw.params import DesignParams
 from qblif.hw.sizing import Size
 
 from . import benchmark
 
+ROUTED = Path(__file__).with_name("routed")
+"""Reports of place and route that come with the product: report.json of `make bitstream`, programs loaded at run time.
+Those of designs that the resource model is fitted to, too (hw/calibration.json has their modules)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Placed:
+    """What place and route made of a design. name: of the report, in ROUTED."""
+
+    name: str
+    report: Report
+
+    @property
+    def size(self) -> Size:
+        """LUT4 of the device, all in, flip-flops and block RAM."""
+        lut, ff, block_ram = (self.report.used[kind][0] for kind in ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD"))
+        return Size(lut, ff, block_ram)
+
+
+@functools.cache
+def all_placed() -> tuple[Placed, ...]:
+    """Return all reports that come with the product, those of today's hardware sources first."""
+    found = [Placed(path.stem, benchmark.routed(path)) for path in sorted(ROUTED.glob("*.json"))]
+    return tuple(sorted(found, key=lambda one: benchmark.state(one.report.sources) != "today's"))
+
+
+def placed(design: DesignParams, board: boards.Board) -> Placed | None:
+    """Return what place and route made of this design for a board, if it is one of `all_placed`; else None."""
+    return next((one for one in all_placed() if one.report.board == board.name
+                 and benchmark.is_of(one.report, design)), None)
+
+
+def report_of(design: DesignParams, board: boards.Board) -> Report | None:
+    """Return the report of `placed`."""
+    one = placed(design, board)
+    return one and one.report
+
+
+def largest_placed() -> Placed:
+    """Return the one with most flip-flops of `all_placed`."""
+    return max(all_placed(), key=lambda one: one.size.ff)
+
 
 @dataclasses.dataclass(frozen=True)
 class Clock:
-    """A clock and where it is from. routed: place and route reached it with the very design that was asked about."""
+    """A clock and where it is from. report: by which place and route reached it with the very design asked about."""
 
     hz: float
     source: str
-    routed: bool = False
+    report: Report | None = None
+
+    def to_dict(self) -> dict:
+        """Return it JSON-able; asked_hz, at which that bitstream runs, and seed are of the report, if any."""
+        return {"hz": self.hz, "source": self.source, "routed": self.report is not None,
+                "asked_hz": self.report and self.report.asked * 1e6, "seed": self.report and self.report.seed}
 
 
-def clock_of(board: boards.Board, plan: Plan | None, mhz: float | None, report: Path) -> Clock:
+def clock_of(board: boards.Board, plan: Plan | None, mhz: float | None, file: Path) -> Clock:
     """Return the clock to count with: asked for, else reached by place and route, else the board's default.
 
-    plan: None for no particular one; report: of place and route, of this very design or of another one, which is said;
-    it need not be there."""
+    plan: None for no particular one; file: report of place and route, of this very design or of another one, which is
+    said; it need not be there."""
     if mhz is not None:
-        fastest = max((one.mhz for one in all_placed()), default=mhz) if board.family == "ecp5" else mhz
+        fastest = max((one.report.reached for one in all_placed() if one.report.part == board.part), default=mhz)
         return Clock(mhz * 1e6, "asked, not routed" if mhz <= fastest else
                      f"asked, and no design routed for {board.part} reached more than {fastest:.1f} MHz")
-    routed = benchmark.routed(report) if report.is_file() else None
+    built = benchmark.routed(file) if file.is_file() else None
     if plan is not None:
-        if routed and benchmark.is_of(routed, plan.design):
-            return Clock(routed.reached * 1e6, f"routed: {report}{benchmark.from_sources(routed.sources)}", True)
-        if one := placed(plan):
-            return Clock(one.mhz * 1e6,
-                         f"routed: {one.name!r} of hw/calibration.json{benchmark.from_sources(one.sources)}", True)
-    if routed:
-        return Clock(routed.reached * 1e6, f"routed for another design: {report}")
+        if built and benchmark.is_of(built, plan.design):
+            return _reached(built, str(file))
+        if one := placed(plan.design, board):
+            return _reached(one.report, f"{one.name!r} of sim/routed")
+    if built:
+        return Clock(built.reached * 1e6, f"routed for another design: {file}")
     return Clock(board.clock_hz, "the board's default, not routed")
+
+
+def _reached(report: Report, where: str) -> Clock:
+    return Clock(report.reached * 1e6, f"routed: {where}, {report.asked:g} MHz asked, seed {report.seed}"
+                 f"{benchmark.from_sources(report.sources)}", report)
 
 
 def measured(folder: Path, network: str, board: str, plan: Plan) -> dict | None:
@@ -62,34 +114,3 @@ def measured(folder: Path, network: str, board: str, plan: Plan) -> dict | None:
             raise InputError(f"{file} is no result of `make bench`: {error}",
                              hint="results of earlier runs are looked for there; move the file away") from error
     return None
-
-
-@dataclasses.dataclass(frozen=True)
-class Placed:
-    """What place and route made of a design. name: in hw/calibration.json; mhz: the clock reached; sources: hash of the
-    hardware's sources then, "" where that was not told."""
-
-    name: str
-    build_hash: int
-    size: Size
-    mhz: float
-    sources: str
-
-
-@functools.cache
-def all_placed() -> tuple[Placed, ...]:
-    """Return the designs that were placed and routed for the resource model."""
-    return tuple(Placed(name, DesignParams.from_dict(one["design"]).build_hash,
-                        dataclasses.replace(Size.of(resources.total(one)), lut=one["comb"]), one["mhz"],
-                        one.get("sources", ""))
-                 for name, one in calibrate.load()["designs"].items() if "comb" in one)
-
-
-def placed(plan: Plan) -> Placed | None:
-    """Return what place and route made of this design, if it is one of `all_placed`; else None."""
-    return next((one for one in all_placed() if one.build_hash == plan.design.build_hash), None)
-
-
-def largest_placed() -> Placed:
-    """Return the one with most flip-flops of `all_placed`."""
-    return max(all_placed(), key=lambda one: one.size.ff)

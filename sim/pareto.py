@@ -139,11 +139,11 @@ def text(found: list[Entry], board: Board, clock: Clock, goal: str) -> str:
             rows.append(("-", name_of(layout, True), *_rates(layout.cost("throughput"), layout.cost("latency"), clock),
                          None, *_size(layout.size), "", ""))
         for choice, rtl in zip(entry.fitting, entry.rtl, strict=True):
-            speed, routed = choice.speed, placed(choice.plan)
+            speed, routed = choice.speed, placed(choice.plan.design, board)
             mark = "*" * (choice is entry.chosen) + "≈" * (speed.how == ESTIMATED)
             rows.append((mark, name_of(choice.layout, True), *_rates(speed.cycles, speed.latency, clock),
                          speed.efficiency, *_size(choice.size), "" if rtl is None else f"{rtl:,.0f}",
-                         "" if routed is None else f"{routed.mhz:.1f}"))
+                         "" if routed is None else f"{routed.report.reached:.1f}"))
     lines = table(rows, HEAD).split("\n") if rows else []
     first = len(lines) - len(rows)
     shown = lines[:first]
@@ -181,14 +181,14 @@ def _size(size: Size) -> tuple[int, int, int]:
 def to_dict(found: list[Entry], board: Board, clock: Clock, goal: str) -> dict:
     """Return the table, JSON-able."""
     def fitting(entry: Entry, choice: Choice, rtl: float | None) -> dict:
-        speed, routed = choice.speed, placed(choice.plan)
+        speed, routed = choice.speed, placed(choice.plan.design, board)
         return layout_dict(choice.layout) | {
             "name": name_of(choice.layout, True), "chosen": choice is entry.chosen, "fits": True, "how": speed.how,
             "images": speed.images, "cycles": speed.cycles, "latency_cycles": speed.latency,
             "scan_efficiency": speed.efficiency, "frames_per_second": clock.hz / speed.cycles,
-            "size": dataclasses.asdict(choice.size), "rtl_cycles": rtl, "routed_mhz": routed and routed.mhz}
+            "size": dataclasses.asdict(choice.size), "rtl_cycles": rtl, "routed_mhz": routed and routed.report.reached}
 
-    return {"board": board.name, "goal": goal, "clock": {"hz": clock.hz, "source": clock.source}, "networks": [
+    return {"board": board.name, "goal": goal, "clock": clock.to_dict(), "networks": [
         {"name": entry.name, "steps": entry.steps, "levels": list(entry.levels), "weight_bits": entry.weight_bits,
          "accuracy": entry.accuracy, "data": entry.data, "why": entry.why,
          "layouts": [fitting(entry, *one) for one in zip(entry.fitting, entry.rtl, strict=True)]

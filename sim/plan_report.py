@@ -20,13 +20,13 @@ def to_dict(network: str, choice: Choice, board: Board, clock: Clock, goal: str,
             images) -> dict:
     """Return all figures, JSON-able. network: as it was asked for; seen: row of `make bench` for this very plan;
     images: for what the board's link carries."""
-    part, size, speed, routed = part_of(board), choice.size, choice.speed, placed(choice.plan)
+    part, size, speed, routed = part_of(board), choice.size, choice.speed, placed(choice.plan.design, board)
     link = board_link.of_board(board, choice.plan.input_layout.pack(images), choice.plan.network.classes)
     return {
         "network": network, "board": board.name, "part": part.name, "goal": goal, "data": data,
         "layout": layout_dict(choice.layout), "design": choice.plan.design.to_dict(),
         "build_hash": f"{choice.plan.design.build_hash:016x}", "program_bytes": 4 * len(choice.plan.program),
-        "clock": dataclasses.asdict(clock),
+        "clock": clock.to_dict(),
         "predicted": {"how": speed.how, "images": speed.images, "cycles": speed.cycles, "latency_cycles": speed.latency,
                       "scan_efficiency": speed.efficiency, "frames_per_second": clock.hz / speed.cycles,
                       "latency_seconds": speed.latency / clock.hz,
@@ -35,7 +35,7 @@ def to_dict(network: str, choice: Choice, board: Board, clock: Clock, goal: str,
         "available": {"lut": part.lut, "ff": part.ff, "block_ram": part.block_ram},
         "routed": None if routed is None else {
             "name": routed.name, "lut": routed.size.lut, "ff": routed.size.ff, "block_ram": routed.size.block_ram,
-            "mhz": routed.mhz},
+            "mhz": routed.report.reached, "asked_mhz": routed.report.asked, "seed": routed.report.seed},
         "measured": None if seen is None else {
             "cycles": seen["cycles"]["rtl"], "latency_cycles": seen["latency_cycles"]["rtl"], "images": seen["images"],
             "scan_efficiency": seen.get("chain_efficiency"),
@@ -55,6 +55,7 @@ def text(choice: Choice, found: dict, board: Board) -> str:
     """Return the choice for people. found: of `to_dict`."""
     predicted, seen, mhz = found["predicted"], found["measured"], found["clock"]["hz"] / 1e6
     part, size, routed, hz = part_of(board), choice.size, found["routed"], found["clock"]["hz"]
+    asked = found["clock"]["asked_hz"]
 
     def row(name: str, of_cycles, key: str, other: str) -> tuple[str, ...]:
         values = [predicted[key], *((None, None) if seen is None else (seen.get(other), seen[key]))]
@@ -71,9 +72,8 @@ def text(choice: Choice, found: dict, board: Board) -> str:
 
     speed = table([row("cycles per image", cycles, "cycles", "predicted_cycles"),
                    row(f"frames per second at {mhz:.1f} MHz", rate, "cycles", "predicted_cycles"),
-                   *([row(f"frames per second at {board.clock_hz / 1e6:.1f} MHz, unless --clock says more",
-                          lambda value: f"{board.clock_hz / value:,.0f}", "cycles", "predicted_cycles")]
-                     if found["clock"]["routed"] else []),
+                   *([row(f"frames per second at the {asked / 1e6:.1f} MHz asked for, the bitstream's",
+                          lambda value: f"{asked / value:,.0f}", "cycles", "predicted_cycles")] if asked else []),
                    row("latency, cycles", cycles, "latency_cycles", "predicted_latency"),
                    row(f"latency at {mhz:.1f} MHz", time, "latency_cycles", "predicted_latency"),
                    row("scan efficiency, all lanes", "{:.3f}".format, "scan_efficiency", "")],
@@ -112,12 +112,18 @@ def text(choice: Choice, found: dict, board: Board) -> str:
                         "\n".join(f"  {note}" for note in notes)])
 
 
-def next_steps(network: str, board: Board, design: Path | None, clock_mhz: float | None = None, **asked) -> str:
-    """Return what can be done with a choice; asked: the options that led to it."""
+def next_steps(network: str, board: Board, design: Path | None, clock: Clock, clock_mhz: float | None = None,
+               **asked) -> str:
+    """Return what can be done with a choice; clock_mhz, asked: the options that led to it."""
     file = design or "design.json"
-    clock = "" if clock_mhz is None else f" --clock {clock_mhz:g}"
     options = "".join(f" --{name} {shlex.quote(str(value))}" for name, value in asked.items() if value is not None)
-    lines = [] if design else [f"keep it     qblif plan {network} --board {board.name}{options}{clock} --out {file}"]
-    lines += [f"load it     qblif compile {network} --design {file}: a program for its block RAM, loaded at run time",
-              f"bake it in  qblif bitstream --board {board.name} --design {file} --network {network}{clock}"]
+    mhz = "" if clock_mhz is None else f" --clock {clock_mhz:g}"
+    as_routed = mhz
+    if clock.report is not None:        # what comes out then is what was routed
+        as_routed = "" if clock.report.asked * 1e6 == board.clock_hz else f" --clock {clock.report.asked:g}"
+        as_routed += "" if clock.report.seed == 1 else f" --seed {clock.report.seed}"
+    lines = [] if design else [f"keep it     qblif plan {network} --board {board.name}{options}{mhz} --out {file}"]
+    lines += [f"build it    qblif bitstream --board {board.name} --design {file}{as_routed}",
+              f"load it     qblif compile {network} --design {file}: a program for it, loaded at run time",
+              f"bake it in  qblif bitstream --board {board.name} --design {file} --network {network}{mhz}"]
     return "\n".join(f"  {line}" for line in lines)

@@ -8,10 +8,10 @@ import pytest
 from qblif.gen import zoo
 from qblif.gen.plan import make_plan
 from qblif.host.errors import InputError
-from qblif.hw import boards, calibrate
+from qblif.hw import boards, calibrate, resources
 from qblif.hw.ecp5_report import Report
 from qblif.hw.params import DesignParams
-from qblif.sim import known
+from qblif.sim import benchmark, known
 
 BOARD = boards.find("ulx3s")[0]
 
@@ -30,20 +30,44 @@ def test_the_clock_is_asked_for_routed_or_the_boards_and_says_which(tmp_path):
         report.write_text(Report("ulx3s", "part", "key", build_hash, "", 80.0, 82.5, "clk", 1, {1: 82.5}, {}, {}, {},
                                  (), {}, {}, (), "today", sources).to_json())
         clock = known.clock_of(BOARD, plan, None, report)
-        assert (clock.hz, clock.source) == (82.5e6, f"{before}{report}{after}")
+        told = ", 80 MHz asked, seed 1" if build_hash == mine else ""
+        assert (clock.hz, clock.source) == (82.5e6, f"{before}{report}{told}{after}")
     assert known.clock_of(BOARD, None, None, report).source == f"routed for another design: {report}"
 
 
 def test_what_place_and_route_made_of_a_design_is_told(tmp_path):
-    (name, one), *_ = [(name, one) for name, one in calibrate.load()["designs"].items() if "comb" in one]
-    plan = dataclasses.replace(make_plan(zoo.load("digits")), design=DesignParams.from_dict(one["design"]))
-    found = known.placed(plan)
-    assert (found.name, found.size.lut, found.mhz) == (name, one["comb"], one["mhz"])
+    one = known.all_placed()[-1]
+    plan = dataclasses.replace(make_plan(zoo.load("digits")), design=design_of(one))
+    found = known.placed(plan.design, BOARD)
+    assert found == one and known.report_of(plan.design, BOARD) == one.report
     clock = known.clock_of(BOARD, plan, None, tmp_path / "none")
-    assert clock.hz == one["mhz"] * 1e6 and name in clock.source
-    assert clock.source.endswith(" hardware sources") or one["sources"] == boards.sources_hash()
-    assert known.placed(make_plan(zoo.load("digits"), lanes=8)) is None
-    assert known.largest_placed().size.ff >= found.size.ff
+    assert clock.hz == one.report.reached * 1e6 and clock.report == one.report
+    assert clock.source == (f"routed: {one.name!r} of sim/routed, {one.report.asked:g} MHz asked, seed "
+                            f"{one.report.seed}{benchmark.from_sources(one.report.sources)}")
+    assert clock.to_dict() == {"hz": clock.hz, "source": clock.source, "routed": True, "seed": one.report.seed,
+                               "asked_hz": one.report.asked * 1e6}
+    assert known.placed(plan.design, boards.find("kv260")[0]) is None
+    other = make_plan(zoo.load("digits"), lanes=8)
+    assert known.placed(other.design, BOARD) is None and known.report_of(other.design, BOARD) is None
+    assert known.largest_placed().size.ff == max(one.size.ff for one in known.all_placed())
+
+
+@pytest.mark.parametrize("one", known.all_placed(), ids=lambda one: one.name)
+def test_the_resource_model_is_fitted_to_the_very_reports_that_come_with_it(one):
+    """Modules, LUTs, clock and sources of each are those of hw/calibration.json; programs are loaded at run time."""
+    kept, = [fitted for fitted in calibrate.load()["designs"].values() if "comb" in fitted
+             and DesignParams.from_dict(fitted["design"]).build_hash == int(one.report.build_hash, 16)]
+    used = resources.total({"modules": one.report.modules})
+    assert (kept["modules"], kept["comb"], kept["sources"]) == (one.report.modules, one.size.lut, one.report.sources)
+    assert kept["mhz"] == round(one.report.reached, 2) and one.report.met and not one.report.program_hash
+    assert (used.ff, used.block_ram) == (one.size.ff, one.size.block_ram)
+    assert sum(one.report.multipliers.values()) == 0
+
+
+def design_of(one: known.Placed) -> DesignParams:
+    return next(found for found in (DesignParams.from_dict(fitted["design"])
+                                    for fitted in calibrate.load()["designs"].values())
+                if benchmark.is_of(one.report, found))
 
 
 def test_a_measured_value_is_that_of_the_same_network_board_hardware_and_program(tmp_path):

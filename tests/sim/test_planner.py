@@ -281,12 +281,17 @@ def test_networks_without_a_layout_are_all_named():
     assert "one: accuracy not known" in shown and "two is damaged" in shown
 
 
-def test_the_boards_clock_stands_beside_one_that_was_routed(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("layout", "asked", "options"), [("1x64/4 + 2x64/4", 80, ""),
+                                                         ("2x128/2", 90, " --clock 90 --seed 2")])
+def test_of_a_layout_that_was_routed_both_clocks_are_told_and_how_to_build_it(layout, asked, options, tmp_path,
+                                                                             monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["plan", "mnist-small", "--board", "ulx3s", "--layout", "1x64/4 + 2x64/4"]) == 0
+    assert cli.main(["plan", "mnist-small", "--board", "ulx3s", "--layout", layout]) == 0
     shown = capsys.readouterr().out
     assert re.search(r"frames per second at 9\d\.\d MHz +[\d,]+ ", shown)
-    assert "frames per second at 80.0 MHz, unless --clock says more" in shown
+    assert f"frames per second at the {asked}.0 MHz asked for, the bitstream's" in shown
+    assert f"qblif bitstream --board ulx3s --design design.json{options}\n" in shown
+    assert re.search(rf"routed: 'mnist-small_[\dx+]+' of sim/routed, {asked} MHz asked, seed \d", shown)
 
 
 def test_of_layouts_that_all_do_not_fit_the_nearest_is_shown(simple, tiny, tmp_path, monkeypatch, capsys):

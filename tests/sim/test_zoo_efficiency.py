@@ -74,7 +74,7 @@ def test_the_busiest_core_of_the_chain_that_was_routed_is_well_filled(name):
     one = named.find(name)
     search = planner.Planner(one.network, named.images_of(one, 6)[0])
     plan = search.choose(BOARD, layout_name.parse("1x32/4 + 1x32/4 + 1x32/4 + 2x32/4")).plan
-    assert known.placed(plan)
+    assert known.placed(plan.design, BOARD)
     row = benchmark.measure(one, BOARD, plan, 12, None)
     assert row["scan_efficiency"] >= CHAIN
     assert row["cycles"]["predicted"] == row["cycles"]["rtl"]
