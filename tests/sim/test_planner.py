@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from qblif.sim import bitstream, design_file, golden, known, layout_name, named,
 from qblif.sim.cycles import CycleModel
 
 BOARD = boards.find("ulx3s")[0]
+ROOT = Path(__file__).parents[2]
 
 
 class Simple:
@@ -279,6 +281,18 @@ def test_networks_without_a_layout_are_all_named():
     entries = [pareto.Entry(name, 1, (15,), 8, None, "images", why=f"{name} is damaged") for name in ("one", "two")]
     shown = pareto.text(entries, BOARD, known.Clock(80e6, "asked"), "throughput")
     assert "one: accuracy not known" in shown and "two is damaged" in shown
+
+
+@pytest.mark.datasets("mnist", "cifar10")
+@pytest.mark.parametrize("name", ["mnist-small", "cifar10-classic-6bit"])
+def test_the_answer_was_routed_and_simulated_with_the_predicted_cycles(name):
+    """docs/synthesis.md says so; place and route reached the board's clock."""
+    one = named.find(name)
+    choice = planner.Planner(one.network, named.images_of(one, 6)[0]).choose(BOARD)
+    report = known.report_of(choice.plan.design, BOARD)
+    assert report.met and report.asked * 1e6 == BOARD.clock_hz
+    seen = known.measured(ROOT / "benchmarks/results", name, BOARD.name, choice.plan)
+    assert seen["cycles"]["rtl"] == seen["cycles"]["predicted"]
 
 
 @pytest.mark.parametrize(("layout", "asked", "options"), [("1x64/4 + 2x64/4", 80, ""),
