@@ -427,7 +427,7 @@ def bench(args: argparse.Namespace) -> int:
             left_out.append(f"{name} is left out: {error}")     # of the zoo: the others go on
             continue
         print(f"{name}: simulating {args.images} images", file=sys.stderr)
-        report = given or benchmark.find_report(plan.design, files) or known.report_of(plan.design, board)
+        report = given or benchmark.find_report(plan.design, board, files) or known.report_of(plan.design, board)
         rows.append(benchmark.measure(one, board, plan, args.images, report))
     print("\n".join([benchmark_tables.report(rows), *left_out]))
     print(f"\nresults      {benchmark.save(rows, args.out)}")

@@ -45,14 +45,14 @@ def routed(path: Path) -> Report:
                          hint="it is the file report.json in the folder that `make bitstream` made") from error
 
 
-def is_of(report: Report, design: DesignParams) -> bool:
-    """Return whether a report is of hardware with these parameters; `state` says of which sources."""
-    return report.build_hash == f"{design.build_hash:016x}"
+def is_of(report: Report, design: DesignParams, board: boards.Board) -> bool:
+    """Return whether a report is of hardware with these parameters for a board; `state` says of which sources."""
+    return report.board == board.name and report.build_hash == f"{design.build_hash:016x}"
 
 
-def find_report(design: DesignParams, files: Iterable[Path]) -> Report | None:
+def find_report(design: DesignParams, board: boards.Board, files: Iterable[Path]) -> Report | None:
     """Return the first report of this very design among files, of which some need not be there. Raises InputError."""
-    return next((report for report in map(routed, filter(Path.is_file, files)) if is_of(report, design)), None)
+    return next((report for report in map(routed, filter(Path.is_file, files)) if is_of(report, design, board)), None)
 
 
 def state(sources: str) -> str:
@@ -93,10 +93,10 @@ def measure(one: Named, board: boards.Board, plan: Plan, count: int, report: Rep
     prediction = CycleModel(plan).predict(x)
     cycles = {"rtl": float(result.cycles[steady].mean()), "predicted": float(prediction.cycles[steady].mean())}
     latency = {"rtl": int(result.latency[0]), "predicted": int(prediction.latency[0])}
-    report = report if report and is_of(report, design) else None
+    report = report if report and is_of(report, design, board) else None
     predicted = resources.estimate(design)
     row = {
-        "network": one.text, "board": board.name, "images": images, "data": data,
+        "network": one.text, "board": board.name, "images": images, "counted": int(steady.sum()), "data": data,
         "build_hash": f"{design.build_hash:016x}", "program_hash": f"{plan.program_hash:016x}",
         "sources": boards.sources_hash(),
         "too_large": misfits(Size.of(predicted), PARTS[board.part]),

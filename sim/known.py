@@ -44,8 +44,7 @@ def all_placed() -> tuple[Placed, ...]:
 
 def placed(design: DesignParams, board: boards.Board) -> Placed | None:
     """Return what place and route made of this design for a board, if it is one of `all_placed`; else None."""
-    return next((one for one in all_placed() if one.report.board == board.name
-                 and benchmark.is_of(one.report, design)), None)
+    return next((one for one in all_placed() if benchmark.is_of(one.report, design, board)), None)
 
 
 def report_of(design: DesignParams, board: boards.Board) -> Report | None:
@@ -76,26 +75,29 @@ class Clock:
 def clock_of(board: boards.Board, plan: Plan | None, mhz: float | None, file: Path) -> Clock:
     """Return the clock to count with: asked for, else reached by place and route, else the board's default.
 
-    plan: None for no particular one; file: report of place and route, of this very design or of another one, which is
-    said; it need not be there."""
-    if mhz is not None:
-        fastest = max((one.report.reached for one in all_placed() if one.report.part == board.part), default=mhz)
-        return Clock(mhz * 1e6, "asked, not routed" if mhz <= fastest else
-                     f"asked, and no design routed for {board.part} reached more than {fastest:.1f} MHz")
-    built = benchmark.routed(file) if file.is_file() else None
-    if plan is not None:
-        if built and benchmark.is_of(built, plan.design):
-            return _reached(built, str(file))
-        if one := placed(plan.design, board):
-            return _reached(one.report, f"{one.name!r} of sim/routed")
-    if built:
-        return Clock(built.reached * 1e6, f"routed for another design: {file}")
-    return Clock(board.clock_hz, "the board's default, not routed")
+    plan: None for no particular one; file: report of place and route, taken where it is of this very design; it need
+    not be there, those that come with the product are looked at, too."""
+    report, where = _routed(board, plan, file)
+    told = report and f"{where}, {report.asked:g} MHz asked, seed {report.seed}{benchmark.from_sources(report.sources)}"
+    if mhz is None:
+        return (Clock(board.clock_hz, "the board's default, not routed") if report is None else
+                Clock(report.reached * 1e6, f"routed: {told}", report))
+    if report is not None:
+        same = round(report.asked * 1e6) == round(mhz * 1e6)
+        return Clock(mhz * 1e6, f"asked; routed: {told}, {report.reached:.1f} MHz reached", report if same else None)
+    fastest = max((one.report.reached for one in all_placed() if one.report.part == board.part), default=mhz)
+    return Clock(mhz * 1e6, "asked, not routed" if mhz <= fastest else
+                 f"asked, and no design routed for {board.part} reached more than {fastest:.1f} MHz")
 
 
-def _reached(report: Report, where: str) -> Clock:
-    return Clock(report.reached * 1e6, f"routed: {where}, {report.asked:g} MHz asked, seed {report.seed}"
-                 f"{benchmark.from_sources(report.sources)}", report)
+def _routed(board: boards.Board, plan: Plan | None, file: Path) -> tuple[Report | None, str]:
+    """Return the report of a plan's design and where it is; None without one."""
+    if plan is None:
+        return None, ""
+    if file.is_file() and benchmark.is_of(built := benchmark.routed(file), plan.design, board):
+        return built, str(file)
+    one = placed(plan.design, board)
+    return (None, "") if one is None else (one.report, f"{one.name!r} of sim/routed")
 
 
 def measured(folder: Path, network: str, board: str, plan: Plan) -> dict | None:
@@ -109,7 +111,10 @@ def measured(folder: Path, network: str, board: str, plan: Plan) -> dict | None:
             run = json.loads(file.read_text(encoding="utf-8"))
             for row in run["rows"]:
                 if all(row.get(name) == value for name, value in wanted.items()):
-                    return row | {"file": str(file), "commit": run["commit"], "sources": row.get("sources", "")}
+                    figures = {name: {how: row[name][how] for how in ("rtl", "predicted")}
+                               for name in ("cycles", "latency_cycles")}
+                    return row | figures | {"images": row["images"], "file": str(file), "commit": run["commit"],
+                                            "sources": row.get("sources", "")}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{file} is no result of `make bench`: {error}",
                              hint="results of earlier runs are looked for there; move the file away") from error

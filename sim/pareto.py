@@ -156,7 +156,8 @@ def text(found: list[Entry], board: Board, clock: Clock, goal: str) -> str:
         f"fits: up to {room.lut:,.0f} LUT4, {room.ff:,.0f} FF, {room.block_ram} RAM;",
         "      what is taken is the ECP5's model's: * as a whole, others by their parts, within 3 %",
         "scan: weight rows needed / cycles of all clusters; RTL: cycles simulated; MHz: reached in place and route",
-        f"frames/s, latency: at {clock.hz / 1e6:.1f} MHz, {clock.source}",
+        f"frames/s, latency: at {clock.hz / 1e6:.1f} MHz, {clock.source}; of the cores alone: what the board's link",
+        "      carries `qblif plan` says without --pareto",
         f"work counted on {found[0].data}",
         f'`--layout "{name_of(found[0].fitting[-1].layout, True)}"` takes one of the table'
         if found[0].fitting else found[0].why]

@@ -73,7 +73,8 @@ def text(choice: Choice, found: dict, board: Board) -> str:
     speed = table([row("cycles per image", cycles, "cycles", "predicted_cycles"),
                    row(f"frames per second at {mhz:.1f} MHz", rate, "cycles", "predicted_cycles"),
                    *([row(f"frames per second at the {asked / 1e6:.1f} MHz asked for, the bitstream's",
-                          lambda value: f"{asked / value:,.0f}", "cycles", "predicted_cycles")] if asked else []),
+                          lambda value: f"{asked / value:,.0f}", "cycles", "predicted_cycles")]
+                     if asked and asked != hz else []),
                    row("latency, cycles", cycles, "latency_cycles", "predicted_latency"),
                    row(f"latency at {mhz:.1f} MHz", time, "latency_cycles", "predicted_latency"),
                    row("scan efficiency, all lanes", "{:.3f}".format, "scan_efficiency", "")],
@@ -95,8 +96,8 @@ def text(choice: Choice, found: dict, board: Board) -> str:
              + f"; work counted on {found['data']}",
              "latency     of the first of these images alone",
              f"clock       {mhz:.1f} MHz, {found['clock']['source']}",
-             (f"link        {found['link']['images_per_second']:,.0f} images a second, {found['link']['name']}: apart "
-              "from the frames per second above"),
+             (f"link        {found['link']['images_per_second']:,.0f} images a second at most go through the board's "
+              f"own, {found['link']['name']};\n              frames per second above are of the cores alone"),
              "resources   predicted: the ECP5's model" + (
                  "" if part.inputs == 4 else f"; a LUT{part.inputs} holds more than a LUT4, so fewer are needed")]
     if routed is None and part.inputs == 4 and size.ff > largest.size.ff:
@@ -125,5 +126,5 @@ def next_steps(network: str, board: Board, design: Path | None, clock: Clock, cl
     lines = [] if design else [f"keep it     qblif plan {network} --board {board.name}{options}{mhz} --out {file}"]
     lines += [f"build it    qblif bitstream --board {board.name} --design {file}{as_routed}",
               f"load it     qblif compile {network} --design {file}: a program for it, loaded at run time",
-              f"bake it in  qblif bitstream --board {board.name} --design {file} --network {network}{mhz}"]
+              f"bake it in  qblif bitstream --board {board.name} --design {file} --network {network}{as_routed}"]
     return "\n".join(f"  {line}" for line in lines)

@@ -236,15 +236,16 @@ def test_a_clock_of_other_hardware_is_not_taken():
 
 def test_the_report_beside_the_design_is_taken_else_the_bitstreams_if_it_is_of_this_hardware(tmp_path):
     files = [tmp_path / name / "report.json" for name in ("beside", "build")]
-    assert benchmark.find_report(ONE_CORE, files) is None
+    assert benchmark.find_report(ONE_CORE, BOARD, files) is None
     mine, other = f"{ONE_CORE.build_hash:016x}", f"{CHAIN.build_hash:016x}"
     for found, expected in (((None, other), None), ((None, mine), 1), ((other, mine), 1), ((mine, mine), 0)):
         for file, build_hash in zip(files, found, strict=True):
             file.parent.mkdir(exist_ok=True)
             if build_hash:
                 file.write_text(dataclasses.replace(a_report(build_hash), made=file.parent.name).to_json())
-        taken = benchmark.find_report(ONE_CORE, files)
+        taken = benchmark.find_report(ONE_CORE, BOARD, files)
         assert (taken and taken.made) == (None if expected is None else files[expected].parent.name)
+    assert benchmark.find_report(ONE_CORE, boards.find("pynq-z2")[0], files) is None      # of another board
 
 
 def test_a_design_that_is_not_there_is_a_clear_error(tmp_path, capsys):

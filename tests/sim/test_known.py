@@ -22,17 +22,19 @@ def test_the_clock_is_asked_for_routed_or_the_boards_and_says_which(tmp_path):
     assert "no design routed for LFE5U-85F" in known.clock_of(BOARD, plan, 5000.0, report).source
     assert known.clock_of(BOARD, plan, None, report).source == "the board's default, not routed"
     mine = f"{plan.design.build_hash:016x}"
-    for build_hash, before, sources, after in (
-            (mine, "routed: ", boards.sources_hash(), ""),
-            (mine, "routed: ", "0" * 32, ", from other hardware sources than today's"),
-            (mine, "routed: ", "", ", from older or unknown hardware sources"),
-            ("0" * 16, "routed for another design: ", boards.sources_hash(), "")):
-        report.write_text(Report("ulx3s", "part", "key", build_hash, "", 80.0, 82.5, "clk", 1, {1: 82.5}, {}, {}, {},
+    for sources, after in ((boards.sources_hash(), ""), ("0" * 32, ", from other hardware sources than today's"),
+                           ("", ", from older or unknown hardware sources")):
+        report.write_text(Report("ulx3s", "part", "key", mine, "", 80.0, 82.5, "clk", 1, {1: 82.5}, {}, {}, {},
                                  (), {}, {}, (), "today", sources).to_json())
         clock = known.clock_of(BOARD, plan, None, report)
-        told = ", 80 MHz asked, seed 1" if build_hash == mine else ""
-        assert (clock.hz, clock.source) == (82.5e6, f"{before}{report}{told}{after}")
-    assert known.clock_of(BOARD, None, None, report).source == f"routed for another design: {report}"
+        told = f"routed: {report}, 80 MHz asked, seed 1{after}"
+        assert (clock.hz, clock.source) == (82.5e6, told)
+        asked = known.clock_of(BOARD, plan, 80.0, report)       # what was routed, at the clock that it was routed for
+        assert (asked.hz, asked.source) == (80e6, f"asked; {told}, 82.5 MHz reached") and asked.report == clock.report
+        other = known.clock_of(BOARD, plan, 82.0, report)
+        assert (other.hz, other.source) == (82e6, f"asked; {told}, 82.5 MHz reached") and other.report is None
+    for of, where in ((None, BOARD), (plan, boards.find("kv260")[0]), (make_plan(zoo.load("digits"), lanes=8), BOARD)):
+        assert known.clock_of(where, of, None, report).source == "the board's default, not routed"
 
 
 def test_what_place_and_route_made_of_a_design_is_told(tmp_path):
@@ -67,13 +69,14 @@ def test_the_resource_model_is_fitted_to_the_very_reports_that_come_with_it(one)
 def design_of(one: known.Placed) -> DesignParams:
     return next(found for found in (DesignParams.from_dict(fitted["design"])
                                     for fitted in calibrate.load()["designs"].values())
-                if benchmark.is_of(one.report, found))
+                if benchmark.is_of(one.report, found, BOARD))
 
 
 def test_a_measured_value_is_that_of_the_same_network_board_hardware_and_program(tmp_path):
     plan = make_plan(zoo.load("digits"))
     row = {"network": "digits", "board": "ulx3s", "build_hash": f"{plan.design.build_hash:016x}",
-           "program_hash": f"{plan.program_hash:016x}", "cycles": {"rtl": 1234.0}}
+           "program_hash": f"{plan.program_hash:016x}", "cycles": {"rtl": 1234.0, "predicted": 1234.0},
+           "latency_cycles": {"rtl": 2000, "predicted": 2000}, "images": 14}
     for name, change in (("1", {}), ("2", {"network": "mnist"}), ("3", {"build_hash": "0"}), ("4", {"board": "kv260"}),
                          ("5", {"program_hash": "0"})):
         (tmp_path / f"{name}.json").write_text(json.dumps({"commit": name, "rows": [row | change]}))
@@ -81,6 +84,10 @@ def test_a_measured_value_is_that_of_the_same_network_board_hardware_and_program
     found = known.measured(tmp_path, "digits", "ulx3s", plan)
     assert (found["cycles"]["rtl"], found["commit"], found["file"]) == (1234.0, "1", str(tmp_path / "1.json"))
     assert known.measured(tmp_path, "n-mnist", "ulx3s", plan) is None
+    lacking = {name: value for name, value in row.items() if name != "latency_cycles"}
+    (tmp_path / "7.json").write_text(json.dumps({"commit": "7", "rows": [lacking]}))
+    with pytest.raises(InputError, match=r"7\.json is no result of `make bench`: 'latency_cycles'"):
+        known.measured(tmp_path, "digits", "ulx3s", plan)
     (tmp_path / "7.json").write_text("{}")
     with pytest.raises(InputError, match=r"7\.json is no result of `make bench`"):
         known.measured(tmp_path, "digits", "ulx3s", plan)
