@@ -151,8 +151,9 @@ def _count(sim, frames: np.ndarray, plan: Plan):
 
 
 def _use(plan: Plan, counts, cores: list[CoreStats], prediction: Prediction, steady: np.ndarray) -> dict:
-    """Return scan efficiency of each core, and of all; for the core that works longest, waiting for input apart, where
-    its other cycles went, and its lane utilisation. Losses and efficiency add up to 1; output_stalls stand beside them.
+    """Return scan efficiency of each core, and of all; for the core that works longest, waiting for its input and for
+    its output to be taken apart, where its other cycles went, and its lane utilisation. Losses and efficiency add up to
+    1; output_stalls stand beside them.
 
     One core: weight rows needed / cluster cycles of its work (host/stats.py), over all images. Cores of a chain: rows
     needed / cycles of its clusters from a core's end of one image to that of the next, by the cycle model, of the core
@@ -166,7 +167,7 @@ def _use(plan: Plan, counts, cores: list[CoreStats], prediction: Prediction, ste
     ends = layer_ends(plan, prediction)[:, [one.last for one in plan.segments]]
     pace = int((ends - np.roll(ends, 1, axis=0))[steady].sum(0).max())
     totals = [core.cluster_cycles if alone else pace * core.clusters for core in cores]
-    at = max(range(len(cores)), key=lambda index: cores[index].worked)
+    at = max(range(len(cores)), key=lambda index: cores[index].worked - cores[index].counters["output_stalls"])
     core, segment, total, efficiency = cores[at], plan.segments[at], totals[at], rows[at] / totals[at]
     losses = {name: core.counters[name] / total for name in LOSSES}
     losses["other"] = 1 - efficiency - sum(losses.values())
