@@ -306,6 +306,7 @@ def bitstream(args: argparse.Namespace) -> int:
     from qblif.hw.ecp5 import ClockMissed, Multiplies
     from qblif.hw.flow import ended_by_sigterm
     from qblif.sim import bitstream as build
+    from qblif.sim import design_file
     from qblif.sim.console import Stages
 
     board, toolchain = boards.find(args.board, args.toolchain)
@@ -340,7 +341,10 @@ def bitstream(args: argparse.Namespace) -> int:
         print(f"report       {made.folder / 'report.txt'}")
     print(f"load it      {load}")
     if made.bundle is None:
-        print(f"plan for it  qblif compile NETWORK --design {made.folder / build.MANIFEST} -o NETWORK.qblif")
+        # A planned design also knows how its network lies on it, which the manifest does not.
+        planned = args.design is not None and design_file.is_one(args.design)
+        file = args.design if planned else made.folder / build.MANIFEST
+        print(f"plan for it  qblif compile NETWORK --design {file} -o NETWORK.qblif")
     print(f"try it       qblif selftest --target {board.target.format(bit=made.bit)} {bundle}")
     return DONE
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from qblif.gen import network_file
 from qblif.gen.plan import make_plan
 from qblif.hw.boards import ulx3s
 from qblif.hw.params import CoreParams, DesignParams
-from qblif.sim import bitstream
+from qblif.sim import bitstream, design_file
 from qblif.sim.deploy import deploy
 
 from ..gen import planned
@@ -193,6 +194,14 @@ def test_a_network_too_large_for_the_board_is_refused_with_figures(stubs, tmp_pa
     network_file.save(planned.chain(channels=64, side=8), tmp_path / "large.network")
     code, _, messages = command(capsys, "--network", "large.network")
     assert code == 2 and "does not fit" in messages and stubs.calls == []
+
+
+def test_of_a_planned_design_the_file_is_told_that_knows_how_its_network_lies_on_it(stubs, capsys):
+    design_file.save(Path("design.json"), make_plan(NETWORK, design=SMALL), "ulx3s")
+    code, out, _ = command(capsys, "--design", "design.json")
+    assert code == 0 and "qblif compile NETWORK --design design.json -o" in out
+    code, out, _ = command(capsys, "--design", "out/manifest.json")
+    assert code == 0 and "out/manifest.json -o NETWORK.qblif" in out
 
 
 def test_a_network_is_planned_for_a_bitstream_that_there_is(stubs, tmp_path, capsys):
