@@ -53,6 +53,11 @@ def report_of(design: DesignParams, board: boards.Board) -> Report | None:
     return one and one.report
 
 
+def nearest_placed(ff: float) -> Placed:
+    """Return the one whose flip-flops, which decide how long the placer takes, are nearest to that many."""
+    return min(all_placed(), key=lambda one: abs(one.size.ff - ff))
+
+
 def largest_placed() -> Placed:
     """Return the one with most flip-flops of `all_placed`."""
     return max(all_placed(), key=lambda one: one.size.ff)

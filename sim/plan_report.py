@@ -11,7 +11,7 @@ from qblif.hw.boards import Board
 
 from . import benchmark, board_link
 from .console import table
-from .known import Clock, largest_placed, placed
+from .known import Clock, largest_placed, nearest_placed, placed
 from .layout_name import name_of
 from .planner import EXACT, FULL, Choice, ff_share, part_of
 
@@ -100,6 +100,10 @@ def text(choice: Choice, found: dict, board: Board) -> str:
               f"own, {found['link']['name']};\n              frames per second above are of the cores alone"),
              "resources   predicted: the ECP5's model" + (
                  "" if part.inputs == 4 else f"; a LUT{part.inputs} holds more than a LUT4, so fewer are needed")]
+    if part.inputs == 4:
+        near = nearest_placed(size.ff if routed is None else routed["ff"])
+        notes.append(f"build       of {near.name!r}, {near.size.ff:,} flip-flops, took "
+                     f"{sum(near.report.seconds.values()) / 60:.0f} minutes beside other work")
     if routed is None and part.inputs == 4 and size.ff > largest.size.ff:
         notes.append("size        larger than all that was placed and routed so far, which had up to "
                      f"{largest.size.ff:,} flip-flops:\n              whether it reaches the clock is open")
