@@ -166,7 +166,7 @@ def _plan_for_board(args: argparse.Namespace, wanted) -> int:
         images, data = named.images_of(one, args.samples or 6)
         search = planner.Planner(one.network, images, goal)
         if args.pareto:
-            clock = known.clock_of(board, None, args.clock, report)
+            clock = known.clock_of(board, None, args.clock)
             with Waiting("layouts", "searched and timed, of all networks of this data: some seconds for each"):
                 found = pareto.of_networks(one, search, board, data, results)
             print(pareto.text(found, board, clock, goal))
@@ -176,9 +176,10 @@ def _plan_for_board(args: argparse.Namespace, wanted) -> int:
             return DONE
         with Waiting("layouts", "searched, the best of them timed: some seconds"):
             choice = search.choose(board, wanted)
-    clock = known.clock_of(board, choice.plan, args.clock, report)
+    routed = known.placed(choice.plan.design, board, report)
+    clock = known.clock_of(board, routed, args.clock)
     seen = known.measured(results, one.text, board.name, choice.plan)
-    figures = plan_report.to_dict(one.text, choice, board, clock, goal, data, seen, images)
+    figures = plan_report.to_dict(one.text, choice, board, clock, routed, goal, data, seen, images)
     print(plan_report.text(choice, figures, board))
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

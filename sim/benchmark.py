@@ -150,6 +150,11 @@ def _count(sim, frames: np.ndarray, plan: Plan):
     return result, [CoreStats(core.clusters, found) for core, found in zip(plan.design.cores, counted, strict=True)]
 
 
+def _busiest(cores: list[CoreStats]) -> int:
+    """Return the core that works longest. Waiting is no work, neither for input nor for the next core to take rows."""
+    return max(range(len(cores)), key=lambda index: cores[index].worked - cores[index].counters["output_stalls"])
+
+
 def _use(plan: Plan, counts, cores: list[CoreStats], prediction: Prediction, steady: np.ndarray) -> dict:
     """Return scan efficiency of each core, and of all; for the core that works longest, waiting for its input and for
     its output to be taken apart, where its other cycles went, and its lane utilisation. Losses and efficiency add up to
@@ -167,7 +172,7 @@ def _use(plan: Plan, counts, cores: list[CoreStats], prediction: Prediction, ste
     ends = layer_ends(plan, prediction)[:, [one.last for one in plan.segments]]
     pace = int((ends - np.roll(ends, 1, axis=0))[steady].sum(0).max())
     totals = [core.cluster_cycles if alone else pace * core.clusters for core in cores]
-    at = max(range(len(cores)), key=lambda index: cores[index].worked - cores[index].counters["output_stalls"])
+    at = _busiest(cores)
     core, segment, total, efficiency = cores[at], plan.segments[at], totals[at], rows[at] / totals[at]
     losses = {name: core.counters[name] / total for name in LOSSES}
     losses["other"] = 1 - efficiency - sum(losses.values())

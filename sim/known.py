@@ -23,7 +23,7 @@ Those of designs that the resource model is fitted to, too (hw/calibration.json 
 
 @dataclasses.dataclass(frozen=True)
 class Placed:
-    """What place and route made of a design. name: of the report, in ROUTED."""
+    """What place and route made of a design. name: of the file of its report."""
 
     name: str
     report: Report
@@ -38,17 +38,20 @@ class Placed:
 @functools.cache
 def all_placed() -> tuple[Placed, ...]:
     """Return all reports that come with the product, those of today's hardware sources first."""
-    found = [Placed(path.stem, benchmark.routed(path)) for path in sorted(ROUTED.glob("*.json"))]
+    found = [Placed(f"sim/routed/{path.name}", benchmark.routed(path)) for path in sorted(ROUTED.glob("*.json"))]
     return tuple(sorted(found, key=lambda one: benchmark.state(one.report.sources) != "today's"))
 
 
-def placed(design: DesignParams, board: boards.Board) -> Placed | None:
-    """Return what place and route made of this design for a board, if it is one of `all_placed`; else None."""
-    return next((one for one in all_placed() if benchmark.is_of(one.report, design, board)), None)
+def placed(design: DesignParams, board: boards.Board, file: Path | None = None) -> Placed | None:
+    """Return what place and route made of this design for a board; None where there is no report of it.
+
+    file: a report that is looked at first, of this design or another one; it need not be there."""
+    own = [] if file is None or not file.is_file() else [Placed(str(file), benchmark.routed(file))]
+    return next((one for one in (*own, *all_placed()) if benchmark.is_of(one.report, design, board)), None)
 
 
 def report_of(design: DesignParams, board: boards.Board) -> Report | None:
-    """Return the report of `placed`."""
+    """Return the report of this design that comes with the product, if one does."""
     one = placed(design, board)
     return one and one.report
 
@@ -77,32 +80,22 @@ class Clock:
                 "asked_hz": self.report and self.report.asked * 1e6, "seed": self.report and self.report.seed}
 
 
-def clock_of(board: boards.Board, plan: Plan | None, mhz: float | None, file: Path) -> Clock:
+def clock_of(board: boards.Board, routed: Placed | None, mhz: float | None) -> Clock:
     """Return the clock to count with: asked for, else reached by place and route, else the board's default.
 
-    plan: None for no particular one; file: report of place and route, taken where it is of this very design; it need
-    not be there, those that come with the product are looked at, too."""
-    report, where = _routed(board, plan, file)
-    told = report and f"{where}, {report.asked:g} MHz asked, seed {report.seed}{benchmark.from_sources(report.sources)}"
-    if mhz is None:
-        return (Clock(board.clock_hz, "the board's default, not routed") if report is None else
-                Clock(report.reached * 1e6, f"routed: {told}", report))
-    if report is not None:
+    routed: of the very design, if there is one (`placed`)."""
+    if routed is not None:
+        report = routed.report
+        told = f"{routed.name}, {report.asked:g} MHz asked, seed {report.seed}{benchmark.from_sources(report.sources)}"
+        if mhz is None:
+            return Clock(report.reached * 1e6, f"routed: {told}", report)
         same = round(report.asked * 1e6) == round(mhz * 1e6)
         return Clock(mhz * 1e6, f"asked; routed: {told}, {report.reached:.1f} MHz reached", report if same else None)
+    if mhz is None:
+        return Clock(board.clock_hz, "the board's default, not routed")
     fastest = max((one.report.reached for one in all_placed() if one.report.part == board.part), default=mhz)
     return Clock(mhz * 1e6, "asked, not routed" if mhz <= fastest else
                  f"asked, and no design routed for {board.part} reached more than {fastest:.1f} MHz")
-
-
-def _routed(board: boards.Board, plan: Plan | None, file: Path) -> tuple[Report | None, str]:
-    """Return the report of a plan's design and where it is; None without one."""
-    if plan is None:
-        return None, ""
-    if file.is_file() and benchmark.is_of(built := benchmark.routed(file), plan.design, board):
-        return built, str(file)
-    one = placed(plan.design, board)
-    return (None, "") if one is None else (one.report, f"{one.name!r} of sim/routed")
 
 
 def measured(folder: Path, network: str, board: str, plan: Plan) -> dict | None:

@@ -11,16 +11,16 @@ from qblif.hw.boards import Board
 
 from . import benchmark, board_link
 from .console import table
-from .known import Clock, largest_placed, nearest_placed, placed
+from .known import Clock, Placed, largest_placed, nearest_placed
 from .layout_name import name_of
 from .planner import EXACT, FULL, Choice, ff_share, part_of
 
 
-def to_dict(network: str, choice: Choice, board: Board, clock: Clock, goal: str, data: str, seen: dict | None,
-            images) -> dict:
-    """Return all figures, JSON-able. network: as it was asked for; seen: row of `make bench` for this very plan;
-    images: for what the board's link carries."""
-    part, size, speed, routed = part_of(board), choice.size, choice.speed, placed(choice.plan.design, board)
+def to_dict(network: str, choice: Choice, board: Board, clock: Clock, routed: Placed | None, goal: str, data: str,
+            seen: dict | None, images) -> dict:
+    """Return all figures, JSON-able. network: as it was asked for; routed: what place and route made of this design;
+    seen: row of `make bench` for this very plan; images: for what the board's link carries."""
+    part, size, speed = part_of(board), choice.size, choice.speed
     link = board_link.of_board(board, choice.plan.input_layout.pack(images), choice.plan.network.classes)
     return {
         "network": network, "board": board.name, "part": part.name, "goal": goal, "data": data,
@@ -102,7 +102,7 @@ def text(choice: Choice, found: dict, board: Board) -> str:
                  "" if part.inputs == 4 else f"; a LUT{part.inputs} holds more than a LUT4, so fewer are needed")]
     if part.inputs == 4:
         near = nearest_placed(size.ff if routed is None else routed["ff"])
-        notes.append(f"build       of {near.name!r}, {near.size.ff:,} flip-flops, took "
+        notes.append(f"build       of {near.name}, {near.size.ff:,} flip-flops, took "
                      f"{sum(near.report.seconds.values()) / 60:.0f} minutes beside other work")
     if routed is None and part.inputs == 4 and size.ff > largest.size.ff:
         notes.append("size        larger than all that was placed and routed so far, which had up to "

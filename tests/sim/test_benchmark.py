@@ -11,7 +11,7 @@ from qblif import cli
 from qblif.gen.plan import make_plan
 from qblif.host import serial
 from qblif.host.errors import InputError
-from qblif.host.stats import LOSSES
+from qblif.host.stats import LOSSES, CoreStats
 from qblif.hw import boards
 from qblif.hw.ecp5_report import Report, Step
 from qblif.hw.params import DesignParams
@@ -232,6 +232,13 @@ def test_a_clock_of_other_hardware_is_not_taken():
     assert "frames_per_second" not in row["rates"] and row["resources"]["synthesised"] is None
     assert row["asked_hz"] is None and row["report"] is None and row["resources"]["placed_lut"]["routed"] is None
     assert "missing: no report" in report([row])
+
+
+def test_a_core_that_waits_for_the_next_one_is_not_the_busiest():
+    waits, works = ({"cycles": cycles, "input_stalls": before, "output_stalls": after}
+                    for cycles, before, after in ((1000, 0, 700), (900, 100, 0)))
+    assert benchmark._busiest([CoreStats(1, waits), CoreStats(2, works)]) == 1
+    assert benchmark._busiest([CoreStats(2, works), CoreStats(1, waits)]) == 0
 
 
 def test_the_report_beside_the_design_is_taken_else_the_bitstreams_if_it_is_of_this_hardware(tmp_path):

@@ -17,41 +17,41 @@ BOARD = boards.find("ulx3s")[0]
 
 
 def test_the_clock_is_asked_for_routed_or_the_boards_and_says_which(tmp_path):
-    plan, report = make_plan(zoo.load("digits")), tmp_path / "report.json"
-    assert known.clock_of(BOARD, plan, 90.0, report) == known.Clock(90e6, "asked, not routed")
-    assert "no design routed for LFE5U-85F" in known.clock_of(BOARD, plan, 5000.0, report).source
-    assert known.clock_of(BOARD, plan, None, report).source == "the board's default, not routed"
-    mine = f"{plan.design.build_hash:016x}"
+    design, file = make_plan(zoo.load("digits")).design, tmp_path / "report.json"
+    assert known.placed(design, BOARD, file) is None
+    assert known.clock_of(BOARD, None, 90.0) == known.Clock(90e6, "asked, not routed")
+    assert "no design routed for LFE5U-85F" in known.clock_of(BOARD, None, 5000.0).source
+    assert known.clock_of(BOARD, None, None) == known.Clock(80e6, "the board's default, not routed")
     for sources, after in ((boards.sources_hash(), ""), ("0" * 32, ", from other hardware sources than today's"),
                            ("", ", from older or unknown hardware sources")):
-        report.write_text(Report("ulx3s", "part", "key", mine, "", 80.0, 82.5, "clk", 1, {1: 82.5}, {}, {}, {},
-                                 (), {}, {}, (), "today", sources).to_json())
-        clock = known.clock_of(BOARD, plan, None, report)
-        told = f"routed: {report}, 80 MHz asked, seed 1{after}"
-        assert (clock.hz, clock.source) == (82.5e6, told)
-        asked = known.clock_of(BOARD, plan, 80.0, report)       # what was routed, at the clock that it was routed for
-        assert (asked.hz, asked.source) == (80e6, f"asked; {told}, 82.5 MHz reached") and asked.report == clock.report
-        other = known.clock_of(BOARD, plan, 82.0, report)
-        assert (other.hz, other.source) == (82e6, f"asked; {told}, 82.5 MHz reached") and other.report is None
-    for of, where in ((None, BOARD), (plan, boards.find("kv260")[0]), (make_plan(zoo.load("digits"), lanes=8), BOARD)):
-        assert known.clock_of(where, of, None, report).source == "the board's default, not routed"
+        file.write_text(Report("ulx3s", "part", "key", f"{design.build_hash:016x}", "", 80.0, 82.5, "clk", 1, {1: 82.5},
+                               {}, {}, {}, (), {}, {}, (), "today", sources).to_json())
+        routed = known.placed(design, BOARD, file)
+        told = f"routed: {file}, 80 MHz asked, seed 1{after}"
+        assert known.clock_of(BOARD, routed, None) == known.Clock(82.5e6, told, routed.report)
+        # What was routed, at the clock that it was routed for; and another one
+        assert known.clock_of(BOARD, routed, 80.0) == known.Clock(80e6, f"asked; {told}, 82.5 MHz reached",
+                                                                  routed.report)
+        assert known.clock_of(BOARD, routed, 82.0) == known.Clock(82e6, f"asked; {told}, 82.5 MHz reached")
+    assert known.placed(design, boards.find("kv260")[0], file) is None
+    assert known.placed(make_plan(zoo.load("digits"), lanes=8).design, BOARD, file) is None
 
 
-def test_what_place_and_route_made_of_a_design_is_told(tmp_path):
+def test_reports_that_come_with_the_product_are_found_unless_there_is_an_own_one(tmp_path):
     one = known.all_placed()[-1]
-    plan = dataclasses.replace(make_plan(zoo.load("digits")), design=design_of(one))
-    found = known.placed(plan.design, BOARD)
-    assert found == one and known.report_of(plan.design, BOARD) == one.report
-    clock = known.clock_of(BOARD, plan, None, tmp_path / "none")
-    assert clock.hz == one.report.reached * 1e6 and clock.report == one.report
-    assert clock.source == (f"routed: {one.name!r} of sim/routed, {one.report.asked:g} MHz asked, seed "
-                            f"{one.report.seed}{benchmark.from_sources(one.report.sources)}")
+    design = design_of(one)
+    assert known.placed(design, BOARD) == known.placed(design, BOARD, tmp_path / "none") == one
+    assert known.report_of(design, BOARD) == one.report and known.placed(design, boards.find("kv260")[0]) is None
+    own = tmp_path / "report.json"
+    own.write_text(dataclasses.replace(one.report, reached=99.0).to_json())
+    found = known.placed(design, BOARD, own)
+    assert (found.name, found.report.reached, found.size) == (str(own), 99.0, one.size)
+    clock = known.clock_of(BOARD, one, None)
     assert clock.to_dict() == {"hz": clock.hz, "source": clock.source, "routed": True, "seed": one.report.seed,
-                               "asked_hz": one.report.asked * 1e6}
-    assert known.placed(plan.design, boards.find("kv260")[0]) is None
-    other = make_plan(zoo.load("digits"), lanes=8)
-    assert known.placed(other.design, BOARD) is None and known.report_of(other.design, BOARD) is None
+                               "asked_hz": one.report.asked * 1e6} and one.name in clock.source
+    assert known.clock_of(BOARD, None, None).to_dict()["routed"] is False
     assert known.largest_placed().size.ff == max(one.size.ff for one in known.all_placed())
+    assert known.nearest_placed(0).size.ff == min(one.size.ff for one in known.all_placed())
 
 
 @pytest.mark.parametrize("one", known.all_placed(), ids=lambda one: one.name)

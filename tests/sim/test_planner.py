@@ -305,8 +305,8 @@ def test_of_a_layout_that_was_routed_both_clocks_are_told_and_how_to_build_it(la
     assert re.search(r"frames per second at 9\d\.\d MHz +[\d,]+ ", shown)
     assert f"frames per second at the {asked}.0 MHz asked for, the bitstream's" in shown
     assert f"qblif bitstream --board ulx3s --design design.json{options}\n" in shown
-    assert re.search(r"build +of 'mnist-small_[\dx+]+', 38,\d\d\d flip-flops, took \d\d minutes", shown)
-    assert re.search(rf"routed: 'mnist-small_[\dx+]+' of sim/routed, {asked} MHz asked, seed \d", shown)
+    assert re.search(r"build +of sim/routed/mnist-small_[\dx+]+\.json, 38,\d\d\d flip-flops, took \d\d minutes", shown)
+    assert re.search(rf"routed: sim/routed/mnist-small_[\dx+]+\.json, {asked} MHz asked, seed \d", shown)
 
 
 def test_of_layouts_that_all_do_not_fit_the_nearest_is_shown(simple, tiny, tmp_path, monkeypatch, capsys):
