@@ -165,19 +165,19 @@ def _plan_for_board(args: argparse.Namespace, wanted) -> int:
     with one_thread():
         images, data = named.images_of(one, args.samples or 6)
         search = planner.Planner(one.network, images, goal)
+        clocks = known.clocks_of(board, report, args.clock)
         if args.pareto:
             clock = known.clock_of(board, None, args.clock)
             with Waiting("layouts", "searched and timed, of all networks of this data: some seconds for each"):
-                found = pareto.of_networks(one, search, board, data, results)
-            print(pareto.text(found, board, clock, goal))
+                found = pareto.of_networks(one, search, board, data, results, clocks)
+            print(pareto.text(found, board, clock, goal, clocks))
             if args.json:
-                args.json.write_text(json.dumps(pareto.to_dict(found, board, clock, goal), indent=1) + "\n",
+                args.json.write_text(json.dumps(pareto.to_dict(found, board, clock, goal, clocks), indent=1) + "\n",
                                      encoding="utf-8")
             return DONE
         with Waiting("layouts", "searched, the best of them timed: some seconds"):
-            choice = search.choose(board, wanted)
-    routed = known.placed(choice.plan.design, board, report)
-    clock = known.clock_of(board, routed, args.clock)
+            choice = search.choose(board, wanted, clocks)
+    routed, clock = known.placed(choice.design, board, report), clocks(choice.design)
     seen = known.measured(results, one.text, board.name, choice.plan)
     figures = plan_report.to_dict(one.text, choice, board, clock, routed, goal, data, seen, images)
     print(plan_report.text(choice, figures, board))

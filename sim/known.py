@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from qblif.gen.plan import Plan
@@ -19,6 +20,9 @@ from . import benchmark
 ROUTED = Path(__file__).with_name("routed")
 """Reports of place and route that come with the product: report.json of `make bitstream`, programs loaded at run time.
 Those of designs that the resource model is fitted to, too (hw/calibration.json has their modules)."""
+
+DEFAULT = "the board's default, not routed"
+"""Where the clock of a design is from that nobody asked a clock for, and of which no report is there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,10 +96,19 @@ def clock_of(board: boards.Board, routed: Placed | None, mhz: float | None) -> C
         same = round(report.asked * 1e6) == round(mhz * 1e6)
         return Clock(mhz * 1e6, f"asked; routed: {told}, {report.reached:.1f} MHz reached", report if same else None)
     if mhz is None:
-        return Clock(board.clock_hz, "the board's default, not routed")
+        return Clock(board.clock_hz, DEFAULT)
     fastest = max((one.report.reached for one in all_placed() if one.report.part == board.part), default=mhz)
     return Clock(mhz * 1e6, "asked, not routed" if mhz <= fastest else
                  f"asked, and no design routed for {board.part} reached more than {fastest:.1f} MHz")
+
+
+Clocks = Callable[[DesignParams], Clock]
+"""The clock to count a design with."""
+
+
+def clocks_of(board: boards.Board, file: Path | None = None, mhz: float | None = None) -> Clocks:
+    """Return what tells the clock of any design for a board (`clock_of`); file: a report of one's own (`placed`)."""
+    return functools.cache(lambda design: clock_of(board, placed(design, board, file), mhz))
 
 
 def measured(folder: Path, network: str, board: str, plan: Plan) -> dict | None:

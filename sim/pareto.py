@@ -15,10 +15,10 @@ from qblif.hw.sizing import Size
 
 from . import named
 from .console import table
-from .known import Clock, measured, placed
+from .known import DEFAULT, Clock, Clocks, Placed, measured, placed
 from .layout_name import name_of
 from .plan_report import layout_dict
-from .planner import ESTIMATED, Choice, Planner, part_of, room_of
+from .planner import ESTIMATED, Choice, Planner, part_of, room_of, time
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,14 +43,14 @@ class Entry:
     why: str = ""
 
 
-def of_networks(one: named.Named, search: Planner, board: Board, data: str, results: Path,
+def of_networks(one: named.Named, search: Planner, board: Board, data: str, results: Path, clocks: Clocks,
                 runs: Path = Path("runs")) -> list[Entry]:
     """Return the network and those of the zoo and the finished runs that learned from the same data, best first.
 
-    search: of the network, with images that are `data`; results: of `make bench`. A layout is left out where another
-    network of at least that accuracy has one that is at least as fast and as small."""
+    search: of the network, with images that are `data`; results: of `make bench`; clocks: to count with. A layout is
+    left out where another network of at least that accuracy has one that is at least as fast and as small."""
     own = _card(one, runs)
-    found = [_entry(one, own, search, board, data, results)]
+    found = [_entry(one, own, search, board, data, results, clocks)]
     for other, card in _others(one, runs):
         if other.path.resolve() == one.path.resolve():
             continue
@@ -61,8 +61,8 @@ def of_networks(one: named.Named, search: Planner, board: Board, data: str, resu
         except QblifError as error:
             found.append(Entry(*_head(other, card), "", why=str(error).splitlines()[0]))
             continue
-        found.append(_entry(other, card, planner, board, about, results))
-    best = [_unbeaten(entry, found, search.goal) for entry in found]
+        found.append(_entry(other, card, planner, board, about, results, clocks))
+    best = [_unbeaten(entry, found, search.goal, clocks) for entry in found]
     return sorted(best, key=lambda entry: (entry.name != one.text, -(entry.accuracy or 0)))
 
 
@@ -100,26 +100,27 @@ def _head(one: named.Named, card: dict | None) -> tuple:
     return one.text, network.steps, tuple(sorted(levels)), network.weight_bits, None
 
 
-def _entry(one: named.Named, card: dict | None, search: Planner, board: Board, data: str, results: Path) -> Entry:
+def _entry(one: named.Named, card: dict | None, search: Planner, board: Board, data: str, results: Path,
+           clocks: Clocks) -> Entry:
     head = _head(one, card)
     try:
-        chosen = search.choose(board)
+        chosen = search.choose(board, clocks=clocks)
     except PlanError as error:
         return Entry(*head, data, None, (), tuple(search.nearest(board)), (), str(error).splitlines()[0])
-    fitting, larger = search.table(board, chosen)
+    fitting, larger = search.table(board, chosen, clocks)
     seen = [measured(results, one.text, board.name, choice.plan) for choice in fitting]
     return Entry(*head, data, chosen, tuple(fitting), tuple(larger),
                  tuple(row and row["cycles"]["rtl"] for row in seen))
 
 
-def _unbeaten(entry: Entry, others: list[Entry], goal: str) -> Entry:
+def _unbeaten(entry: Entry, others: list[Entry], goal: str, clocks: Clocks) -> Entry:
     """Return an entry without the layouts that another network makes pointless; the planner's answer stays."""
     if entry.accuracy is None:
         return entry
 
     def beaten(one: Choice) -> bool:
         return any(other.accuracy is not None and other.accuracy > entry.accuracy
-                   and any(two.speed.of(goal) <= one.speed.of(goal) and two.size.lut <= one.size.lut
+                   and any(time(two, goal, clocks) <= time(one, goal, clocks) and two.size.lut <= one.size.lut
                            for two in other.fitting) for other in others)
 
     kept = [index for index, one in enumerate(entry.fitting) if one is entry.chosen or not beaten(one)]
@@ -127,23 +128,25 @@ def _unbeaten(entry: Entry, others: list[Entry], goal: str) -> Entry:
                                rtl=tuple(entry.rtl[index] for index in kept))
 
 
-HEAD = ("", "clusters x lanes / neurons", "cycles", "frames/s", "latency", "scan", "LUT4", "FF", "RAM", "RTL", "MHz")
+HEAD = ("", "clusters x lanes / neurons", "cycles", "frames/s", "latency", "scan", "LUT4", "FF", "RAM", "RTL", "MHz",
+        "routed")
 
 
-def text(found: list[Entry], board: Board, clock: Clock, goal: str) -> str:
-    """Return the table for people."""
+def text(found: list[Entry], board: Board, clock: Clock, goal: str, clocks: Clocks) -> str:
+    """Return the table for people. clock: of what was not routed; clocks: of each design."""
     rows, heads = [], {}
     for entry in found:
         heads.setdefault(len(rows), []).append(_about(entry))
         for layout in entry.larger:
-            rows.append(("-", name_of(layout, True), *_rates(layout.cost("throughput"), layout.cost("latency"), clock),
-                         None, *_size(layout.size), "", ""))
+            at = clocks(layout.design)
+            rows.append(("-", name_of(layout, True), *_rates(layout.cost("throughput"), layout.cost("latency"), at),
+                         None, *_size(layout.size), "", *_mhz(at, placed(layout.design, board))))
         for choice, rtl in zip(entry.fitting, entry.rtl, strict=True):
-            speed, routed = choice.speed, placed(choice.plan.design, board)
+            speed, at = choice.speed, clocks(choice.design)
             mark = "*" * (choice is entry.chosen) + "≈" * (speed.how == ESTIMATED)
-            rows.append((mark, name_of(choice.layout, True), *_rates(speed.cycles, speed.latency, clock),
+            rows.append((mark, name_of(choice.layout, True), *_rates(speed.cycles, speed.latency, at),
                          speed.efficiency, *_size(choice.size), "" if rtl is None else f"{rtl:,.0f}",
-                         "" if routed is None else f"{routed.report.reached:.1f}"))
+                         *_mhz(at, placed(choice.design, board))))
     lines = table(rows, HEAD).split("\n") if rows else []
     first = len(lines) - len(rows)
     shown = lines[:first]
@@ -151,13 +154,14 @@ def text(found: list[Entry], board: Board, clock: Clock, goal: str) -> str:
         shown += heads.get(index, [])
         shown += lines[first + index:first + index + 1] if index < len(rows) else []
     room, what = room_of(part_of(board)), "frames/s" if goal == "throughput" else "latency"
+    or_else = "as routed, else " if clock.source == DEFAULT else ""
     notes = [
         "*  what `qblif plan` answers with   -  does not fit   ≈, -  cycles estimated, of all others the exact model's",
         f"fits: up to {room.lut:,.0f} LUT4, {room.ff:,.0f} FF, {room.block_ram} RAM;",
         "      what is taken is the ECP5's model's: * as a whole, others by their parts, within 3 %",
-        "scan: weight rows needed / cycles of all clusters; RTL: cycles simulated; MHz: reached in place and route",
-        f"frames/s, latency: at {clock.hz / 1e6:.1f} MHz, {clock.source}; of the cores alone: what the board's link",
-        "      carries `qblif plan` says without --pareto",
+        "scan: weight rows needed / cycles of all clusters; RTL: cycles simulated",
+        f"routed: MHz reached in place and route; MHz: counted with, {or_else}{clock.hz / 1e6:.1f}, {clock.source}",
+        "frames/s, latency: of the cores alone; what the board's link carries `qblif plan` says without --pareto",
         f"work counted on {found[0].data}",
         f'`--layout "{name_of(found[0].fitting[-1].layout, True)}"` takes one of the table'
         if found[0].fitting else found[0].why]
@@ -175,18 +179,22 @@ def _rates(cycles: float, latency: float, clock: Clock) -> tuple:
     return round(cycles), round(clock.hz / cycles), f"{1e6 * latency / clock.hz:,.0f} µs"
 
 
+def _mhz(clock: Clock, routed: Placed | None) -> tuple[str, str]:
+    return f"{clock.hz / 1e6:.1f}", "" if routed is None else f"{routed.report.reached:.1f}"
+
+
 def _size(size: Size) -> tuple[int, int, int]:
     return round(size.lut), round(size.ff), size.block_ram
 
 
-def to_dict(found: list[Entry], board: Board, clock: Clock, goal: str) -> dict:
-    """Return the table, JSON-able."""
+def to_dict(found: list[Entry], board: Board, clock: Clock, goal: str, clocks: Clocks) -> dict:
+    """Return the table, JSON-able; clock, clocks: as in `text`."""
     def fitting(entry: Entry, choice: Choice, rtl: float | None) -> dict:
-        speed, routed = choice.speed, placed(choice.plan.design, board)
+        speed, routed, at = choice.speed, placed(choice.design, board), clocks(choice.design)
         return layout_dict(choice.layout) | {
             "name": name_of(choice.layout, True), "chosen": choice is entry.chosen, "fits": True, "how": speed.how,
             "images": speed.images, "cycles": speed.cycles, "latency_cycles": speed.latency,
-            "scan_efficiency": speed.efficiency, "frames_per_second": clock.hz / speed.cycles,
+            "scan_efficiency": speed.efficiency, "frames_per_second": at.hz / speed.cycles, "clock": at.to_dict(),
             "size": dataclasses.asdict(choice.size), "rtl_cycles": rtl, "routed_mhz": routed and routed.report.reached}
 
     return {"board": board.name, "goal": goal, "clock": clock.to_dict(), "networks": [

@@ -2,7 +2,8 @@
 
 Layouts are searched by the work that test images make and approximate sizes (gen/explore.py, sim/activity.py,
 hw/sizing.py). The best of them are then planned in full, sized as a whole (hw/resources.py) and timed by the exact
-cycle model (sim/cycles.py) where that takes seconds; the fastest of these is the answer.
+cycle model (sim/cycles.py) where that takes seconds; the fastest of these is the answer. Times are cycles at the clock
+that place and route reached with this very layout, or at the board's where nothing is known of it (sim/known.py).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
@@ -21,10 +23,11 @@ from qblif.gen.explore import GOALS, Layout, explore, front
 from qblif.gen.network import Network
 from qblif.gen.plan import Plan, make_plan
 from qblif.hw import boards, emit, resources
+from qblif.hw.params import DesignParams
 from qblif.hw.parts import PARTS, Part
 from qblif.hw.sizing import Size, Sizes
 
-from . import cache
+from . import cache, known
 from .activity import Activity
 from .cycles import CycleModel
 from .layout_name import Wanted, name_of
@@ -43,7 +46,7 @@ NEAR = 1.03
 """The search goes on with what is so much too large by its approximate sizes; the exact ones decide."""
 
 ALIKE = 1.01
-"""Of layouts that take at most so many times the cycles of the fastest the one is taken that leaves most of the part
+"""Of layouts that take at most so many times as long as the fastest the one is taken that leaves most of the part
 free: it costs nothing that a user would see, and place and route finds a clock for it more easily."""
 
 FINALISTS = 12
@@ -55,7 +58,7 @@ Where the first one alone takes twice as many, all stay estimates."""
 
 OPTIMISTIC = 0.89
 """Estimates are rarely more than 11 % above what the exact model says: a layout whose estimate is further above the
-best exact cycles is not timed. Of latencies that says nothing: cores of a chain overlap."""
+best exact one is not timed. Of latencies that says nothing: cores of a chain overlap."""
 
 LARGER = 1.4
 """Layouts of up to so much of the room are looked at for the faster ones that do not fit."""
@@ -93,6 +96,15 @@ class Choice:
     plan: Plan
     speed: Speed
     used: resources.Resources | None = None
+
+    @property
+    def design(self) -> DesignParams:
+        """The hardware."""
+        return self.layout.design
+
+    def cost(self, goal: str) -> float:
+        """Return the cycles that count."""
+        return self.speed.of(goal)
 
     @property
     def size(self) -> Size:
@@ -163,17 +175,19 @@ class Planner:
         only = {} if wanted is None else {"shapes": wanted.shapes, "chain": wanted.clusters}
         return explore(self.network, self.work, self.sizes, goal or self.goal, room=room, most_cores=MOST_CORES, **only)
 
-    def choose(self, board: boards.Board, wanted: Wanted | None = None) -> Choice:
-        """Return the best layout for a board; wanted: of such. Raises PlanError, which says what is missing, where none
-        fits."""
-        part = part_of(board)
+    def choose(self, board: boards.Board, wanted: Wanted | None = None, clocks: known.Clocks | None = None) -> Choice:
+        """Return the best layout for a board; wanted: of such; clocks: of designs, `known.clocks_of` the board if None.
+
+        Raises PlanError, which says what is missing, where none fits."""
+        part, clocks = part_of(board), clocks or known.clocks_of(board)
         # Cores work on an image at the same time, by its rows, and the sum of their cycles tells nothing of that: for
         # latency chains that are made for throughput are timed, too, by turns.
-        lists = [self.layouts(room_of(part, NEAR), goal, wanted) for goal in dict.fromkeys((self.goal, "throughput"))]
+        lists = [sorted(self.layouts(room_of(part, NEAR), goal, wanted), key=partial(time, goal=goal, clocks=clocks))
+                 for goal in dict.fromkeys((self.goal, "throughput"))]
         layouts = list(dict.fromkeys(one for turn in zip_longest(*lists) for one in turn if one is not None))
         while layouts:
             # The whole of a design is only sized where it may be the answer: that takes a second for each core.
-            for choice in self._ranked(self._finalists(layouts, FINALISTS * len(lists)), part):
+            for choice in self._ranked(self._finalists(layouts, FINALISTS * len(lists), clocks), part, clocks):
                 used = resources.estimate(choice.layout.design, self.sizes.by)
                 if Size.of(used).within(room_of(part)):
                     return dataclasses.replace(choice, used=used)
@@ -183,17 +197,22 @@ class Planner:
         """Return the smallest layouts that no other beats in what counts for the goal and LUTs, and the one that misses
         a board least: where none fits it."""
         layouts = self.layouts()
+        clocks = known.clocks_of(board)
         least = min(layouts, key=lambda one: fullness(one.size, part_of(board)))
-        return list(dict.fromkeys([*self._flat(layouts)[-UNFIT:], least]))
+        return list(dict.fromkeys([*self._flat(layouts, clocks)[-UNFIT:], least]))
 
-    def table(self, board: boards.Board, choice: Choice) -> tuple[list[Choice], list[Layout]]:
+    def table(self, board: boards.Board, choice: Choice,
+              clocks: known.Clocks | None = None) -> tuple[list[Choice], list[Layout]]:
         """Return layouts that no other beats in what counts for the goal and LUTs: those that fit a board, with
         `choice` among them, timed as it was as far as that takes seconds, and faster ones that do not fit, estimated.
-        """
+
+        clocks: as in `choose`."""
+        clocks = clocks or known.clocks_of(board)
         room, near, surely = (room_of(part_of(board), slack) for slack in (1.0, NEAR, 1 / NEAR))
         layouts = [one for one in self.layouts(room_of(part_of(board), LARGER)) if one != choice.layout]
-        sized = dict.fromkeys(self._flat([one for one in layouts if one.size.within(surely)]))
-        for one in self._flat([one for one in layouts if one.size.within(near) and not one.size.within(surely)]):
+        sized = dict.fromkeys(self._flat([one for one in layouts if one.size.within(surely)], clocks))
+        unsure = [one for one in layouts if one.size.within(near) and not one.size.within(surely)]
+        for one in self._flat(unsure, clocks):
             used = resources.estimate(one.design, self.sizes.by)
             if Size.of(used).within(room):
                 sized[one] = used
@@ -203,37 +222,39 @@ class Planner:
             timed = self.finish(one, count if spent + work <= self.budget else 0)
             fitting.append(dataclasses.replace(timed, used=used))
             spent += work
-        kept = front(fitting, lambda one: (one.speed.of(self.goal), Size(one.size.lut, 0, 0)))
+        kept = self._flat(fitting, clocks)
         fitting = [one for one in fitting if one is choice or one in kept]
         others = [one for one in layouts if one not in sized and not one.size.within(room)]
-        faster = self._flat([one for one in others if one.cost(self.goal) < choice.speed.of(self.goal)])
-        return sorted(fitting, key=lambda one: one.speed.of(self.goal)), faster[-UNFIT:]
+        least = time(choice, self.goal, clocks)
+        faster = self._flat([one for one in others if time(one, self.goal, clocks) < least], clocks)
+        return sorted(fitting, key=lambda one: time(one, self.goal, clocks)), faster[-UNFIT:]
 
-    def _flat(self, layouts: list[Layout]) -> list[Layout]:
-        """Return the layouts that no other beats in cycles and LUTs."""
-        return front(layouts, lambda one: (one.cost(self.goal), Size(one.size.lut, 0, 0)))
+    def _flat(self, layouts: list, clocks: known.Clocks) -> list:
+        """Return the layouts, or choices, that no other beats in time and LUTs."""
+        return front(layouts, lambda one: (time(one, self.goal, clocks), Size(one.size.lut, 0, 0)))
 
-    def _ranked(self, choices: list[Choice], part: Part) -> list[Choice]:
+    def _ranked(self, choices: list[Choice], part: Part, clocks: known.Clocks) -> list[Choice]:
         """Return choices, the best one first: what is as good as the fastest by the room that it leaves."""
-        best = min(one.speed.of(self.goal) for one in choices)
+        best = min(time(one, self.goal, clocks) for one in choices)
 
         def rank(one: Choice) -> tuple[bool, float, float]:
-            slower = one.speed.of(self.goal) > ALIKE * best
-            return slower, 0.0 if slower else round(fullness(one.size, part), 2), one.speed.of(self.goal)
+            taken = time(one, self.goal, clocks)
+            slower = taken > ALIKE * best
+            return slower, 0.0 if slower else round(fullness(one.size, part), 2), taken
 
         return sorted(choices, key=rank)
 
-    def _finalists(self, layouts: list[Layout], most: int) -> list[Choice]:
+    def _finalists(self, layouts: list[Layout], most: int, clocks: known.Clocks) -> list[Choice]:
         """Take the next layouts that may be the best from the front of a list, and return them planned and timed."""
         chosen, best, spent = [], math.inf, 0
         count = self._repeated(layouts[:most])
         while layouts and len(chosen) < most:
             cycles = (len(layouts[0].cores) + count) * sum(layouts[0].cycles)
-            worse = self.goal == "throughput" and layouts[0].cost(self.goal) * OPTIMISTIC > best
+            worse = self.goal == "throughput" and time(layouts[0], self.goal, clocks) * OPTIMISTIC > best
             if chosen and (worse or count and spent + cycles > self.budget):
                 break
             chosen.append(self.finish(layouts.pop(0), count))
-            best, spent = min(best, chosen[-1].speed.of(self.goal)), spent + cycles
+            best, spent = min(best, time(chosen[-1], self.goal, clocks)), spent + cycles
         return chosen
 
     def _repeated(self, layouts: list[Layout]) -> int:
@@ -274,6 +295,11 @@ class Planner:
             f"{which}{name_of(smallest, full=wanted is not None)}, needs {', '.join(lacking(size, part))}",
             hint=(f"it fits {', '.join(others)}; " if others else smaller)
             + "`--pareto` lists " + ("what fits" if wanted else "layouts that do not fit, too"))
+
+
+def time(one: Layout | Choice, goal: str, clocks: known.Clocks) -> float:
+    """Return the seconds that count for a goal, at the clock that is known of a layout."""
+    return one.cost(goal) / clocks(one.design).hz
 
 
 def exact(plan: Plan, images: np.ndarray, count: int) -> tuple[float, float]:

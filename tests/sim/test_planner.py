@@ -89,17 +89,36 @@ def test_the_choice_fits_and_no_layout_that_fits_is_estimated_better(simple, dig
 
 
 def test_of_choices_that_are_as_fast_the_one_that_leaves_most_room_comes_first(digits, images):
-    part = PARTS[BOARD.part]
+    part, cores = PARTS[BOARD.part], make_plan(digits.network).design.cores
 
     def choice(cycles, lut, block_ram=10):
-        layout = Layout((), (), Packing(8, ()), True, (cycles,), Size(lut, 100, block_ram))
+        layout = Layout(cores, (), Packing(8, ()), True, (cycles,), Size(lut, 100, block_ram))
         return planner.Choice(layout, None, planner.Speed(cycles, cycles, 1.0, planner.EXACT, 1))
 
+    def ranked(choices):
+        return planner.Planner(digits.network, images)._ranked(choices, part, lambda design: known.Clock(80e6, "asked"))
+
     large, small, slow, full = choice(1000, 50_000), choice(1009, 20_000), choice(1020, 100), choice(1005, 100, 208)
-    assert planner.Planner(digits.network, images)._ranked([full, slow, large, small], part) == [
-        small, large, full, slow]
+    assert ranked([full, slow, large, small]) == [small, large, full, slow]
     fast = choice(1000, 20_000)
-    assert planner.Planner(digits.network, images)._ranked([small, fast], part) == [fast, small]
+    assert ranked([small, fast]) == [fast, small]
+
+
+@pytest.mark.parametrize("goal", planner.GOALS)
+def test_a_layout_counts_with_the_clock_that_it_was_routed_at(simple, digits, images, goal):
+    search = planner.Planner(digits.network, images, goal)
+    first = search.choose(BOARD)
+    room = planner.room_of(PARTS[BOARD.part], 1 / planner.NEAR)
+    other = next(one for one in search.layouts(room) if one.design != first.design
+                 and planner.ALIKE * first.cost(goal) < one.cost(goal) < 1.5 * first.cost(goal))
+
+    def clocks(design):
+        return known.Clock(200e6 if design == other.design else 80e6, "routed")
+
+    second = search.choose(BOARD, clocks=clocks)
+    assert second.design == other.design and second.cost(goal) > first.cost(goal)
+    seconds = [planner.time(one, goal, clocks) for one in search.table(BOARD, second, clocks)[0]]
+    assert seconds == sorted(seconds) and seconds[0] == second.cost(goal) / 200e6
 
 
 @pytest.mark.parametrize("cores", [1, 2])
@@ -230,7 +249,7 @@ def test_an_estimate_in_the_table_is_marked(simple, digits, images, monkeypatch)
     fitting, larger = search.table(BOARD, search.choose(BOARD))
     entry = pareto.Entry("digits", 2, (20,), 8, None, "images", fitting[0], tuple(fitting), tuple(larger),
                          (None,) * len(fitting))
-    shown = pareto.text([entry], BOARD, known.Clock(80e6, "asked"), "throughput")
+    shown = pareto.text([entry], BOARD, known.Clock(80e6, "asked"), "throughput", known.clocks_of(BOARD, mhz=80.0))
     assert shown.count("\n  ≈  ") == len(fitting) - 1 > 0 and "digits: accuracy not known" in shown
 
 
@@ -239,11 +258,13 @@ def test_a_network_leaves_out_what_a_better_one_makes_pointless(simple, digits, 
     choices = tuple(search.table(BOARD, search.choose(BOARD))[0])
     good = pareto.Entry("good", 2, (20,), 8, 0.99, "images", choices[0], choices, (), (None,) * len(choices))
     bad = dataclasses.replace(good, name="bad", accuracy=0.98)
-    assert pareto._unbeaten(good, [good, bad], "throughput").fitting == choices
-    assert pareto._unbeaten(bad, [good, bad], "throughput").fitting == choices[:1]
     unknown = dataclasses.replace(good, accuracy=None)
-    assert pareto._unbeaten(bad, [unknown, bad], "throughput").fitting == choices
-    assert pareto._unbeaten(unknown, [good, unknown], "throughput").fitting == choices
+
+    def left(entry, other):
+        return pareto._unbeaten(entry, [entry, other], "throughput", known.clocks_of(BOARD)).fitting
+
+    assert left(good, bad) == choices and left(bad, good) == choices[:1]
+    assert left(bad, unknown) == choices and left(unknown, good) == choices
 
 
 def test_a_layout_that_is_named_can_be_had_even_if_another_one_beats_it(simple, digits, images):
@@ -279,18 +300,18 @@ def test_what_does_not_fit_as_a_whole_alone_says_by_how_much(simple, digits, ima
 
 def test_networks_without_a_layout_are_all_named():
     entries = [pareto.Entry(name, 1, (15,), 8, None, "images", why=f"{name} is damaged") for name in ("one", "two")]
-    shown = pareto.text(entries, BOARD, known.Clock(80e6, "asked"), "throughput")
+    shown = pareto.text(entries, BOARD, known.Clock(80e6, "asked"), "throughput", known.clocks_of(BOARD))
     assert "one: accuracy not known" in shown and "two is damaged" in shown
 
 
-@pytest.mark.datasets("mnist", "cifar10")
-@pytest.mark.parametrize("name", ["mnist-small", "cifar10-classic-6bit"])
+@pytest.mark.datasets("mnist", "fashion-mnist", "cifar10")
+@pytest.mark.parametrize("name", ["mnist-small", "fashion-mnist", "cifar10-classic-6bit"])
 def test_the_answer_was_routed_and_simulated_with_the_predicted_cycles(name):
-    """docs/synthesis.md says so; place and route reached the board's clock."""
+    """docs/synthesis.md says so; place and route reached the clock that was asked for, the board's or a higher one."""
     one = named.find(name)
     choice = planner.Planner(one.network, named.images_of(one, 6)[0]).choose(BOARD)
     report = known.report_of(choice.plan.design, BOARD)
-    assert report.met and report.asked * 1e6 == BOARD.clock_hz
+    assert report.met and report.asked * 1e6 >= BOARD.clock_hz
     seen = known.measured(ROOT / "benchmarks/results", name, BOARD.name, choice.plan)
     assert seen["cycles"]["rtl"] == seen["cycles"]["predicted"]
 
