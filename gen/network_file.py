@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import pathlib
+import zipfile
 
 import numpy as np
 import safetensors
@@ -55,7 +57,16 @@ def load(path: str | os.PathLike) -> Network:
     try:
         return loads(data)
     except NetworkFileError as error:
-        raise NetworkFileError(f"{str(path)!r} {error}") from error.__cause__
+        raise NetworkFileError(f"{str(path)!r} {error}", hint=_hint(path, data)) from error.__cause__
+
+
+def _hint(path, data: bytes) -> str | None:
+    """Return what to do about a file that holds something else, where that can be told."""
+    if pathlib.Path(path).suffix == ".py":
+        return f"a module becomes a network with `qblif fold {path}:NAME -o FILE.network`"
+    if zipfile.is_zipfile(io.BytesIO(data)):
+        return "a bundle is made of a network, for one piece of hardware; give the network that it was made of"
+    return None
 
 
 def dumps(network: Network) -> bytes:

@@ -123,7 +123,7 @@ def fold(args: argparse.Namespace) -> int:
     network = user_module.fold_module(args.module, args.weights, args.example, args.input_bits)
     network_file.save(network, args.out)
     print(table.table(network))
-    print(f"saved {args.out}; next: qblif compile {args.out}")
+    print(f"saved {args.out}; next: qblif plan {args.out} --board ulx3s, or qblif compile {args.out}")
     return DONE
 
 
@@ -943,6 +943,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code; errors of use are one message, not a traceback."""
+    if not (sys.argv[1:] if argv is None else argv):
+        parser().print_help(sys.stderr)
+        return MISTAKE
     args = parser().parse_args(argv)
     try:
         code = args.function(args)

@@ -91,6 +91,8 @@ def measure(one: Named, board: boards.Board, plan: Plan, count: int, report: Rep
     if (result.logits != expected.logits).any():
         raise QblifError(f"the simulated hardware gives wrong logits for {network.name!r}")
     prediction = CycleModel(plan).predict(x)
+    block = slice(BLOCK) if network.input.static else (slice(None), slice(BLOCK))
+    ideal = CycleModel(plan, skip_empty=True).predict(x[block])
     cycles = {"rtl": float(result.cycles[steady].mean()), "predicted": float(prediction.cycles[steady].mean())}
     latency = {"rtl": int(result.latency[0]), "predicted": int(prediction.latency[0])}
     report = report if report and is_of(report, design, board) else None
@@ -104,6 +106,7 @@ def measure(one: Named, board: boards.Board, plan: Plan, count: int, report: Rep
                      for core in design.cores],
         "cycles": cycles, "latency_cycles": latency,
         **_use(plan, expected.counts, cores, prediction, steady),
+        "empty_words": float(1 - (ideal.cycles / prediction.cycles[:BLOCK])[steady[:BLOCK]].mean()),
         "largest_layer": _largest(plan, expected.counts, prediction, steady), **_clock(report),
         "resources": {"predicted": dataclasses.asdict(predicted),
                       "synthesised": dataclasses.asdict(resources.total({"modules": report.modules})) if report

@@ -36,6 +36,8 @@ def _cycles(rows: list[dict]) -> str:
     notes = ["  scan eff.: weight rows needed / cycles of all clusters; core: that which works longest; losses: its"]
     notes += [f"  {row['network']}: scan efficiency of each core: "
               + ", ".join(f"{one:.3f}" for one in row["core_efficiencies"]) for row in rows if len(row["hardware"]) > 1]
+    notes += [f"  {row['network']}: reading words without set bits costs {100 * row['empty_words']:.1f} % of the "
+              "cycles, by the cycle model" for row in rows]
     notes += [f"  {row['network']}: {row['data']}; cycles: the mean of the {row['counted']} that find the chain full"
               for row in rows]
     notes += [f"  {row['network']}: the largest layer is {row['largest_layer']['layer']!r}, on core "

@@ -47,10 +47,12 @@ class Prediction:
 class CycleModel:
     """Predicts the cycles of a plan. What depends on the tables alone is computed once.
 
+    skip_empty: what if words and planes without set bits were not even read? The hardware reads them, a word a cycle
+    and ahead of the scan, so that they cost a cycle only where there is little to add and no neuron to wait for.
     Raises ValueError for a plan whose program is not for its design.
     """
 
-    def __init__(self, plan: Plan):
+    def __init__(self, plan: Plan, *, skip_empty: bool = False):
         self.plan = plan
         self._layouts = plan.layouts
         self._cores = []
@@ -59,7 +61,7 @@ class CycleModel:
             (config,) = contents.table(MemoryId.CONFIG, abi.CONFIG_FIELDS)
             shares = [self._shares(params, contents.cluster(index), config["layers"])
                       for index in range(params.clusters)]
-            self._cores.append(Programmed(params, config, list(zip(*shares, strict=True)), segment))
+            self._cores.append(Programmed(params, config, list(zip(*shares, strict=True)), segment, skip_empty))
 
     @staticmethod
     def _shares(params: CoreParams, contents, layers: int) -> list[tuple[dict, Reads | None]]:

@@ -19,7 +19,7 @@ from qblif.hw.params import CoreParams
 
 from .handover import Between, Merge, Port
 from .processes import Clock, Event, Process
-from .reads import Reads, entries
+from .reads import Reads, entries, without_empty
 from .timing import FETCHED, HANDED_OVER, IDLE, LOGIT, NEVER, NEXT, PARTS, Neurons, Scan, WriteBack
 
 
@@ -49,12 +49,13 @@ class Programmed:
     """A core and its part of a program.
 
     config: its row of CONFIG. shares: per layer and cluster, the row of the layer table and what is read for it; None
-    where the cluster has no share. segment: its layers."""
+    where the cluster has no share. segment: its layers. skip_empty: as if empty words were not read."""
 
     params: CoreParams
     config: dict
     shares: list[tuple[tuple[dict, Reads | None], ...]]
     segment: Segment
+    skip_empty: bool = False
 
 
 class Block:
@@ -154,6 +155,8 @@ class _Core:
         params, port = self._core.params, self._port
         if read is not None:
             bits = entries(read, self._memory)
+            if self._core.skip_empty:
+                read, bits = without_empty(read, bits)
             start, waits = begin, not port.complete(image, begin)
             if waits:
                 start = max(begin + 1, (yield from port.there(image, row["input_first"], PARTS)))

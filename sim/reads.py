@@ -147,6 +147,26 @@ def reads(layer: dict, sources: list[dict], params: CoreParams) -> Reads:
         doublings=spread(doublings) * (place == 0), diagonal=spread(diagonal).astype(bool))
 
 
+def without_empty(reads: Reads, entries: Entries) -> tuple[Reads, Entries]:
+    """Return what were read if words without set bits, and planes without any in the field, were not even looked at.
+
+    Of a sum without bits one word stays, which is its entry. The entries are the same."""
+    kept = entries.some.copy()
+    silent = ~np.bitwise_or.reduceat(kept, np.concatenate(([0], reads.sum_words[:-1])))
+    kept[reads.sum_words[silent] - 1] = True
+    taps = np.arange(len(reads.words))
+    words = np.bincount(np.repeat(taps, reads.words)[kept], minlength=len(taps))
+    stays = words > 0
+    begins = reads.visits > 0               # taps that begin a field; what is left of it begins with another one
+    field = (np.cumsum(begins) - 1)[stays]
+    visits = np.where(np.append(True, field[1:] != field[:-1]), reads.visits[begins][field], 0)
+    fewer = dataclasses.replace(
+        reads, visits=visits, words=words[stays], sum_words=np.cumsum(kept)[reads.sum_words - 1],
+        address=reads.address[kept], mask=reads.mask[kept], doublings=reads.doublings[kept],
+        diagonal=reads.diagonal[kept])
+    return fewer, dataclasses.replace(entries, some=entries.some[kept])
+
+
 def entries(reads: Reads, memory: np.ndarray) -> Entries:
     """Return what the scan makes of the words. memory: feature maps, uint8 (map_depth, word_bits / 8)."""
     bits = _POPCOUNT[memory[reads.address] & reads.mask]

@@ -109,9 +109,9 @@ def verify(names: list[str], limit: int | None = None, root: Path | None = None)
 def listing() -> str:
     """Return the zoo as a table, one line a network, from the cards, and whether it fits the smallest board."""
     rows = [_row(zoo.card(name), sanity.fitting(zoo.load(name))[0]) for name in zoo.names()]
-    notes = ("  accuracies on all the test images there were; SOPs, additions: per image, means; ULX3S: whether it "
-             "fits that board as\n  `qblif bitstream` builds it. `qblif zoo NAME` prints a card, `qblif plan NAME` "
-             "what a network needs")
+    notes = ("  accuracies on all the test images there were; SOPs, additions: per image, means\n"
+             "  ULX3S: whether it fits that board as `qblif bitstream` builds it; another layout: `qblif plan NAME "
+             "--board ulx3s`\n  `qblif zoo NAME` prints a card, `qblif plan NAME` what a network needs")
     return table(rows, ("network", "data", "test images", "T", "N", "weights", "kB", "float", "quantised", "golden",
                         "SOPs", "additions", "dense MACs", "ULX3S", "what")) + "\n" + notes
 
@@ -121,4 +121,4 @@ def _row(card: Card, fits: bool) -> tuple:
             f"{card.weight_bits} bits", round(card.weight_bytes / 1000), percent(card.float_accuracy),
             percent(card.quantised_accuracy), percent(card.golden_accuracy), round(card.sops),
             round(card.additions["double"]), card.macs,
-            "fits" if fits else "too large", card.title)
+            "fits" if fits else "not as built", card.title)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from difflib import get_close_matches
 from pathlib import Path
 
 from qblif.gen import network_file
@@ -73,8 +74,10 @@ def resolve(text: str | os.PathLike) -> Path:
     if str(text) in names():
         return path(str(text))
     if not Path(text).is_file():
+        near = get_close_matches(str(text), names(), 1)
         raise ZooError(f"{str(text)!r} is neither a file nor a network of the zoo; those are: {', '.join(names())}",
-                       hint="give a network (qblif fold, qblif train), where it can be one a bundle (qblif compile), "
+                       hint="".join(f"did you mean {name}? Or " for name in near)
+                       + "give a network (qblif fold, qblif train), where it can be one a bundle (qblif compile), "
                        "or a name of the zoo")
     return Path(text)
 

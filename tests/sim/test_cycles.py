@@ -18,6 +18,7 @@ from qblif.hw.params import DesignParams
 from qblif.sim import golden, named
 from qblif.sim.cycles import CycleModel, difference, layer_ends, measured_ends
 from qblif.sim.random_networks import random_input, random_network
+from qblif.sim.reads import entries, without_empty
 from qblif.sim.simulation import Simulation
 
 from .designs import CORE, ONE_CORE
@@ -68,6 +69,36 @@ def test_cycles_of_zoo_networks_are_predicted(simulation, name):
     sim.program(plan.program)
     result = sim.infer(plan.input_layout.pack(x), one.network.classes)
     assert difference(plan, CycleModel(plan).predict(x), result) is None
+
+
+def test_without_empty_words_the_same_is_added_in_fewer_cycles():
+    network = named.find("digits").network
+    plan, x = make_plan(network, lanes=16), named.images_of(named.find("digits"), 3)[0]
+    model = CycleModel(plan)
+    found, without = model.predict(x), CycleModel(plan, skip_empty=True).predict(x)
+    assert (without.cycles < found.cycles).all()
+    for image, other in zip(found.layers, without.layers, strict=True):
+        assert [(layer.adds, layer.doublings, len(layer.updates[0])) for layer in image] == [
+            (layer.adds, layer.doublings, len(layer.updates[0])) for layer in other]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_left_without_empty_words_are_the_entries(seed):
+    """The words with bits, in their order, and one for each sum without any; each field that is left is visited."""
+    network = random_network(seed)
+    model = CycleModel(make_plan(network, design=ONE_CORE))
+    memory = np.random.default_rng(seed).integers(0, 256, (CORE.map_depth, CORE.word_bits // 8), np.uint8)
+    memory[np.random.default_rng(seed).random(len(memory)) < 0.7] = 0
+    for (_, read), in model._cores[0].shares:
+        bits = entries(read, memory)
+        fewer, same = without_empty(read, bits)
+        again = entries(fewer, memory)
+        assert len(fewer.address) == len(same.some) == len(bits.cycles) and fewer.sums == read.sums
+        assert (fewer.address[same.some] == read.address[bits.some]).all() and again.adds == bits.adds
+        assert (same.some == again.some).all() and (again.groups == bits.groups).all()
+        assert fewer.words.sum() == len(fewer.address) and (fewer.words > 0).all()
+        assert fewer.visits[0] > 0 and fewer.visits.sum() <= read.visits.sum()
+        assert (np.diff(fewer.sum_words, prepend=0) > 0).all()
 
 
 def cases():

@@ -78,7 +78,7 @@ def test_what_does_not_fit_the_board_is_listed_so(one, monkeypatch):
         raise PlanError("too large")
 
     monkeypatch.setattr(sanity, "make_plan", none)
-    assert " too large " in tools.listing() and " fits " not in tools.listing().partition("\n  accuracies")[0]
+    assert " not as built " in tools.listing() and " fits " not in tools.listing().partition("\n  accuracies")[0]
 
 
 def test_a_changed_file_is_found_out_by_its_hash(one):

@@ -18,6 +18,9 @@ BOARD = boards.find("ulx3s")[0]
 SCAN, LARGEST, LANES, CHAIN = 0.90, 0.95, 0.60, 0.85
 """Least scan efficiency of one core and of its largest layer, least lane utilisation, least efficiency of a chain."""
 
+EMPTY = 0.065
+"""Most that words and planes without set bits may cost of the cycles."""
+
 
 def networks(*names):
     """Return the names as parameters, each marked with the data that its network needs."""
@@ -47,6 +50,7 @@ def test_a_core_of_64_lanes_adds_a_weight_row_in_nearly_every_cycle(name):
     assert row["scan_efficiency"] >= SCAN
     assert LARGEST <= row["largest_layer"]["scan_efficiency"] <= 1, row["largest_layer"]
     assert row["cycles"]["predicted"] == row["cycles"]["rtl"]
+    assert 0 <= row["empty_words"] <= EMPTY
     if name == "digits":        # of 8 x 8 pixels: 64 lanes are more than its layers fill
         row = on_one_core(name, 32)
     assert row["lane_utilisation"] >= LANES
@@ -66,6 +70,7 @@ def test_a_balanced_chain_adds_weight_rows_in_most_cycles_of_all_its_clusters(na
     plan = search.choose(BOARD, layout_name.parse(layout)).plan
     row = benchmark.measure(one, BOARD, plan, images, None)
     assert row["chain_efficiency"] >= CHAIN, row["core_efficiencies"]
+    assert 0 <= row["empty_words"] <= EMPTY
     assert row["cycles"]["predicted"] == row["cycles"]["rtl"]
 
 
