@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 from . import __version__
@@ -179,7 +180,9 @@ def _plan_for_board(args: argparse.Namespace, wanted) -> int:
             choice = search.choose(board, wanted, clocks)
     routed, clock = known.placed(choice.design, board, report), clocks(choice.design)
     seen = known.measured(results, one.text, board.name, choice.plan)
-    figures = plan_report.to_dict(one.text, choice, board, clock, routed, goal, data, seen, images)
+    with one_thread():
+        figures = plan_report.to_dict(one.text, choice, board, clock, routed, goal, data, seen, images,
+                                      partial(search.smallest, board, clocks=clocks))
     print(plan_report.text(choice, figures, board))
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 from qblif.gen.explore import Layout
@@ -17,11 +18,14 @@ from .planner import EXACT, FULL, Choice, ff_share, part_of
 
 
 def to_dict(network: str, choice: Choice, board: Board, clock: Clock, routed: Placed | None, goal: str, data: str,
-            seen: dict | None, images) -> dict:
+            seen: dict | None, images, smallest: Callable[[float], Layout | None]) -> dict:
     """Return all figures, JSON-able. network: as it was asked for; routed: what place and route made of this design;
-    seen: row of `make bench` for this very plan; images: for what the board's link carries."""
+    seen: row of `make bench` for this very plan; images: for what the board's link carries; smallest: the layout that
+    keeps up with so many a second (planner.Planner.smallest)."""
     part, size, speed = part_of(board), choice.size, choice.speed
     link = board_link.of_board(board, choice.plan.input_layout.pack(images), choice.plan.network.classes)
+    carried = board_link.rate(link, clock.hz)
+    enough = smallest(carried) if carried < clock.hz / speed.cycles else None
     return {
         "network": network, "board": board.name, "part": part.name, "goal": goal, "data": data,
         "layout": layout_dict(choice.layout), "design": choice.plan.design.to_dict(),
@@ -31,7 +35,8 @@ def to_dict(network: str, choice: Choice, board: Board, clock: Clock, routed: Pl
                       "scan_efficiency": speed.efficiency, "frames_per_second": clock.hz / speed.cycles,
                       "latency_seconds": speed.latency / clock.hz,
                       "lut": size.lut, "ff": size.ff, "block_ram": size.block_ram},
-        "link": {"name": link["name"], "images_per_second": board_link.rate(link, clock.hz)},
+        "link": {"name": link["name"], "images_per_second": carried,
+                 "enough": enough and layout_dict(enough) | {"name": name_of(enough, True)}},
         "available": {"lut": part.lut, "ff": part.ff, "block_ram": part.block_ram},
         "routed": None if routed is None else {
             "name": routed.name, "lut": routed.size.lut, "ff": routed.size.ff, "block_ram": routed.size.block_ram,
@@ -98,6 +103,7 @@ def text(choice: Choice, found: dict, board: Board) -> str:
              f"clock       {mhz:.1f} MHz, {found['clock']['source']}",
              (f"link        {found['link']['images_per_second']:,.0f} images a second at most go through the board's "
               f"own, {found['link']['name']};\n              frames per second above are of the cores alone"),
+             *_enough(found),
              "resources   predicted: the ECP5's model" + (
                  "" if part.inputs == 4 else f"; a LUT{part.inputs} holds more than a LUT4, so fewer are needed")]
     if part.inputs == 4:
@@ -115,6 +121,16 @@ def text(choice: Choice, found: dict, board: Board) -> str:
                       f"network {found['network']}: {choice.plan.describe()}"])
     return "\n\n".join([head, speed, used,
                         "\n".join(f"  {note}" for note in notes)])
+
+
+def _enough(found: dict) -> list[str]:
+    """Return a line on what is fast enough for the board's link, if that is smaller."""
+    enough, taken = found["link"]["enough"], found["predicted"]
+    if enough is None or enough["size"]["lut"] >= taken["lut"]:
+        return []
+    size = enough["size"]
+    return [(f"            --layout {shlex.quote(enough['name'])} keeps up with the link, by its estimate, with "
+            f"{size['lut'] / taken['lut']:.0%} of the LUT4 and {size['ff'] / taken['ff']:.0%} of the FF")]
 
 
 def next_steps(network: str, board: Board, design: Path | None, clock: Clock, clock_mhz: float | None = None,

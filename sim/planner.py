@@ -201,6 +201,15 @@ class Planner:
         least = min(layouts, key=lambda one: fullness(one.size, part_of(board)))
         return list(dict.fromkeys([*self._flat(layouts, clocks)[-UNFIT:], least]))
 
+    def smallest(self, board: boards.Board, rate: float, clocks: known.Clocks | None = None) -> Layout | None:
+        """Return the layout with the fewest LUTs that does so many images a second by its estimate; None without one.
+
+        clocks: as in `choose`."""
+        clocks = clocks or known.clocks_of(board)
+        found = [one for one in self.layouts(room_of(part_of(board), 1 / NEAR), "throughput")
+                 if time(one, "throughput", clocks) * rate * ALIKE <= 1]
+        return min(found, key=lambda one: one.size.lut, default=None)
+
     def table(self, board: boards.Board, choice: Choice,
               clocks: known.Clocks | None = None) -> tuple[list[Choice], list[Layout]]:
         """Return layouts that no other beats in what counts for the goal and LUTs: those that fit a board, with

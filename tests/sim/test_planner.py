@@ -104,6 +104,15 @@ def test_of_choices_that_are_as_fast_the_one_that_leaves_most_room_comes_first(d
     assert ranked([small, fast]) == [fast, small]
 
 
+def test_the_smallest_layout_for_a_rate_is_fast_enough_and_no_smaller_one_is(simple, digits, images):
+    search = planner.Planner(digits.network, images)
+    clocks, room = known.clocks_of(BOARD, mhz=80.0), planner.room_of(PARTS[BOARD.part], 1 / planner.NEAR)
+    found = search.smallest(BOARD, 10_000, clocks)
+    enough = [one for one in search.layouts(room) if 80e6 / one.cost("throughput") >= 10_000 * planner.ALIKE]
+    assert found in enough and all(found.size.lut <= one.size.lut for one in enough) and len(enough) > 3
+    assert search.smallest(BOARD, 1e6) is None
+
+
 @pytest.mark.parametrize("goal", planner.GOALS)
 def test_a_layout_counts_with_the_clock_that_it_was_routed_at(simple, digits, images, goal):
     search = planner.Planner(digits.network, images, goal)
@@ -213,6 +222,9 @@ def test_the_command_prints_saves_and_says_what_to_do_next(simple, tmp_path, mon
     found = json.loads((tmp_path / "f.json").read_text())
     assert found["predicted"]["frames_per_second"] == pytest.approx(90e6 / found["predicted"]["cycles"])
     assert found["measured"] is None and found["goal"] == "throughput"
+    link = found["link"]
+    assert 90e6 / max(core["estimated_cycles"] for core in link["enough"]["cores"]) > link["images_per_second"]
+    assert re.search(rf"--layout {link['enough']['name']} keeps up with the link, by its estimate, with \d\d%", shown)
     assert cli.main(["plan", "digits", "--design", "d.json"]) == 0
     assert f"build {found['build_hash']}" in capsys.readouterr().out
     name = re.search(r"^layout (.*): clusters x lanes / neurons a cycle$", shown, re.M)[1]
