@@ -14,11 +14,14 @@ import io
 import json
 import os
 import pathlib
+import shlex
 import zipfile
 
 import numpy as np
 import safetensors
 import safetensors.numpy
+
+from qblif.host.bundle import MANIFEST
 
 from .errors import NetworkFileError, VerifyError
 from .network import Input, MaxPool, Network, Neuron, NeuronLayer, Readout, Reset, Source
@@ -63,9 +66,15 @@ def load(path: str | os.PathLike) -> Network:
 def _hint(path, data: bytes) -> str | None:
     """Return what to do about a file that holds something else, where that can be told."""
     if pathlib.Path(path).suffix == ".py":
-        return f"a module becomes a network with `qblif fold {path}:NAME -o FILE.network`"
+        return f"a module becomes a network with `qblif fold {shlex.quote(str(path))}:NAME -o FILE.network`"
+    if data[:1] == b"{":
+        return "a design says what hardware there is: it goes with --design, beside a network"
     if zipfile.is_zipfile(io.BytesIO(data)):
-        return "a bundle is made of a network, for one piece of hardware; give the network that it was made of"
+        members = zipfile.ZipFile(io.BytesIO(data)).namelist()
+        if MANIFEST in members:
+            return "a bundle is made of a network, for one piece of hardware; give the network that it was made of"
+        if any(name.endswith("/data.pkl") for name in members):
+            return "weights and their module become a network with `qblif fold FILE.py:NAME --weights FILE -o FILE`"
     return None
 
 

@@ -168,20 +168,19 @@ def _plan_for_board(args: argparse.Namespace, wanted) -> int:
         search = planner.Planner(one.network, images, goal)
         clocks = known.clocks_of(board, report, args.clock)
         if args.pareto:
-            clock = known.clock_of(board, None, args.clock)
             with Waiting("layouts", "searched and timed, of all networks of this data: some seconds for each"):
                 found = pareto.of_networks(one, search, board, data, results, clocks)
-            print(pareto.text(found, board, clock, goal, clocks))
+            print(pareto.text(found, board, goal, clocks, args.clock))
             if args.json:
-                args.json.write_text(json.dumps(pareto.to_dict(found, board, clock, goal, clocks), indent=1) + "\n",
+                args.json.write_text(json.dumps(pareto.to_dict(found, board, goal, clocks), indent=1) + "\n",
                                      encoding="utf-8")
             return DONE
         with Waiting("layouts", "searched, the best of them timed: some seconds"):
             choice = search.choose(board, wanted, clocks)
-    routed, clock = known.placed(choice.design, board, report), clocks(choice.design)
+    clock = clocks(choice.design)
     seen = known.measured(results, one.text, board.name, choice.plan)
     with one_thread():
-        figures = plan_report.to_dict(one.text, choice, board, clock, routed, goal, data, seen, images,
+        figures = plan_report.to_dict(one.text, choice, board, clock, goal, data, seen, images,
                                       partial(search.smallest, board, clocks=clocks))
     print(plan_report.text(choice, figures, board))
     if args.json:

@@ -21,9 +21,6 @@ ROUTED = Path(__file__).with_name("routed")
 """Reports of place and route that come with the product: report.json of `make bitstream`, programs loaded at run time.
 Those of designs that the resource model is fitted to, too (hw/calibration.json has their modules)."""
 
-DEFAULT = "the board's default, not routed"
-"""Where the clock of a design is from that nobody asked a clock for, and of which no report is there."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Placed:
@@ -49,9 +46,11 @@ def all_placed() -> tuple[Placed, ...]:
 def placed(design: DesignParams, board: boards.Board, file: Path | None = None) -> Placed | None:
     """Return what place and route made of this design for a board; None where there is no report of it.
 
-    file: a report that is looked at first, of this design or another one; it need not be there."""
+    file: a report that is looked at first, of this design or another one; it need not be there. One that missed its
+    clock is taken last."""
     own = [] if file is None or not file.is_file() else [Placed(str(file), benchmark.routed(file))]
-    return next((one for one in (*own, *all_placed()) if benchmark.is_of(one.report, design, board)), None)
+    found = [one for one in (*own, *all_placed()) if benchmark.is_of(one.report, design, board)]
+    return min(found, key=lambda one: not one.report.met, default=None)
 
 
 def report_of(design: DesignParams, board: boards.Board) -> Report | None:
@@ -72,31 +71,43 @@ def largest_placed() -> Placed:
 
 @dataclasses.dataclass(frozen=True)
 class Clock:
-    """A clock and where it is from. report: by which place and route reached it with the very design asked about."""
+    """The clock that a bitstream of a design runs at, and where it is from.
+
+    placed: what place and route made of the very design, at this clock or another one; confirmed: at this one."""
 
     hz: float
     source: str
-    report: Report | None = None
+    placed: Placed | None = None
+    confirmed: bool = False
+
+    @property
+    def report(self) -> Report | None:
+        """Of the bitstream that runs at this clock; None without one."""
+        return self.placed.report if self.confirmed else None
 
     def to_dict(self) -> dict:
-        """Return it JSON-able; asked_hz, at which that bitstream runs, and seed are of the report, if any."""
-        return {"hz": self.hz, "source": self.source, "routed": self.report is not None,
-                "asked_hz": self.report and self.report.asked * 1e6, "seed": self.report and self.report.seed}
+        """Return it JSON-able; reached_hz and seed are of the report of the bitstream that runs at it, if any."""
+        return {"hz": self.hz, "source": self.source, "routed": self.confirmed,
+                "reached_hz": self.report and self.report.reached * 1e6, "seed": self.report and self.report.seed}
 
 
 def clock_of(board: boards.Board, routed: Placed | None, mhz: float | None) -> Clock:
-    """Return the clock to count with: asked for, else reached by place and route, else the board's default.
+    """Return the clock to count with: asked for, else what place and route was asked for and reached, else the board's
+    default. A bitstream runs at the clock asked for; the one reached says how much there was to spare.
 
     routed: of the very design, if there is one (`placed`)."""
     if routed is not None:
         report = routed.report
-        told = f"{routed.name}, {report.asked:g} MHz asked, seed {report.seed}{benchmark.from_sources(report.sources)}"
-        if mhz is None:
-            return Clock(report.reached * 1e6, f"routed: {told}", report)
-        same = round(report.asked * 1e6) == round(mhz * 1e6)
-        return Clock(mhz * 1e6, f"asked; routed: {told}, {report.reached:.1f} MHz reached", report if same else None)
+        told = (f"{'routed' if report.met else 'missed'}: {routed.name}, {report.asked:g} MHz asked, "
+                f"{report.reached:.1f} reached, seed {report.seed}{benchmark.from_sources(report.sources)}")
+        if mhz is not None:
+            same = report.met and round(report.asked * 1e6) == round(mhz * 1e6)
+            return Clock(mhz * 1e6, f"asked; {told}", routed, same)
+        if report.met:
+            return Clock(report.asked * 1e6, told, routed, True)
+        return Clock(board.clock_hz, f"the board's default; {told}", routed)
     if mhz is None:
-        return Clock(board.clock_hz, DEFAULT)
+        return Clock(board.clock_hz, "the board's default, not routed")
     fastest = max((one.report.reached for one in all_placed() if one.report.part == board.part), default=mhz)
     return Clock(mhz * 1e6, "asked, not routed" if mhz <= fastest else
                  f"asked, and no design routed for {board.part} reached more than {fastest:.1f} MHz")

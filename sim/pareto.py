@@ -11,11 +11,12 @@ from qblif.gen.errors import PlanError
 from qblif.gen.explore import Layout
 from qblif.host.errors import InputError, QblifError
 from qblif.hw.boards import Board
+from qblif.hw.params import DesignParams
 from qblif.hw.sizing import Size
 
 from . import named
 from .console import table
-from .known import DEFAULT, Clock, Clocks, Placed, measured, placed
+from .known import Clock, Clocks, measured
 from .layout_name import name_of
 from .plan_report import layout_dict
 from .planner import ESTIMATED, Choice, Planner, part_of, room_of, time
@@ -106,7 +107,7 @@ def _entry(one: named.Named, card: dict | None, search: Planner, board: Board, d
     try:
         chosen = search.choose(board, clocks=clocks)
     except PlanError as error:
-        return Entry(*head, data, None, (), tuple(search.nearest(board)), (), str(error).splitlines()[0])
+        return Entry(*head, data, None, (), tuple(search.nearest(board, clocks)), (), str(error).splitlines()[0])
     fitting, larger = search.table(board, chosen, clocks)
     seen = [measured(results, one.text, board.name, choice.plan) for choice in fitting]
     return Entry(*head, data, chosen, tuple(fitting), tuple(larger),
@@ -132,21 +133,21 @@ HEAD = ("", "clusters x lanes / neurons", "cycles", "frames/s", "latency", "scan
         "routed")
 
 
-def text(found: list[Entry], board: Board, clock: Clock, goal: str, clocks: Clocks) -> str:
-    """Return the table for people. clock: of what was not routed; clocks: of each design."""
+def text(found: list[Entry], board: Board, goal: str, clocks: Clocks, mhz: float | None = None) -> str:
+    """Return the table for people. clocks: of each design; mhz: the one asked for, of all of them."""
     rows, heads = [], {}
     for entry in found:
         heads.setdefault(len(rows), []).append(_about(entry))
         for layout in entry.larger:
             at = clocks(layout.design)
             rows.append(("-", name_of(layout, True), *_rates(layout.cost("throughput"), layout.cost("latency"), at),
-                         None, *_size(layout.size), "", *_mhz(at, placed(layout.design, board))))
+                         None, *_size(layout.size), "", *_mhz(at)))
         for choice, rtl in zip(entry.fitting, entry.rtl, strict=True):
             speed, at = choice.speed, clocks(choice.design)
             mark = "*" * (choice is entry.chosen) + "≈" * (speed.how == ESTIMATED)
             rows.append((mark, name_of(choice.layout, True), *_rates(speed.cycles, speed.latency, at),
                          speed.efficiency, *_size(choice.size), "" if rtl is None else f"{rtl:,.0f}",
-                         *_mhz(at, placed(choice.design, board))))
+                         *_mhz(at)))
     lines = table(rows, HEAD).split("\n") if rows else []
     first = len(lines) - len(rows)
     shown = lines[:first]
@@ -154,13 +155,14 @@ def text(found: list[Entry], board: Board, clock: Clock, goal: str, clocks: Cloc
         shown += heads.get(index, [])
         shown += lines[first + index:first + index + 1] if index < len(rows) else []
     room, what = room_of(part_of(board)), "frames/s" if goal == "throughput" else "latency"
-    or_else = "as routed, else " if clock.source == DEFAULT else ""
+    counted = (f"{mhz:.1f}, asked" if mhz is not None else
+               f"of the bitstream that was routed, else {board.clock_hz / 1e6:.1f}, the board's default")
     notes = [
         "*  what `qblif plan` answers with   -  does not fit   ≈, -  cycles estimated, of all others the exact model's",
         f"fits: up to {room.lut:,.0f} LUT4, {room.ff:,.0f} FF, {room.block_ram} RAM;",
         "      what is taken is the ECP5's model's: * as a whole, others by their parts, within 3 %",
         "scan: weight rows needed / cycles of all clusters; RTL: cycles simulated",
-        f"routed: MHz reached in place and route; MHz: counted with, {or_else}{clock.hz / 1e6:.1f}, {clock.source}",
+        f"MHz: counted with, {counted}; routed: reached in place and route",
         "frames/s, latency: of the cores alone; what the board's link carries `qblif plan` says without --pareto",
         f"work counted on {found[0].data}",
         f'`--layout "{name_of(found[0].fitting[-1].layout, True)}"` takes one of the table'
@@ -179,28 +181,32 @@ def _rates(cycles: float, latency: float, clock: Clock) -> tuple:
     return round(cycles), round(clock.hz / cycles), f"{1e6 * latency / clock.hz:,.0f} µs"
 
 
-def _mhz(clock: Clock, routed: Placed | None) -> tuple[str, str]:
-    return f"{clock.hz / 1e6:.1f}", "" if routed is None else f"{routed.report.reached:.1f}"
+def _mhz(clock: Clock) -> tuple[str, str]:
+    return f"{clock.hz / 1e6:.1f}", "" if clock.placed is None else f"{clock.placed.report.reached:.1f}"
 
 
 def _size(size: Size) -> tuple[int, int, int]:
     return round(size.lut), round(size.ff), size.block_ram
 
 
-def to_dict(found: list[Entry], board: Board, clock: Clock, goal: str, clocks: Clocks) -> dict:
-    """Return the table, JSON-able; clock, clocks: as in `text`."""
+def to_dict(found: list[Entry], board: Board, goal: str, clocks: Clocks) -> dict:
+    """Return the table, JSON-able; clocks: as in `text`."""
+    def pace(design: DesignParams, cycles: float, latency: float) -> dict:
+        at = clocks(design)
+        return {"cycles": cycles, "latency_cycles": latency, "frames_per_second": at.hz / cycles, "clock": at.to_dict(),
+                "routed_mhz": at.placed and at.placed.report.reached}
+
     def fitting(entry: Entry, choice: Choice, rtl: float | None) -> dict:
-        speed, routed, at = choice.speed, placed(choice.design, board), clocks(choice.design)
+        speed = choice.speed
         return layout_dict(choice.layout) | {
             "name": name_of(choice.layout, True), "chosen": choice is entry.chosen, "fits": True, "how": speed.how,
-            "images": speed.images, "cycles": speed.cycles, "latency_cycles": speed.latency,
-            "scan_efficiency": speed.efficiency, "frames_per_second": at.hz / speed.cycles, "clock": at.to_dict(),
-            "size": dataclasses.asdict(choice.size), "rtl_cycles": rtl, "routed_mhz": routed and routed.report.reached}
+            "images": speed.images, **pace(choice.design, speed.cycles, speed.latency),
+            "scan_efficiency": speed.efficiency, "size": dataclasses.asdict(choice.size), "rtl_cycles": rtl}
 
-    return {"board": board.name, "goal": goal, "clock": clock.to_dict(), "networks": [
+    return {"board": board.name, "goal": goal, "networks": [
         {"name": entry.name, "steps": entry.steps, "levels": list(entry.levels), "weight_bits": entry.weight_bits,
          "accuracy": entry.accuracy, "data": entry.data, "why": entry.why,
          "layouts": [fitting(entry, *one) for one in zip(entry.fitting, entry.rtl, strict=True)]
          + [layout_dict(one) | {"name": name_of(one, True), "chosen": False, "fits": False, "how": ESTIMATED,
-                                "cycles": one.cost("throughput"), "latency_cycles": one.cost("latency")}
+                                **pace(one.design, one.cost("throughput"), one.cost("latency"))}
             for one in entry.larger]} for entry in found]}

@@ -12,17 +12,20 @@ from qblif.hw.boards import Board
 
 from . import benchmark, board_link
 from .console import table
-from .known import Clock, Placed, largest_placed, nearest_placed
+from .known import Clock, largest_placed, nearest_placed
 from .layout_name import name_of
 from .planner import EXACT, FULL, Choice, ff_share, part_of
 
+SMALLER = 0.8
+"""A layout that the board's link carries no more than is named if it takes at most so much of the LUTs."""
 
-def to_dict(network: str, choice: Choice, board: Board, clock: Clock, routed: Placed | None, goal: str, data: str,
+
+def to_dict(network: str, choice: Choice, board: Board, clock: Clock, goal: str, data: str,
             seen: dict | None, images, smallest: Callable[[float], Layout | None]) -> dict:
-    """Return all figures, JSON-able. network: as it was asked for; routed: what place and route made of this design;
-    seen: row of `make bench` for this very plan; images: for what the board's link carries; smallest: the layout that
-    keeps up with so many a second (planner.Planner.smallest)."""
-    part, size, speed = part_of(board), choice.size, choice.speed
+    """Return all figures, JSON-able. network: as it was asked for; seen: row of `make bench` for this very plan;
+    images: for what the board's link carries; smallest: the layout that keeps up with so many a second
+    (planner.Planner.smallest)."""
+    part, size, speed, routed = part_of(board), choice.size, choice.speed, clock.placed
     link = board_link.of_board(board, choice.plan.input_layout.pack(images), choice.plan.network.classes)
     carried = board_link.rate(link, clock.hz)
     enough = smallest(carried) if carried < clock.hz / speed.cycles else None
@@ -60,7 +63,7 @@ def text(choice: Choice, found: dict, board: Board) -> str:
     """Return the choice for people. found: of `to_dict`."""
     predicted, seen, mhz = found["predicted"], found["measured"], found["clock"]["hz"] / 1e6
     part, size, routed, hz = part_of(board), choice.size, found["routed"], found["clock"]["hz"]
-    asked = found["clock"]["asked_hz"]
+    reached = found["clock"]["reached_hz"]
 
     def row(name: str, of_cycles, key: str, other: str) -> tuple[str, ...]:
         values = [predicted[key], *((None, None) if seen is None else (seen.get(other), seen[key]))]
@@ -77,9 +80,8 @@ def text(choice: Choice, found: dict, board: Board) -> str:
 
     speed = table([row("cycles per image", cycles, "cycles", "predicted_cycles"),
                    row(f"frames per second at {mhz:.1f} MHz", rate, "cycles", "predicted_cycles"),
-                   *([row(f"frames per second at the {asked / 1e6:.1f} MHz asked for, the bitstream's",
-                          lambda value: f"{asked / value:,.0f}", "cycles", "predicted_cycles")]
-                     if asked and asked != hz else []),
+                   *([row(f"frames per second at the {reached / 1e6:.1f} MHz that it reached",
+                          lambda value: f"{reached / value:,.0f}", "cycles", "predicted_cycles")] if reached else []),
                    row("latency, cycles", cycles, "latency_cycles", "predicted_latency"),
                    row(f"latency at {mhz:.1f} MHz", time, "latency_cycles", "predicted_latency"),
                    row("scan efficiency, all lanes", "{:.3f}".format, "scan_efficiency", "")],
@@ -126,7 +128,7 @@ def text(choice: Choice, found: dict, board: Board) -> str:
 def _enough(found: dict) -> list[str]:
     """Return a line on what is fast enough for the board's link, if that is smaller."""
     enough, taken = found["link"]["enough"], found["predicted"]
-    if enough is None or enough["size"]["lut"] >= taken["lut"]:
+    if enough is None or found["goal"] != "throughput" or enough["size"]["lut"] > SMALLER * taken["lut"]:
         return []
     size = enough["size"]
     return [(f"            --layout {shlex.quote(enough['name'])} keeps up with the link, by its estimate, with "

@@ -3,7 +3,7 @@
 Layouts are searched by the work that test images make and approximate sizes (gen/explore.py, sim/activity.py,
 hw/sizing.py). The best of them are then planned in full, sized as a whole (hw/resources.py) and timed by the exact
 cycle model (sim/cycles.py) where that takes seconds; the fastest of these is the answer. Times are cycles at the clock
-that place and route reached with this very layout, or at the board's where nothing is known of it (sim/known.py).
+of the bitstream that place and route made of this very layout, or at the board's where there is none (sim/known.py).
 """
 
 from __future__ import annotations
@@ -193,11 +193,10 @@ class Planner:
                     return dataclasses.replace(choice, used=used)
         raise self._misfit(board, wanted)
 
-    def nearest(self, board: boards.Board) -> list[Layout]:
+    def nearest(self, board: boards.Board, clocks: known.Clocks | None = None) -> list[Layout]:
         """Return the smallest layouts that no other beats in what counts for the goal and LUTs, and the one that misses
         a board least: where none fits it."""
-        layouts = self.layouts()
-        clocks = known.clocks_of(board)
+        layouts, clocks = self.layouts(), clocks or known.clocks_of(board)
         least = min(layouts, key=lambda one: fullness(one.size, part_of(board)))
         return list(dict.fromkeys([*self._flat(layouts, clocks)[-UNFIT:], least]))
 
@@ -307,7 +306,7 @@ class Planner:
 
 
 def time(one: Layout | Choice, goal: str, clocks: known.Clocks) -> float:
-    """Return the seconds that count for a goal, at the clock that is known of a layout."""
+    """Return the seconds that count for a goal, at the clock of a layout."""
     return one.cost(goal) / clocks(one.design).hz
 
 

@@ -27,12 +27,12 @@ def test_the_clock_is_asked_for_routed_or_the_boards_and_says_which(tmp_path):
         file.write_text(Report("ulx3s", "part", "key", f"{design.build_hash:016x}", "", 80.0, 82.5, "clk", 1, {1: 82.5},
                                {}, {}, {}, (), {}, {}, (), "today", sources).to_json())
         routed = known.placed(design, BOARD, file)
-        told = f"routed: {file}, 80 MHz asked, seed 1{after}"
-        assert known.clock_of(BOARD, routed, None) == known.Clock(82.5e6, told, routed.report)
+        told = f"routed: {file}, 80 MHz asked, 82.5 reached, seed 1{after}"
+        assert known.clock_of(BOARD, routed, None) == known.Clock(80e6, told, routed, True)
         # What was routed, at the clock that it was routed for; and another one
-        assert known.clock_of(BOARD, routed, 80.0) == known.Clock(80e6, f"asked; {told}, 82.5 MHz reached",
-                                                                  routed.report)
-        assert known.clock_of(BOARD, routed, 82.0) == known.Clock(82e6, f"asked; {told}, 82.5 MHz reached")
+        assert known.clock_of(BOARD, routed, 80.0) == known.Clock(80e6, f"asked; {told}", routed, True)
+        assert known.clock_of(BOARD, routed, 82.0) == known.Clock(82e6, f"asked; {told}", routed)
+        assert known.clock_of(BOARD, routed, 82.0).report is None
     assert known.placed(design, boards.find("kv260")[0], file) is None
     assert known.placed(make_plan(zoo.load("digits"), lanes=8).design, BOARD, file) is None
 
@@ -47,11 +47,25 @@ def test_reports_that_come_with_the_product_are_found_unless_there_is_an_own_one
     found = known.placed(design, BOARD, own)
     assert (found.name, found.report.reached, found.size) == (str(own), 99.0, one.size)
     clock = known.clock_of(BOARD, one, None)
-    assert clock.to_dict() == {"hz": clock.hz, "source": clock.source, "routed": True, "seed": one.report.seed,
-                               "asked_hz": one.report.asked * 1e6} and one.name in clock.source
+    assert clock.to_dict() == {"hz": one.report.asked * 1e6, "source": clock.source, "routed": True,
+                               "seed": one.report.seed, "reached_hz": one.report.reached * 1e6}
+    assert one.name in clock.source
     assert known.clock_of(BOARD, None, None).to_dict()["routed"] is False
     assert known.largest_placed().size.ff == max(one.size.ff for one in known.all_placed())
     assert known.nearest_placed(0).size.ff == min(one.size.ff for one in known.all_placed())
+
+
+def test_a_clock_that_was_missed_is_no_bitstreams_and_a_report_that_met_its_own_comes_first(tmp_path):
+    one, own = known.all_placed()[0], tmp_path / "report.json"
+    missed = dataclasses.replace(one.report, asked=130.0, reached=101.0, seed=7)
+    own.write_text(missed.to_json())
+    assert known.placed(design_of(one), BOARD, own) == one
+    own.write_text(dataclasses.replace(missed, build_hash=f"{make_plan(zoo.load('digits')).design.build_hash:016x}",
+                                       ).to_json())
+    clock = known.clocks_of(BOARD, own)(make_plan(zoo.load("digits")).design)
+    assert clock.hz == BOARD.clock_hz and clock.report is None and clock.placed.report.reached == 101.0
+    assert clock.source.startswith(f"the board's default; missed: {own}, 130 MHz asked, 101.0 reached, seed 7")
+    assert not known.clocks_of(BOARD, own, 130.0)(make_plan(zoo.load("digits")).design).confirmed
 
 
 @pytest.mark.parametrize("one", known.all_placed(), ids=lambda one: one.name)
