@@ -60,22 +60,25 @@ def load(path: str | os.PathLike) -> Network:
     try:
         return loads(data)
     except NetworkFileError as error:
-        raise NetworkFileError(f"{str(path)!r} {error}", hint=_hint(path, data)) from error.__cause__
+        other, hint = _other(path, data)
+        told = f"is {other}, needed is a network: the file that `qblif fold` saves" if other else str(error)
+        raise NetworkFileError(f"{str(path)!r} {told}", hint=hint) from error.__cause__
 
 
-def _hint(path, data: bytes) -> str | None:
-    """Return what to do about a file that holds something else, where that can be told."""
+def _other(path, data: bytes) -> tuple[str | None, str | None]:
+    """Return what a file is that holds no network, and what to do with it, where that can be told."""
     if pathlib.Path(path).suffix == ".py":
-        return f"a module becomes a network with `qblif fold {shlex.quote(str(path))}:NAME -o FILE.network`"
+        return "a module", f"`qblif fold {shlex.quote(str(path))}:NAME -o FILE.network` makes a network of it"
     if data[:1] == b"{":
-        return "a design says what hardware there is: it goes with --design, beside a network"
+        return "a text, perhaps a design", "a design says what hardware there is: it goes with --design"
     if zipfile.is_zipfile(io.BytesIO(data)):
         members = zipfile.ZipFile(io.BytesIO(data)).namelist()
         if MANIFEST in members:
-            return "a bundle is made of a network, for one piece of hardware; give the network that it was made of"
+            return "a bundle", "it was made of a network, for one piece of hardware; give that network"
         if any(name.endswith("/data.pkl") for name in members):
-            return "weights and their module become a network with `qblif fold FILE.py:NAME --weights FILE -o FILE`"
-    return None
+            return "weights", "`qblif fold FILE.py:NAME --weights FILE -o FILE` makes a network of them and a module"
+        return "an archive", None
+    return None, None
 
 
 def dumps(network: Network) -> bytes:

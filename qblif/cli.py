@@ -133,7 +133,7 @@ def plan(args: argparse.Namespace) -> int:
     from qblif.sim import layout_name
 
     chosen = {f"--{name}": getattr(args, name)
-              for name in ("goal", "layout", "pareto", "clock", "json", "out", "samples")}
+              for name in ("goal", "layout", "pareto", "clock", "json", "out", "samples", "vectors")}
     if args.board is None:
         without = [option for option, value in chosen.items() if value not in (None, False)]
         if without:
@@ -161,10 +161,12 @@ def _plan_for_board(args: argparse.Namespace, wanted) -> int:
     from qblif.sim.console import Waiting
 
     board, _ = boards.find(args.board)
+    if args.clock is not None:
+        known.check_clock(board, args.clock)
     one, goal = named.find(args.network), args.goal or "throughput"
     report, results = Path("build") / "bitstream" / board.name / "report.json", Path("benchmarks/results")
     with one_thread():
-        images, data = named.images_of(one, args.samples or 6)
+        images, data = named.images_of(one, args.samples or 6, args.vectors and _array(args.vectors), args.vectors)
         search = planner.Planner(one.network, images, goal)
         clocks = known.clocks_of(board, report, args.clock)
         if args.pareto:
@@ -187,7 +189,8 @@ def _plan_for_board(args: argparse.Namespace, wanted) -> int:
         args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     if args.out:
         design_file.save(args.out, choice.plan, board.name)
-    asked = {"goal": args.goal, "layout": args.layout, "samples": args.samples}
+        print(f"  saved       {args.out}")
+    asked = {"goal": args.goal, "layout": args.layout, "samples": args.samples, "vectors": args.vectors}
     print(f"\n{plan_report.next_steps(args.network, board, args.out, clock, args.clock, **asked)}")
     return DONE
 
@@ -508,17 +511,8 @@ def _array(path: Path):
 def _network(text: str):
     """Return the network that a name of the zoo or a path stands for."""
     from qblif.gen import network_file, zoo
-    from qblif.host.errors import QblifError
 
-    path = zoo.resolve(text)
-    if zipfile.is_zipfile(path):
-        raise Mistake(f"{path} is a bundle, needed is a network: the file that `qblif fold` saved")
-    if text in zoo.names():
-        return zoo.load(text)
-    try:
-        return network_file.load(path)
-    except QblifError as error:
-        raise Mistake(f"{path} cannot be read as a network, the file that `qblif fold` saves: {error}") from error
+    return zoo.load(text) if text in zoo.names() else network_file.load(zoo.resolve(text))
 
 
 def _trained(args: argparse.Namespace):
@@ -752,6 +746,8 @@ def parser() -> argparse.ArgumentParser:
                           "build/bitstream/BOARD or by a report that comes with qblif, else the board's)")
     sub.add_argument("--samples", type=_number(1, 1000), metavar="NUMBER",
                      help="test images that the work is counted on (default: 6)")
+    sub.add_argument("--vectors", type=Path, metavar="FILE",
+                     help=".npy of images of your own that the work is counted on, instead of test images")
     sub.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to this file")
     sub.add_argument("-o", "--out", type=Path, metavar="FILE", help="save the layout, for --design")
 

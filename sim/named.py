@@ -14,6 +14,7 @@ from qblif.gen.errors import DataMissing
 from qblif.gen.network import Network
 from qblif.host.errors import InputError
 
+from . import golden
 from .random_networks import random_input
 
 
@@ -68,14 +69,19 @@ class Named:
         return found
 
 
-def images_of(one: Named, count: int) -> tuple[np.ndarray, str]:
-    """Return images to measure with, as golden.run takes them, and what they are: the first test images where the
-    network's data is at hand, else random ones."""
+def images_of(one: Named, count: int, own: np.ndarray | None = None,
+              file: Path | None = None) -> tuple[np.ndarray, str]:
+    """Return images to measure with, as golden.run takes them, and what they are: the first of `own` where a file of
+    them is given, else test images where the network's data is at hand, else random ones."""
+    if own is not None:
+        x = golden.checked(one.network, own)
+        x = x[:count] if one.network.input.static else x[:, :count]
+        return x, f"the first {x.shape[0 if one.network.input.static else 1]} images of {file}"
     try:
         dataset = one.test_set()
     except (DataMissing, InputError):
         return (random_input(one.network, 0, count, density=0.2),
-                f"{count} random images, 20 % of the values not 0 (no test data at hand)")
+                f"{count} random images, 20 % of the values not 0 (no test data at hand; --vectors FILE: your own)")
     x = dataset.test.x.numpy()
     return x[:count] if one.network.input.static else x[:, :count], f"the first {count} test images of {dataset.name}"
 

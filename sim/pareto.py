@@ -9,6 +9,7 @@ from pathlib import Path
 from qblif.gen import zoo
 from qblif.gen.errors import PlanError
 from qblif.gen.explore import Layout
+from qblif.gen.network import NeuronLayer
 from qblif.host.errors import InputError, QblifError
 from qblif.hw.boards import Board
 from qblif.hw.params import DesignParams
@@ -97,7 +98,7 @@ def _head(one: named.Named, card: dict | None) -> tuple:
     network = one.network
     if card is not None:
         return one.text, card["steps"], tuple(card["levels"]), card["weight_bits"], card["golden_accuracy"]
-    levels = {layer.levels for layer in network.layers if hasattr(layer, "levels")}
+    levels = {layer.neuron.levels for layer in network.layers if isinstance(layer, NeuronLayer)}
     return one.text, network.steps, tuple(sorted(levels)), network.weight_bits, None
 
 

@@ -103,8 +103,8 @@ def text(choice: Choice, found: dict, board: Board) -> str:
              + f"; work counted on {found['data']}",
              "latency     of the first of these images alone",
              f"clock       {mhz:.1f} MHz, {found['clock']['source']}",
-             (f"link        {found['link']['images_per_second']:,.0f} images a second at most go through the board's "
-              f"own, {found['link']['name']};\n              frames per second above are of the cores alone"),
+             (f"link        {found['link']['images_per_second']:,.0f} of these images a second at most go through the "
+              f"board's own, {found['link']['name']};\n              frames per second above are of the cores alone"),
              *_enough(found),
              "resources   predicted: the ECP5's model" + (
                  "" if part.inputs == 4 else f"; a LUT{part.inputs} holds more than a LUT4, so fewer are needed")]

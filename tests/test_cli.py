@@ -96,7 +96,7 @@ MISTAKES = {
     "a function that does not exist": (["fold", "own.py:nothing", "-o", "x"], "no function 'nothing'"),
     "a function that returns no module": (["fold", "own.py:wrong", "-o", "x"], "returned a int"),
     "a bundle where a network belongs": (["plan", "own.qblif"], "is a bundle, needed is a network"),
-    "something else where a network belongs": (["inspect", "own.py"], "own.py cannot be read as a network"),
+    "something else where a network belongs": (["inspect", "own.py"], "'own.py' is a module, needed is a network"),
     "images that are none": (["run", "own.qblif", "own.py"], "own.py is not a .npy file of numbers"),
     "vectors that are none": (["compile", "own.network", "--vectors", "own.py"], "own.py is not a .npy file"),
     "weights that are none": (["fold", "own.py:network", "--weights", "own.py", "-o", "x"], "own.py"),

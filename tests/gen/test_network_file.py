@@ -160,15 +160,15 @@ def test_an_altered_number_is_refused():
         loads(rebuilt(lambda tree, arrays: tree["network"]["layers"][0]["neuron"].update(levels=1), digest=False))
 
 
-@pytest.mark.parametrize(("name", "members", "hint"), [
-    ("net.py", "class Net:\n    pass\n", "a module becomes a network with `qblif fold .*net.py:NAME -o FILE.network`"),
-    ("my net.py", "class Net:\n    pass\n", "`qblif fold '.*my net.py':NAME"),
-    ("design.json", '{"format": "qblif-design"}', "a design says what hardware there is: it goes with --design"),
-    ("net.qblif", ["manifest.json", "program.bin"], "give the network that it was made of"),
-    ("weights.pt", ["weights/data.pkl", "weights/data/0"], "`qblif fold FILE.py:NAME --weights FILE -o FILE`"),
-    ("images.npz", ["images.npy"], None),
-    ("notes.md", "# Notes\n", None)])
-def test_of_other_files_it_is_said_what_they_are_for(tmp_path, name, members, hint):
+@pytest.mark.parametrize(("name", "members", "what", "hint"), [
+    ("net.py", "class Net:\n    pass\n", "is a module, needed is a network", "`qblif fold .*net.py:NAME -o FILE."),
+    ("my net.py", "class Net:\n    pass\n", "is a module", "`qblif fold '.*my net.py':NAME"),
+    ("design.json", '{"format": "qblif-design"}', "perhaps a design", "it goes with --design"),
+    ("net.qblif", ["manifest.json", "program.bin"], "is a bundle, needed is a network", "give that network"),
+    ("weights.pt", ["weights/data.pkl", "weights/data/0"], "is weights", "`qblif fold FILE.py:NAME --weights FILE -o"),
+    ("images.npz", ["images.npy"], "is an archive", None),
+    ("notes.md", "# Notes\n", "is truncated, altered or not a safetensors file", None)])
+def test_of_other_files_it_is_said_what_they_are_for(tmp_path, name, members, what, hint):
     path = tmp_path / name
     if isinstance(members, str):
         path.write_text(members)
@@ -176,6 +176,6 @@ def test_of_other_files_it_is_said_what_they_are_for(tmp_path, name, members, hi
         with zipfile.ZipFile(path, "w") as archive:
             for member in members:
                 archive.writestr(member, "x")
-    with pytest.raises(NetworkFileError, match="truncated, altered or not a safetensors file") as error:
+    with pytest.raises(NetworkFileError, match=what) as error:
         load(path)
     assert error.value.hint is None if hint is None else re.search(hint, error.value.hint)

@@ -124,7 +124,7 @@ def test_names_of_the_zoo_are_taken_where_networks_are(capsys, arguments):
     (["eval"], "nothing to evaluate: name a network of the zoo"),
     (["eval", "mnits"], "'mnits' is neither a file nor a network of the zoo; those are: .*digits"),
     (["plan", "mnits"], "(?s)'mnits' is neither a file nor a network of the zoo.*hint: did you mean mnist[?] Or "),
-    (["plan", __file__], r"not a safetensors file.*\n.*hint: a module becomes a network with `qblif fold .*py:NAME -o"),
+    (["plan", __file__], r"is a module, needed is a network.*\n.*hint: `qblif fold .*py:NAME -o FILE.network` makes"),
     (["zoo", "mnits"], "there is no network 'mnits' in the zoo; there are .*digits"),
     (["eval", "digits", "--data", "minst"], "there is no data set 'minst' .*did you mean 'mnist'"),
     (["eval", "--run", "."], "is not the folder of a finished training"),

@@ -94,6 +94,10 @@ def test_a_measured_value_is_that_of_the_same_network_board_hardware_and_program
     for name, change in (("1", {}), ("2", {"network": "mnist"}), ("3", {"build_hash": "0"}), ("4", {"board": "kv260"}),
                          ("5", {"program_hash": "0"})):
         (tmp_path / f"{name}.json").write_text(json.dumps({"commit": name, "rows": [row | change]}))
+    for name, images, sources in (("3b", 50, boards.sources_hash()), ("4b", 9, boards.sources_hash()), ("5b", 70, "0")):
+        changed = row | {"images": images, "sources": sources, "network": "often"}
+        (tmp_path / f"{name}.json").write_text(json.dumps({"commit": name, "rows": [changed]}))
+    assert known.measured(tmp_path, "often", "ulx3s", plan)["commit"] == "3b"     # of today's hardware, most images
     (tmp_path / "6.json").write_text(json.dumps({"commit": "6", "rows": [{"network": "digits", "board": "ulx3s"}]}))
     found = known.measured(tmp_path, "digits", "ulx3s", plan)
     assert (found["cycles"]["rtl"], found["commit"], found["file"]) == (1234.0, "1", str(tmp_path / "1.json"))

@@ -71,7 +71,11 @@ def test_work_is_counted_on_test_images_and_otherwise_on_random_ones_which_is_sa
     x, about = named.images_of(digits, 5)
     assert len(x) == 5 and about == "the first 5 test images of digits"
     stranger = dataclasses.replace(digits, card=None, network=dataclasses.replace(digits.network, meta={}))
-    assert named.images_of(stranger, 2)[1] == "2 random images, 20 % of the values not 0 (no test data at hand)"
+    assert named.images_of(stranger, 2)[1].startswith("2 random images, 20 % of the values not 0 (no test data at hand")
+    own, about = named.images_of(stranger, 2, x[1:], "own.npy")
+    assert np.array_equal(own, x[1:3]) and about == "the first 2 images of own.npy"
+    with pytest.raises(InputError, match="9, 8"):
+        named.images_of(stranger, 2, np.zeros((2, 1, 9, 8), np.uint8), "own.npy")
 
 
 @pytest.mark.parametrize("goal", planner.GOALS)
@@ -371,6 +375,10 @@ def test_of_layouts_that_all_do_not_fit_the_nearest_is_shown(simple, tiny, tmp_p
     (["digits", "--layout", "1x16"], "--layout: only with --board"),
     (["digits", "--board", "ulx3s", "--pareto", "--layout", "1x16"], "--layout: not with --pareto"),
     (["digits", "--board", "ulx3s", "--pareto", "--out", "d.json"], "--out: not with --pareto"),
+    (["digits", "--board", "ulx3s", "--clock", "5000"], "the PLL's clock would be 5000 MHz, allowed is 10 to 400 MHz"),
+    (["digits", "--board", "ulx3s", "--clock", "97.5"], "the PLL cannot make 97.5 MHz from 25 MHz; the nearest is"),
+    (["digits", "--vectors", "x.npy"], "--vectors: only with --board"),
+    (["digits", "--board", "ulx3s", "--vectors", __file__], "is not a .npy file of numbers"),
     (["digits", "--board", "ulx3s", "--layout", "two"], "'two' is no name of a layout"),
     (["digits", "--board", "ulx3s", "--layout", "1x16+1x32"], "the cores of a chain differ in lanes"),
     (["digits", "--board", "ulx3s", "--layout", "1x48"], "there are no layouts of 48 lanes"),
