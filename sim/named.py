@@ -81,7 +81,7 @@ def images_of(one: Named, count: int, own: np.ndarray | None = None,
         dataset = one.test_set()
     except (DataMissing, InputError):
         return (random_input(one.network, 0, count, density=0.2),
-                f"{count} random images, 20 % of the values not 0 (no test data at hand; --vectors FILE: your own)")
+                f"{count} random images, 20 % of the values not 0 (no test data at hand)")
     x = dataset.test.x.numpy()
     return x[:count] if one.network.input.static else x[:, :count], f"the first {count} test images of {dataset.name}"
 

@@ -100,7 +100,8 @@ def text(choice: Choice, found: dict, board: Board) -> str:
     notes = [f"goal        {found['goal']}",
              f"cycles      predicted: {predicted['how']}"
              + (f", {predicted['images']} images" if predicted["how"] == EXACT else "")
-             + f"; work counted on {found['data']}",
+             + f";\n              work counted on {found['data']}"
+             + ("; --vectors FILE: your own" if "random images" in found["data"] else ""),
              "latency     of the first of these images alone",
              f"clock       {mhz:.1f} MHz, {found['clock']['source']}",
              (f"link        {found['link']['images_per_second']:,.0f} of these images a second at most go through the "

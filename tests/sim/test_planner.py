@@ -71,7 +71,7 @@ def test_work_is_counted_on_test_images_and_otherwise_on_random_ones_which_is_sa
     x, about = named.images_of(digits, 5)
     assert len(x) == 5 and about == "the first 5 test images of digits"
     stranger = dataclasses.replace(digits, card=None, network=dataclasses.replace(digits.network, meta={}))
-    assert named.images_of(stranger, 2)[1].startswith("2 random images, 20 % of the values not 0 (no test data at hand")
+    assert named.images_of(stranger, 2)[1] == "2 random images, 20 % of the values not 0 (no test data at hand)"
     own, about = named.images_of(stranger, 2, x[1:], "own.npy")
     assert np.array_equal(own, x[1:3]) and about == "the first 2 images of own.npy"
     with pytest.raises(InputError, match="9, 8"):
