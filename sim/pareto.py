@@ -157,7 +157,7 @@ def text(found: list[Entry], board: Board, goal: str, clocks: Clocks, mhz: float
         shown += lines[first + index:first + index + 1] if index < len(rows) else []
     room, what = room_of(part_of(board)), "frames/s" if goal == "throughput" else "latency"
     counted = (f"{mhz:.1f}, asked" if mhz is not None else
-               f"of the bitstream that was routed, else {board.clock_hz / 1e6:.1f}, the board's default")
+               f"the routed bitstream's, else {board.clock_hz / 1e6:.1f}, the board's default")
     notes = [
         "*  what `qblif plan` answers with   -  does not fit   ≈, -  cycles estimated, of all others the exact model's",
         f"fits: up to {room.lut:,.0f} LUT4, {room.ff:,.0f} FF, {room.block_ram} RAM;",
