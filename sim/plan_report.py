@@ -90,7 +90,7 @@ def text(choice: Choice, found: dict, board: Board) -> str:
     def used_row(name: str, key: str, need: float, has: int) -> tuple[str, ...]:
         most = {"lut": FULL, "ff": ff_share(part), "block_ram": 1.0}[key]
         return (name, f"{need:,.0f}", "none" if routed is None else f"{routed[key]:,}", f"{has:,}",
-                f"{need / has:.0%}", f"{most:.0%}")
+                f"{need / has:.1%}", f"{most:.1%}")
 
     used = table([used_row("LUT4" if part.inputs == 4 else "LUT (as LUT4)", "lut", size.lut, part.lut),
                   used_row("FF", "ff", size.ff, part.ff),
