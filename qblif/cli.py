@@ -167,23 +167,22 @@ def _plan_for_board(args: argparse.Namespace, wanted) -> int:
     report, results = Path("build") / "bitstream" / board.name / "report.json", Path("benchmarks/results")
     with one_thread():
         images, data = named.images_of(one, args.samples or 6, args.vectors and _array(args.vectors), args.vectors)
-        search = planner.Planner(one.network, images, goal)
-        clocks = known.clocks_of(board, report, args.clock)
+        search = planner.Planner(one.network, images, goal,
+                                 clocks=partial(known.clocks_of, file=report, mhz=args.clock))
+        clocks = search.clocks(board)
         if args.pareto:
             with Waiting("layouts", "searched and timed, of all networks of this data: some seconds for each"):
-                found = pareto.of_networks(one, search, board, data, results, clocks)
+                found = pareto.of_networks(one, search, board, data, results)
             print(pareto.text(found, board, goal, clocks, args.clock))
             if args.json:
                 args.json.write_text(json.dumps(pareto.to_dict(found, board, goal, clocks), indent=1) + "\n",
                                      encoding="utf-8")
             return DONE
         with Waiting("layouts", "searched, the best of them timed: some seconds"):
-            choice = search.choose(board, wanted, clocks)
-    clock = clocks(choice.design)
-    seen = known.measured(results, one.text, board.name, choice.plan)
-    with one_thread():
+            choice = search.choose(board, wanted)
+        clock, seen = clocks(choice.design), known.measured(results, one.text, board.name, choice.plan)
         figures = plan_report.to_dict(one.text, choice, board, clock, goal, data, seen, images,
-                                      partial(search.smallest, board, clocks=clocks))
+                                      partial(search.smallest, board))
     print(plan_report.text(choice, figures, board))
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

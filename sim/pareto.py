@@ -45,26 +45,26 @@ class Entry:
     why: str = ""
 
 
-def of_networks(one: named.Named, search: Planner, board: Board, data: str, results: Path, clocks: Clocks,
+def of_networks(one: named.Named, search: Planner, board: Board, data: str, results: Path,
                 runs: Path = Path("runs")) -> list[Entry]:
     """Return the network and those of the zoo and the finished runs that learned from the same data, best first.
 
-    search: of the network, with images that are `data`; results: of `make bench`; clocks: to count with. A layout is
-    left out where another network of at least that accuracy has one that is at least as fast and as small."""
+    search: of the network, with images that are `data`; results: of `make bench`. A layout is left out where another
+    network of at least that accuracy has one that is at least as fast and as small."""
     own = _card(one, runs)
-    found = [_entry(one, own, search, board, data, results, clocks)]
+    found = [_entry(one, own, search, board, data, results)]
     for other, card in _others(one, runs):
         if other.path.resolve() == one.path.resolve():
             continue
         try:
             images, about = named.images_of(other, len(search.images) if one.network.input.static
                                             else search.images.shape[1])
-            planner = Planner(other.network, images, search.goal, search.sizes, search.budget // 4)
+            planner = Planner(other.network, images, search.goal, search.sizes, search.budget // 4, search.clocks)
         except QblifError as error:
             found.append(Entry(*_head(other, card), "", why=str(error).splitlines()[0]))
             continue
-        found.append(_entry(other, card, planner, board, about, results, clocks))
-    best = [_unbeaten(entry, found, search.goal, clocks) for entry in found]
+        found.append(_entry(other, card, planner, board, about, results))
+    best = [_unbeaten(entry, found, search.goal, search.clocks(board)) for entry in found]
     return sorted(best, key=lambda entry: (entry.name != one.text, -(entry.accuracy or 0)))
 
 
@@ -102,14 +102,13 @@ def _head(one: named.Named, card: dict | None) -> tuple:
     return one.text, network.steps, tuple(sorted(levels)), network.weight_bits, None
 
 
-def _entry(one: named.Named, card: dict | None, search: Planner, board: Board, data: str, results: Path,
-           clocks: Clocks) -> Entry:
+def _entry(one: named.Named, card: dict | None, search: Planner, board: Board, data: str, results: Path) -> Entry:
     head = _head(one, card)
     try:
-        chosen = search.choose(board, clocks=clocks)
+        chosen = search.choose(board)
     except PlanError as error:
-        return Entry(*head, data, None, (), tuple(search.nearest(board, clocks)), (), str(error).splitlines()[0])
-    fitting, larger = search.table(board, chosen, clocks)
+        return Entry(*head, data, None, (), tuple(search.nearest(board)), (), str(error).splitlines()[0])
+    fitting, larger = search.table(board, chosen)
     seen = [measured(results, one.text, board.name, choice.plan) for choice in fitting]
     return Entry(*head, data, chosen, tuple(fitting), tuple(larger),
                  tuple(row and row["cycles"]["rtl"] for row in seen))

@@ -9,10 +9,10 @@ of the bitstream that place and route made of this very layout, or at the board'
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Callable
-from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
@@ -159,16 +159,16 @@ def fullness(size: Size, part: Part) -> float:
 class Planner:
     """Plans one network for boards.
 
-    images: to count on; sizes: of cores; budget: cycles that the exact model goes through, as BUDGET. Raises ValueError
-    for a goal that there is not."""
+    images: to count on; sizes: of cores; budget: cycles that the exact model goes through, as BUDGET; clocks: board ->
+    clock of a design on it. Raises ValueError for a goal that there is not."""
 
     def __init__(self, network: Network, images: np.ndarray, goal: str = "throughput", sizes: Sizes | None = None,
-                 budget: int | None = None):
+                 budget: int | None = None, clocks: Callable[[boards.Board], known.Clocks] = known.clocks_of):
         if goal not in GOALS:
             raise ValueError(f"the goal is {goal!r}, allowed is {' or '.join(GOALS)}")
         self.network, self.images, self.goal = network, images, goal
         self.sizes, self.budget = sizes or kept_sizes(), BUDGET if budget is None else budget
-        self.work = Activity(network, images)
+        self.work, self.clocks = Activity(network, images), functools.cache(clocks)
 
     def layouts(self, room: Size | None = None, goal: str | None = None, wanted: Wanted | None = None) -> list[Layout]:
         """Return all layouts that no other beats, fastest first; goal: the planner's, unless given; wanted: only such.
@@ -176,52 +176,48 @@ class Planner:
         only = {} if wanted is None else {"shapes": wanted.shapes, "chain": wanted.clusters}
         return explore(self.network, self.work, self.sizes, goal or self.goal, room=room, most_cores=MOST_CORES, **only)
 
-    def choose(self, board: boards.Board, wanted: Wanted | None = None, clocks: known.Clocks | None = None) -> Choice:
-        """Return the best layout for a board; wanted: of such; clocks: of designs, `known.clocks_of` the board if None.
-
-        Raises PlanError, which says what is missing, where none fits."""
-        part, clocks = part_of(board), clocks or known.clocks_of(board)
+    def choose(self, board: boards.Board, wanted: Wanted | None = None) -> Choice:
+        """Return the best layout for a board; wanted: of such. Raises PlanError, which says what is missing, where none
+        fits."""
+        part, clocks = part_of(board), self.clocks(board)
         # Cores work on an image at the same time, by its rows, and the sum of their cycles tells nothing of that: for
         # latency chains that are made for throughput are timed, too, by turns.
-        lists = [sorted(self.layouts(room_of(part, NEAR), goal, wanted), key=partial(time, goal=goal, clocks=clocks))
+        lists = [sorted(self.layouts(room_of(part, NEAR), goal, wanted),
+                        key=functools.partial(time, goal=goal, clocks=clocks))
                  for goal in dict.fromkeys((self.goal, "throughput"))]
         layouts = list(dict.fromkeys(one for turn in zip_longest(*lists) for one in turn if one is not None))
         while layouts:
             # The whole of a design is only sized where it may be the answer: that takes a second for each core.
-            for choice in self._ranked(self._finalists(layouts, FINALISTS * len(lists), clocks), part, clocks):
+            for choice in self._ranked(self._finalists(layouts, FINALISTS * len(lists), board), board):
                 used = resources.estimate(choice.layout.design, self.sizes.by)
                 if Size.of(used).within(room_of(part)):
                     return dataclasses.replace(choice, used=used)
         raise self._misfit(board, wanted)
 
-    def nearest(self, board: boards.Board, clocks: known.Clocks | None = None) -> list[Layout]:
+    def nearest(self, board: boards.Board) -> list[Layout]:
         """Return the smallest layouts that no other beats in what counts for the goal and LUTs, and the one that misses
         a board least: where none fits it."""
-        layouts, clocks = self.layouts(), clocks or known.clocks_of(board)
+        layouts = self.layouts()
         least = min(layouts, key=lambda one: fullness(one.size, part_of(board)))
-        return list(dict.fromkeys([*self._flat(layouts, clocks)[-UNFIT:], least]))
+        return list(dict.fromkeys([*self._flat(layouts, board)[-UNFIT:], least]))
 
-    def smallest(self, board: boards.Board, rate: float, clocks: known.Clocks | None = None) -> Layout | None:
+    def smallest(self, board: boards.Board, rate: float) -> Layout | None:
         """Return the layout with the fewest LUTs that does so many images a second by its estimate; None without one.
-
-        clocks: as in `choose`."""
-        clocks = clocks or known.clocks_of(board)
+        """
         found = [one for one in self.layouts(room_of(part_of(board), 1 / NEAR), "throughput")
-                 if time(one, "throughput", clocks) * rate * ALIKE <= 1]
+                 if time(one, "throughput", self.clocks(board)) * rate * ALIKE <= 1]
         return min(found, key=lambda one: one.size.lut, default=None)
 
-    def table(self, board: boards.Board, choice: Choice,
-              clocks: known.Clocks | None = None) -> tuple[list[Choice], list[Layout]]:
+    def table(self, board: boards.Board, choice: Choice) -> tuple[list[Choice], list[Layout]]:
         """Return layouts that no other beats in what counts for the goal and LUTs: those that fit a board, with
         `choice` among them, timed as it was as far as that takes seconds, and faster ones that do not fit, estimated.
-
-        clocks: as in `choose`."""
-        clocks = clocks or known.clocks_of(board)
+        """
+        clocks = self.clocks(board)
         room, near, surely = (room_of(part_of(board), slack) for slack in (1.0, NEAR, 1 / NEAR))
         layouts = [one for one in self.layouts(room_of(part_of(board), LARGER)) if one != choice.layout]
-        sized = dict.fromkeys(self._flat([one for one in layouts if one.size.within(surely)], clocks))
+        sized = dict.fromkeys(self._flat([one for one in layouts if one.size.within(surely)], board))
         unsure = [one for one in layouts if one.size.within(near) and not one.size.within(surely)]
-        for one in self._flat(unsure, clocks):
+        for one in self._flat(unsure, board):
             used = resources.estimate(one.design, self.sizes.by)
             if Size.of(used).within(room):
                 sized[one] = used
@@ -231,19 +227,20 @@ class Planner:
             timed = self.finish(one, count if spent + work <= self.budget else 0)
             fitting.append(dataclasses.replace(timed, used=used))
             spent += work
-        kept = self._flat(fitting, clocks)
+        kept = self._flat(fitting, board)
         fitting = [one for one in fitting if one is choice or one in kept]
         others = [one for one in layouts if one not in sized and not one.size.within(room)]
         least = time(choice, self.goal, clocks)
-        faster = self._flat([one for one in others if time(one, self.goal, clocks) < least], clocks)
+        faster = self._flat([one for one in others if time(one, self.goal, clocks) < least], board)
         return sorted(fitting, key=lambda one: time(one, self.goal, clocks)), faster[-UNFIT:]
 
-    def _flat(self, layouts: list, clocks: known.Clocks) -> list:
+    def _flat(self, layouts: list, board: boards.Board) -> list:
         """Return the layouts, or choices, that no other beats in time and LUTs."""
-        return front(layouts, lambda one: (time(one, self.goal, clocks), Size(one.size.lut, 0, 0)))
+        return front(layouts, lambda one: (time(one, self.goal, self.clocks(board)), Size(one.size.lut, 0, 0)))
 
-    def _ranked(self, choices: list[Choice], part: Part, clocks: known.Clocks) -> list[Choice]:
+    def _ranked(self, choices: list[Choice], board: boards.Board) -> list[Choice]:
         """Return choices, the best one first: what is as good as the fastest by the room that it leaves."""
+        part, clocks = part_of(board), self.clocks(board)
         best = min(time(one, self.goal, clocks) for one in choices)
 
         def rank(one: Choice) -> tuple[bool, float, float]:
@@ -253,9 +250,9 @@ class Planner:
 
         return sorted(choices, key=rank)
 
-    def _finalists(self, layouts: list[Layout], most: int, clocks: known.Clocks) -> list[Choice]:
+    def _finalists(self, layouts: list[Layout], most: int, board: boards.Board) -> list[Choice]:
         """Take the next layouts that may be the best from the front of a list, and return them planned and timed."""
-        chosen, best, spent = [], math.inf, 0
+        chosen, best, spent, clocks = [], math.inf, 0, self.clocks(board)
         count = self._repeated(layouts[:most])
         while layouts and len(chosen) < most:
             cycles = (len(layouts[0].cores) + count) * sum(layouts[0].cycles)

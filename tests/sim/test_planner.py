@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -93,14 +94,14 @@ def test_the_choice_fits_and_no_layout_that_fits_is_estimated_better(simple, dig
 
 
 def test_of_choices_that_are_as_fast_the_one_that_leaves_most_room_comes_first(digits, images):
-    part, cores = PARTS[BOARD.part], make_plan(digits.network).design.cores
+    cores = make_plan(digits.network).design.cores
 
     def choice(cycles, lut, block_ram=10):
         layout = Layout(cores, (), Packing(8, ()), True, (cycles,), Size(lut, 100, block_ram))
         return planner.Choice(layout, None, planner.Speed(cycles, cycles, 1.0, planner.EXACT, 1))
 
     def ranked(choices):
-        return planner.Planner(digits.network, images)._ranked(choices, part, lambda design: known.Clock(80e6, "asked"))
+        return planner.Planner(digits.network, images)._ranked(choices, BOARD)
 
     large, small, slow, full = choice(1000, 50_000), choice(1009, 20_000), choice(1020, 100), choice(1005, 100, 208)
     assert ranked([full, slow, large, small]) == [small, large, full, slow]
@@ -109,9 +110,9 @@ def test_of_choices_that_are_as_fast_the_one_that_leaves_most_room_comes_first(d
 
 
 def test_the_smallest_layout_for_a_rate_is_fast_enough_and_no_smaller_one_is(simple, digits, images):
-    search = planner.Planner(digits.network, images)
-    clocks, room = known.clocks_of(BOARD, mhz=80.0), planner.room_of(PARTS[BOARD.part], 1 / planner.NEAR)
-    found = search.smallest(BOARD, 10_000, clocks)
+    search = planner.Planner(digits.network, images, clocks=partial(known.clocks_of, mhz=80.0))
+    room = planner.room_of(PARTS[BOARD.part], 1 / planner.NEAR)
+    found = search.smallest(BOARD, 10_000)
     enough = [one for one in search.layouts(room) if 80e6 / one.cost("throughput") >= 10_000 * planner.ALIKE]
     assert found in enough and all(found.size.lut <= one.size.lut for one in enough) and len(enough) > 3
     assert search.smallest(BOARD, 1e6) is None
@@ -128,9 +129,10 @@ def test_a_layout_counts_with_the_clock_that_it_was_routed_at(simple, digits, im
     def clocks(design):
         return known.Clock(200e6 if design == other.design else 80e6, "routed")
 
-    second = search.choose(BOARD, clocks=clocks)
+    search = planner.Planner(digits.network, images, goal, clocks=lambda board: clocks)
+    second = search.choose(BOARD)
     assert second.design == other.design and second.cost(goal) > first.cost(goal)
-    seconds = [planner.time(one, goal, clocks) for one in search.table(BOARD, second, clocks)[0]]
+    seconds = [planner.time(one, goal, clocks) for one in search.table(BOARD, second)[0]]
     assert seconds == sorted(seconds) and seconds[0] == second.cost(goal) / 200e6
 
 
