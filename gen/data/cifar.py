@@ -13,15 +13,17 @@ import torch
 from qblif.gen.errors import DataError
 
 from . import batches, files, packed
-from .dataset import DataSet, TensorSplit
+from .dataset import DataSet, TensorSplit, upper_bits
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PLANES = 3 * 32 * 32
 """Bytes of an image: the red, the green and the blue plane, each row by row."""
 
 
-def cifar10(about, root, *, exact: bool = False) -> DataSet:
-    """Read CIFAR-10. exact: leave out the images that a packed form marks as not bit-exact (batches have none)."""
+def cifar10(about, root, *, exact: bool = False, bits: int = 8) -> DataSet:
+    """Read CIFAR-10. exact: leave out the images that a packed form marks as not bit-exact (batches have none).
+
+    bits: of a pixel, 1 to 8: its upper ones."""
     numbers = range(1, 6)
 
     def python(folder: Path) -> DataSet:
@@ -36,7 +38,8 @@ def cifar10(about, root, *, exact: bool = False) -> DataSet:
         return _set([packed.read(folder, "train", exact)], [packed.read(folder, "test", exact)], CIFAR10, folder)
 
     def _set(train, test, classes, folder):
-        return DataSet(about.name, _split(train), _split(test), classes, about.shape, folder=folder)
+        return DataSet(about.name, _split(train, bits), _split(test, bits), classes, about.shape, bits=bits,
+                       folder=folder)
 
     form, folder = files.find(about, root, (
         files.Form("python batches", (*(f"data_batch_{i}" for i in numbers), "test_batch"), python),
@@ -45,8 +48,10 @@ def cifar10(about, root, *, exact: bool = False) -> DataSet:
     return form.read(folder)
 
 
-def cifar100(about, root, *, coarse: bool = False) -> DataSet:
-    """Read CIFAR-100. coarse: label with the 20 superclasses in place of the 100 classes."""
+def cifar100(about, root, *, coarse: bool = False, bits: int = 8) -> DataSet:
+    """Read CIFAR-100. coarse: label with the 20 superclasses in place of the 100 classes.
+
+    bits: of a pixel, 1 to 8: its upper ones."""
     kind = "coarse" if coarse else "fine"
 
     def python(folder: Path) -> DataSet:
@@ -62,7 +67,8 @@ def cifar100(about, root, *, coarse: bool = False) -> DataSet:
         return _set(train, test, names, folder)
 
     def _set(train, test, names, folder):
-        return DataSet(about.name, _split([train]), _split([test]), tuple(names), about.shape, folder=folder)
+        return DataSet(about.name, _split([train], bits), _split([test], bits), tuple(names), about.shape, bits=bits,
+                       folder=folder)
 
     form, folder = files.find(about, root, (
         files.Form("python batches", ("train", "test", "meta"), python),
@@ -90,6 +96,6 @@ def _binary(path: Path, labels: int, which: int = 0) -> tuple[np.ndarray, np.nda
     return rows[:, labels:].reshape(-1, 3, 32, 32), rows[:, which].astype(np.int64)
 
 
-def _split(parts) -> TensorSplit:
-    return TensorSplit(torch.from_numpy(np.concatenate([x for x, _ in parts])),
+def _split(parts, bits: int) -> TensorSplit:
+    return TensorSplit(upper_bits(torch.from_numpy(np.concatenate([x for x, _ in parts])), bits),
                        torch.from_numpy(np.concatenate([y for _, y in parts])))

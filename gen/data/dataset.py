@@ -62,6 +62,13 @@ class TensorSplit:
         return f"TensorSplit({len(self)} samples, x {tuple(self.x.shape)})"
 
 
+def upper_bits(x: torch.Tensor, bits: int) -> torch.Tensor:
+    """Return pixels, uint8 of 8 bits, by their upper bits alone: x >> (8 - bits). bits: 1 to 8; else DataError."""
+    if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 8:
+        raise DataError(f"bits of a pixel are {bits!r}, allowed are 1 to 8: so many of its upper bits are kept")
+    return x >> (8 - bits)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class DataSet:
     """A data set, split as its authors split it.

@@ -16,7 +16,7 @@ import torch
 from qblif.gen.errors import DataError
 
 from . import files
-from .dataset import DataSet, TensorSplit
+from .dataset import DataSet, TensorSplit, upper_bits
 
 UBYTE = 0x08
 """The code of unsigned bytes, the one type of these sets."""
@@ -46,32 +46,32 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
 
 
-def _load(about, root, classes) -> DataSet:
+def _load(about, root, classes, bits) -> DataSet:
     parts = {part: [f"{part}-{what}-idx{n}-ubyte.gz|{part}-{what}-idx{n}-ubyte|{part}-{what}.idx{n}-ubyte"
                     for what, n in (("images", 3), ("labels", 1))] for part in ("train", "t10k")}
 
     def read(folder: Path) -> DataSet:
-        splits = [_split(*(files.first(folder, name) for name in names)) for names in parts.values()]
-        return DataSet(about.name, *splits, classes, about.shape, folder=folder)
+        splits = [_split(*(files.first(folder, name) for name in names), bits) for names in parts.values()]
+        return DataSet(about.name, *splits, classes, about.shape, bits=bits, folder=folder)
 
     form, folder = files.find(about, root, [files.Form("idx files", (*parts["train"], *parts["t10k"]), read)])
     return form.read(folder)
 
 
-def _split(images: Path, labels: Path) -> TensorSplit:
+def _split(images: Path, labels: Path, bits: int) -> TensorSplit:
     x, y = read_idx(images), read_idx(labels)
     if x.ndim != 3 or x.shape[1:] != (28, 28):
         raise DataError(f"{images} holds an array {x.shape}, needed are images of 28 x 28")
     if y.shape != (len(x),):
         raise DataError(f"{labels} holds an array {y.shape}, needed are {len(x)} labels, one for each image")
-    return TensorSplit(torch.from_numpy(x[:, None].copy()), torch.from_numpy(y.astype(np.int64)))
+    return TensorSplit(upper_bits(torch.from_numpy(x[:, None].copy()), bits), torch.from_numpy(y.astype(np.int64)))
 
 
-def mnist(about, root) -> DataSet:
-    """Read MNIST."""
-    return _load(about, root, tuple("0123456789"))
+def mnist(about, root, *, bits: int = 8) -> DataSet:
+    """Read MNIST. bits: of a pixel, 1 to 8: its upper ones."""
+    return _load(about, root, tuple("0123456789"), bits)
 
 
-def fashion_mnist(about, root) -> DataSet:
-    """Read Fashion-MNIST, whose files are named as MNIST's."""
-    return _load(about, root, FASHION)
+def fashion_mnist(about, root, *, bits: int = 8) -> DataSet:
+    """Read Fashion-MNIST, whose files are named as MNIST's. bits: of a pixel, 1 to 8: its upper ones."""
+    return _load(about, root, FASHION, bits)

@@ -46,6 +46,9 @@ def test_cifar10_comes_back(tmp_path, folder, write):
     assert torch.equal(ds.test.x.flatten(1), torch.tensor(BATCHES[5])) and ds.shape == (3, 32, 32)
     assert ds.train.labels.tolist() == sum(LABELS[:5], []) and ds.test.labels.tolist() == LABELS[5]
     assert ds.classes[0] == "airplane" and len(ds.classes) == 10
+    narrow = data.load("cifar10", root=tmp_path, bits=5)
+    assert torch.equal(narrow.train.x, ds.train.x // 8) and torch.equal(narrow.test.x, ds.test.x // 8)
+    assert (ds.bits, narrow.bits) == (8, 5)
 
 
 @pytest.mark.parametrize("coarse", [False, True])
@@ -73,6 +76,8 @@ def test_cifar100_comes_back(tmp_path, form, coarse):
     kind = "coarse" if coarse else "fine"
     assert ds.classes == tuple(names[kind])
     assert ds.train.labels.tolist() == labels["train"][kind] and ds.test.labels.tolist() == labels["test"][kind]
+    narrow = data.load("cifar100", root=tmp_path, coarse=coarse, bits=1)
+    assert torch.equal(narrow.train.x, ds.train.x // 128) and torch.equal(narrow.test.x, ds.test.x // 128)
     assert torch.equal(ds.test.x.flatten(1), torch.tensor(BATCHES[1]))
 
 

@@ -38,6 +38,24 @@ def test_images_and_labels_come_back(tmp_path, name, folder, names):
     assert ds.shape == (1, 28, 28) and ds.steps is None and ds.folder == tmp_path / folder
 
 
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_pixels_of_fewer_bits_are_the_upper_ones(tmp_path, name, bits):
+    write(tmp_path / "mnist")
+    write(tmp_path / "fashion-mnist")
+    ds = data.load(name, root=tmp_path, bits=bits)
+    assert ds.bits == bits and f"of {bits} bits" in repr(ds)
+    for split, part in ((ds.train, "train"), (ds.test, "t10k")):
+        assert split.x[:, 0].tolist() == (IMAGES[part] // 2 ** (8 - bits)).tolist()
+
+
+@pytest.mark.parametrize("bits", [0, 9, 2.0, True, "4"])
+def test_other_widths_of_pixels_are_refused(tmp_path, bits):
+    write(tmp_path / "mnist")
+    with pytest.raises(DataError, match="bits of a pixel are .*, allowed are 1 to 8"):
+        data.load("mnist", root=tmp_path, bits=bits)
+
+
 RAW = bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3]) + bytes(range(6))
 
 
