@@ -157,7 +157,7 @@ def _plan_for_board(args: argparse.Namespace, wanted) -> int:
 
     from qblif.gen.training import one_thread
     from qblif.hw import boards
-    from qblif.sim import design_file, known, named, pareto, plan_report, planner
+    from qblif.sim import built, design_file, known, named, pareto, plan_report, planner
     from qblif.sim.console import Waiting
 
     board, _ = boards.find(args.board)
@@ -183,8 +183,12 @@ def _plan_for_board(args: argparse.Namespace, wanted) -> int:
         clock, seen = clocks(choice.design), known.measured(results, one.text, board.name, choice.plan)
         figures = plan_report.to_dict(one.text, choice, board, clock, goal, data, seen, images,
                                       partial(search.smallest, board))
+        there = built.find(board, choice, images)
     print(plan_report.text(choice, figures, board))
+    if there:
+        print(f"  built       {there.text(args.network)}")
     if args.json:
+        figures["built"] = there and there.to_dict()
         args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     if args.out:
         design_file.save(args.out, choice.plan, board.name)

@@ -240,6 +240,38 @@ def test_the_command_prints_saves_and_says_what_to_do_next(simple, tmp_path, mon
     assert f"build {found['build_hash']}" in shown
 
 
+def test_a_bitstream_that_lies_there_is_named_with_what_it_would_do(simple, digits, images, tmp_path, monkeypatch,
+                                                                    capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "build/bitstream/ulx3s").mkdir(parents=True)
+    file, wide, small = (tmp_path / "build/bitstream/ulx3s/manifest.json",
+                         *(make_plan(digits.network, lanes=lanes) for lanes in (32, 4)))
+    manifest = {"format": bitstream.FORMAT, "board": "ulx3s", "clock_hz": 70_000_000, "design": wide.design.to_dict()}
+
+    def told(**changed):
+        file.write_text(json.dumps(manifest | changed))
+        assert cli.main(["plan", "digits", "--board", "ulx3s", "--json", "f.json"]) == 0
+        shown = capsys.readouterr().out
+        assert [line for line in shown.splitlines() if len(line) > 120] == []
+        return json.loads((tmp_path / "f.json").read_text()), shown
+
+    found, shown = told()
+    six = named.images_of(digits, 6)[0]
+    cycles = CycleModel(wide).predict(six[[0, *range(6)]]).cycles[1:].mean()
+    assert found["built"] == {"file": "build/bitstream/ulx3s/manifest.json", "name": "1x32", "hz": 70e6, "same": False,
+                              "cycles": cycles, "frames_per_second": 70e6 / cycles}
+    assert (f"built       build/bitstream/ulx3s, 1x32 at 70.0 MHz, takes it, too: {70e6 / cycles:,.0f} frames per "
+            "second, predicted;\n              qblif compile digits --design build/bitstream/ulx3s/manifest.json"
+            ) in shown
+    found, shown = told(design=found["design"])
+    assert found["built"]["same"] and "is this very hardware: it need not be built" in shown
+    one_row = dataclasses.replace(small.design.cores[0], weight_depth=16)
+    for changed in ({"board": "other"}, {"format": "other"}, {"design": {"cores": []}}, {"clock_hz": None},
+                    {"design": dataclasses.replace(small.design, cores=(one_row,)).to_dict()}):
+        found, shown = told(**changed)
+        assert found["built"] is None and "built  " not in shown
+
+
 def test_the_table_has_what_fits_and_what_is_faster_and_does_not(simple, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(PARTS, BOARD.part, dataclasses.replace(PARTS[BOARD.part], lut=20_000))

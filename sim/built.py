@@ -1,0 +1,66 @@
+"""A bitstream that lies there from before, and what a network would do on it: it takes seconds in place of a build."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+
+from qblif.gen.errors import PlanError
+from qblif.gen.plan import make_plan
+from qblif.hw.boards import Board
+from qblif.hw.params import DesignParams
+
+from .bitstream import FORMAT, MANIFEST
+from .planner import Choice, exact
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A bitstream that takes the network. file: its manifest; name: of its layout; hz: its clock.
+
+    same: it is of the very hardware that was planned; cycles: of an image by the exact cycle model, None where that
+    would take long."""
+
+    file: Path
+    name: str
+    hz: float
+    same: bool
+    cycles: float | None
+
+    def to_dict(self) -> dict:
+        """Return it JSON-able."""
+        return dataclasses.asdict(self) | {
+            "file": str(self.file), "frames_per_second": None if self.cycles is None else self.hz / self.cycles}
+
+    def text(self, network: str) -> str:
+        """Return what can be done with it. network: as it was asked for."""
+        where = f"{self.file.parent}, {self.name} at {self.hz / 1e6:.1f} MHz,"
+        if self.same:
+            return f"{where} is this very hardware: it need not be built"
+        speed = "" if self.cycles is None else f": {self.hz / self.cycles:,.0f} frames per second, predicted"
+        return f"{where} takes it, too{speed};\n              qblif compile {network} --design {self.file}"
+
+
+def find(board: Board, choice: Choice, images: np.ndarray, folder: Path = Path("build") / "bitstream") -> Built | None:
+    """Return the bitstream for a board that `make bitstream` left, if it takes the network of a choice, timed on as
+    many images as that was; None without one, or where its manifest cannot be read: that matters to who uses it."""
+    file = folder / board.name / MANIFEST
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        design, hz = DesignParams.from_dict(told["design"]), float(told["clock_hz"])
+        if (told["format"], told["board"]) != (FORMAT, board.name):
+            return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    name = " + ".join(f"{core.clusters}x{core.lanes}" for core in design.cores)
+    if design.build_hash == choice.design.build_hash:
+        return Built(file, name, hz, True, choice.speed.cycles)
+    try:
+        plan = make_plan(choice.plan.network, design=design)
+    except PlanError:       # it is too small, or its chain has more cores than the network has parts
+        return None
+    count = choice.speed.images
+    return Built(file, name, hz, False, exact(plan, images, count)[0] if count else None)
