@@ -213,6 +213,7 @@ class Run:
             loop.restore({key[6:]: value for key, value in tensors.items() if key.startswith("phase:")}, facts["loop"])
             log.say(f"going on after epoch {loop.done} of {epochs} of the {name} phase")
         self.saved = None
+        warned = set()
         try:
             while loop.done < epochs:
                 started = time.monotonic()
@@ -228,6 +229,10 @@ class Run:
                            "test": test, "rate": epoch.rate, "seconds": time.monotonic() - started,
                            "count": epoch.penalty or None, "counted": how.sop_count, "gammas": gammas(module),
                            "levels": levels(module)})
+                for layer, note in sanity.fallen(module).items():
+                    if layer not in warned:
+                        log.say(f"warning: {note}")
+                    warned.add(layer)
                 self._save(loop, trained, log)
         finally:
             if cost is not None:

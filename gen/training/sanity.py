@@ -1,4 +1,5 @@
-"""What is looked at before hours are spent: labels, ranges, whether the module can be deployed, whether it learns."""
+"""What is looked at before hours are spent, labels, ranges, whether the module can be deployed, whether it learns;
+and after each epoch, whether gamma still is of use."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from torch import nn
 from qblif.gen.errors import PlanError
 from qblif.gen.folding import fold
 from qblif.gen.network import Network
+from qblif.gen.neuron import GAMMA_MIN, neurons
 from qblif.gen.plan import make_plan
 from qblif.host.errors import InputError
 
@@ -49,6 +51,15 @@ def data(dataset, axis: int) -> list[str]:
         if not torch.equal(y, labels[spread]):
             raise InputError(f"the {part} set of {dataset.name} gives other labels than it lists")
     return notes
+
+
+def fallen(module: nn.Module) -> dict[str, str]:
+    """Return warnings about layers whose learned gamma has fallen to its floor, by the layer's name."""
+    return {name: f"gamma of {name} has fallen to its floor, {GAMMA_MIN:g}: its neurons emit 0 or N = {m.levels}, "
+                  f"{m.levels.bit_count()} additions for each synapse, and little between. neuron.surrogate = "
+                  '"clipped" with neuron.gamma = 0.25 keeps it up'
+            for name, m in neurons(module).items()
+            if m.gamma.requires_grad and float(m.gamma.detach()) <= 2 * GAMMA_MIN}
 
 
 def deployable(module: nn.Module, example: torch.Tensor, weight_bits: int) -> Network:
