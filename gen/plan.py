@@ -8,6 +8,7 @@ cluster and the weights of each pair of clusters (host/abi.py); and packs them i
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Sequence
 
@@ -21,9 +22,10 @@ from .banks import Bank
 from .errors import PlanError
 from .fill import choose
 from .maps import MapLayout, map_layout, place
+from .needs import join, layer_needs
 from .network import MaxPool, Network, Readout
 from .packing import Packing, checked
-from .split import Segment, Spans, allowed_cuts, choose_lanes, cut, cut_as, row_parts, split_layer
+from .split import Fits, Segment, Spans, allowed_cuts, choose_lanes, cut, cut_as, row_parts, split_layer
 from .tables import Tables
 from .verify import bounds, verify
 
@@ -163,7 +165,13 @@ def _plan(network: Network, given: _Given, packing: Packing) -> Plan:
     shape, design = given.shape, given.design
     layouts = {i: map_layout(network, i, packing, shape.word_bits) for i in range(len(network.layers))}
     parts, troubles = [], []
-    spans = cut(network, given.cores, packing, given.work) if given.spans is None else cut_as(network, given.spans)
+    if given.spans is not None:
+        spans = cut_as(network, given.spans)
+    elif design is None:
+        spans = cut(network, given.cores, packing, given.work)
+    else:
+        spans = cut(network, given.cores, packing, given.work, [core.clusters for core in design.cores],
+                    _fits(network, design, packing, layouts))
     if design and len(spans) != len(design.cores):
         raise PlanError(f"the layers are given to {len(spans)} cores, the build has {len(design.cores)}")
     for number, span in enumerate(spans):
@@ -239,6 +247,21 @@ def _lay_out(network: Network, core: CoreParams, span: tuple[int, int], packing:
     part = _Part(core, segment, tables, banks)
     open_depths = {name: depth(name, need) for name, need in part.needs().items() if name not in fixed}
     return dataclasses.replace(part, core=dataclasses.replace(core, **open_depths))
+
+
+def _fits(network: Network, design: DesignParams, packing: Packing, layouts: dict) -> Fits:
+    """Return what tells, without laying it out, whether the memories of a core hold some layers."""
+    @functools.cache
+    def needs(layer: int, clusters: int, chunks: int):
+        return layer_needs(network, layer, packing, clusters, chunks)
+
+    def fits(number: int, first: int, last: int) -> bool:
+        core = design.cores[number]
+        rows = join([needs(layer, core.clusters, core.chunks) for layer in range(first, last + 1)])
+        words = place(network, first, last, layouts, 1)[1]
+        return words <= core.map_depth and all(count <= getattr(core, name) for name, count in rows.items())
+
+    return fits
 
 
 def _misfits(network: Network, part: _Part) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from .errors import PlanError
 from .gather import gathers
@@ -13,6 +14,9 @@ from .packing import Packing, ceil, unpacked
 
 Spans = Sequence[tuple[int, int]]
 """First and last layer of each core of a chain."""
+
+Fits = Callable[[int, int, int], bool]
+"""Number of a core, first and last layer -> whether its memories hold them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,11 +88,13 @@ def choose_lanes(network: Network) -> int:
     return max((lanes for lanes in (16, 32, 64) if work(lanes) * 4 < useful * 5), default=8)
 
 
-def cut(network: Network, cores: int | str, packing: Packing,
-        work: Sequence[float] | None = None) -> list[tuple[int, int]]:
-    """Return the first and last layer of each core, the largest segment made as small as the cuts allow.
+def cut(network: Network, cores: int | str, packing: Packing, work: Sequence[float] | None = None,
+        clusters: Sequence[int] | None = None, fits: Fits | None = None) -> list[tuple[int, int]]:
+    """Return the first and last layer of each core, the longest time of a core made as short as the cuts allow.
 
-    work: of each layer, measured; default: an upper bound. Raises PlanError where there are not so many cuts."""
+    work: of each layer, measured; default: an upper bound. clusters: of each core, which share its work; default: as
+    many in all. fits: of cores that there are; where no cut fits all of them, as many as can be have layers that do.
+    Raises PlanError where there are not so many cuts."""
     if work is None:
         work = [_work(network, index, packing) for index in range(len(network.layers))]
     elif len(work) != len(network.layers):
@@ -101,25 +107,26 @@ def cut(network: Network, cores: int | str, packing: Packing,
         raise PlanError(f"network {network.name!r} cannot be cut into {cores!r} cores; allowed is 1 to {most} "
                         f"cores: a cut needs a place where exactly one feature map is alive, and those are after "
                         f"layers {cuts}")
-    ends = [*cuts, len(network.layers) - 1]
-    load = [sum(work[first:last + 1])
-            for first, last in zip([0, *(c + 1 for c in cuts)], ends, strict=True)]
+    firsts, lasts = [0, *(c + 1 for c in cuts)], [*cuts, len(network.layers) - 1]
+    shared = math.lcm(*clusters) if clusters else 1
+    pace = [shared // count for count in clusters] if clusters else [1] * cores
 
     @functools.cache
-    def best(count: int, start: int) -> tuple[int, tuple[int, ...]]:
-        if count == 1:
-            return sum(load[start:]), (most - 1,)
+    def best(number: int, start: int) -> tuple[tuple[int, float], tuple[int, ...]]:
+        """Return misfits and the longest time of the cores from `number` on, and where each ends."""
         options = []
-        for end in range(start, most - count + 1):
-            rest, tail = best(count - 1, end + 1)
-            options.append((max(sum(load[start:end + 1]), rest), (end, *tail)))
+        for end in range(start, most - (cores - number) + 1) if number < cores - 1 else [most - 1]:
+            first, last = firsts[start], lasts[end]
+            misfits, time = int(fits is not None and not fits(number, first, last)), sum(work[first:last + 1])
+            longest, tail = time * pace[number], ()
+            if number < cores - 1:
+                (more, rest), tail = best(number + 1, end + 1)
+                misfits, longest = misfits + more, max(longest, rest)
+            options.append(((misfits, longest), (end, *tail)))
         return min(options)
 
-    firsts, segments = 0, []
-    for end in best(cores, 0)[1]:
-        segments.append((firsts, ends[end]))
-        firsts = ends[end] + 1
-    return segments
+    ends = best(0, 0)[1]
+    return [(firsts[start], lasts[end]) for start, end in zip([0, *(end + 1 for end in ends)], ends, strict=False)]
 
 
 def cut_as(network: Network, spans: Spans) -> list[tuple[int, int]]:

@@ -1,5 +1,6 @@
 """A network is cut where one map is alive, into segments of like work."""
 
+import dataclasses
 import re
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from qblif.gen.errors import PlanError
 from qblif.gen.network import layer_inputs
 from qblif.gen.plan import allowed_cuts, make_plan
+from qblif.hw.params import DesignParams
 
 from .planned import chain, network, shortcut
 
@@ -49,6 +51,36 @@ def test_measured_work_is_shared_out_instead_of_an_estimate():
     assert [(segment.first, segment.last) for segment in plan.segments] == [(0, 0), (1, 6)]
     with pytest.raises(PlanError, match=re.escape("the work of 2 layers is given, network 'chain' has 7")):
         make_plan(net, 2, work=[1, 1])
+
+
+def test_clusters_share_the_work_of_their_core():
+    net = chain(layers=6, classes=1)
+    design = make_plan(net, 2, lanes=4, map_depth=512, weight_depth=512, layer_depth=8, source_depth=8,
+                       channel_depth=16).design
+    cores = tuple(dataclasses.replace(core, clusters=count) for core, count in zip(design.cores, (1, 2), strict=True))
+    plan = make_plan(net, design=DesignParams(cores))
+    assert [segment.last - segment.first + 1 for segment in plan.segments] == [2, 5]        # the read-out is small
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_network_fits_the_chain_that_was_made_for_it_however_it_was_cut(seed):
+    net = network(seed)
+    ends = [*allowed_cuts(net), len(net.layers) - 1]
+    for cut in ends[:-1]:
+        spans = [(0, cut), (cut + 1, len(net.layers) - 1)]
+        design = make_plan(net, lanes=8, spans=spans).design
+        plan = make_plan(net, design=design)
+        assert len(plan.segments) == 2 and plan.segments[0].last in ends
+
+
+def test_what_fits_no_cut_is_told_for_the_one_that_fits_most_cores():
+    net = chain(layers=6, classes=1)
+    design = make_plan(net, 2, lanes=4).design
+    small = dataclasses.replace(design.cores[0], weight_depth=4)
+    with pytest.raises(PlanError, match="core 0 needs weight_depth") as told:
+        make_plan(net, design=DesignParams((small, dataclasses.replace(design.cores[1], weight_depth=1024,
+                                                                       layer_depth=8, source_depth=8))))
+    assert "core 1" not in str(told.value)
 
 
 def test_layers_go_to_cores_as_they_are_told_to():
