@@ -379,6 +379,19 @@ def test_the_answer_was_routed_and_simulated_with_the_predicted_cycles(name):
     assert seen["cycles"]["rtl"] == seen["cycles"]["predicted"]
 
 
+@pytest.mark.datasets("fashion-mnist")
+def test_a_chain_that_was_routed_for_one_network_runs_another_at_20_000_frames_a_second():
+    """docs/synthesis.md says so of mnist-fast: it is a program for fashion-mnist's bitstream."""
+    one = named.find("fashion-mnist")
+    design = planner.Planner(one.network, named.images_of(one, 6)[0]).choose(BOARD).design
+    seen = known.measured(ROOT / "benchmarks/results", "mnist-fast", BOARD.name,
+                          make_plan(zoo.load("mnist-fast"), design=design))
+    report = known.report_of(design, BOARD)
+    assert report.met and report.asked * 1e6 / seen["cycles"]["rtl"] >= 20_000
+    assert seen["cycles"]["rtl"] == seen["cycles"]["predicted"] and seen["images"] == 200
+    assert zoo.card("mnist-fast").golden_accuracy >= 0.994
+
+
 @pytest.mark.parametrize(("layout", "asked", "options"), [("1x64/4 + 2x64/4", 80, ""),
                                                          ("2x128/2", 90, " --clock 90 --seed 2")])
 def test_of_a_layout_that_was_routed_both_clocks_are_told_and_how_to_build_it(layout, asked, options, tmp_path,
