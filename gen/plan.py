@@ -250,7 +250,7 @@ def _lay_out(network: Network, core: CoreParams, span: tuple[int, int], packing:
 
 
 def _fits(network: Network, design: DesignParams, packing: Packing, layouts: dict) -> Fits:
-    """Return what tells, without laying it out, whether the memories of a core hold some layers."""
+    """Return what tells, without laying it out, whether a core is deep and wide enough for some layers."""
     @functools.cache
     def needs(layer: int, clusters: int, chunks: int):
         return layer_needs(network, layer, packing, clusters, chunks)
@@ -259,7 +259,8 @@ def _fits(network: Network, design: DesignParams, packing: Packing, layouts: dic
         core = design.cores[number]
         rows = join([needs(layer, core.clusters, core.chunks) for layer in range(first, last + 1)])
         words = place(network, first, last, layouts, 1)[1]
-        return words <= core.map_depth and all(count <= getattr(core, name) for name, count in rows.items())
+        return (words <= core.map_depth and all(count <= getattr(core, name) for name, count in rows.items())
+                and not _widths(network, core, first, last))
 
     return fits
 

@@ -49,9 +49,9 @@ class Named:
                              f"{', '.join(data.DATASETS)}")
         name, options = own if name is None or (own and own[0] == name) else (name, {})
         if name in data.DATASETS:
-            known = data.DATASETS[name].options()
             fitting = {"steps": self.network.steps, "bits": self.network.input.bits}
-            options = {key: value for key, value in fitting.items() if key in known} | options
+            if fitting.keys() <= data.DATASETS[name].options().keys():
+                options = fitting | options
         found = data.load(name, root, **options)
         given = self.network.input
         problems = []

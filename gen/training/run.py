@@ -109,6 +109,9 @@ class Run:
             augment = augment_.build(list(self.recipe.augment)) if self.recipe.augment else None
         except (TypeError, ValueError) as error:
             raise RecipeError(f"recipe {self.recipe.name}: {error}") from error
+        if dataset.bits < 8 and any(step["name"] == "autoaugment" for step in self.recipe.augment):
+            raise RecipeError(f"recipe {self.recipe.name}: autoaugment works on pixels of 8 bits, those of the data "
+                              f"have {dataset.bits} (data.bits)")
         least = min(n for n in (limit, self.limit, len(dataset.train)) if n is not None)
         train = First(dataset.train, least) if least < len(dataset.train) else dataset.train
         test = dataset.test
@@ -163,7 +166,11 @@ class Run:
         for note in sanity.data(dataset, axis):
             log.say(f"warning: {note}")
         if self.start is not None and not self.saved:
+            own = {m: {name: value.clone() for name, value in m.named_buffers()}
+                   for m in module.modules() if isinstance(m, InputScale)}
             load_weights(module, Path(self.start) / FLOAT)
+            for scale, buffers in own.items():      # of this recipe's data, whose pixels may have other bits
+                scale.load_state_dict(buffers)
         graph = None
         if folds:
             log.say(sanity.size(sanity.deployable(module, example, recipe.weight_bits)))

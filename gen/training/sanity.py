@@ -55,11 +55,14 @@ def data(dataset, axis: int) -> list[str]:
 
 def fallen(module: nn.Module) -> dict[str, str]:
     """Return warnings about layers whose learned gamma has fallen to its floor, by the layer's name."""
-    return {name: f"gamma of {name} has fallen to its floor, {GAMMA_MIN:g}: its neurons emit 0 or N = {m.levels}, "
-                  f"{m.levels.bit_count()} additions for each synapse, and little between. neuron.surrogate = "
-                  '"clipped" with neuron.gamma = 0.25 keeps it up'
-            for name, m in neurons(module).items()
-            if m.gamma.requires_grad and float(m.gamma.detach()) <= 2 * GAMMA_MIN}
+    found = {}
+    for name, m in neurons(module).items():
+        if m.levels > 1 and m.gamma.requires_grad and float(m.gamma.detach()) <= GAMMA_MIN * 1.01:
+            hint = "" if m.surrogate == "clipped" else (
+                '. neuron.surrogate = "clipped" with neuron.gamma = 0.25 may keep it up')
+            found[name] = (f"gamma of {name} has fallen to its floor, {GAMMA_MIN:g}: its neurons emit 0 or N = "
+                           f"{m.levels}, additions for each synapse: {m.levels.bit_count()}, and little between{hint}")
+    return found
 
 
 def deployable(module: nn.Module, example: torch.Tensor, weight_bits: int) -> Network:

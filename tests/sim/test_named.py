@@ -56,6 +56,15 @@ def test_data_of_another_shape_kind_or_width_is_refused(saved):
         saved(network, meta={}).test_set("digits")
 
 
+@pytest.mark.datasets("mnist")
+def test_pixels_have_the_bits_that_card_or_file_say_and_else_all():
+    fast = named.find("mnist-fast")
+    assert fast.test_set().bits == 2 and int(fast.test_set().test.x.max()) == 3
+    assert dataclasses.replace(fast, card=None).test_set().bits == 2        # by the recipe in its file
+    with pytest.raises(InputError, match="values of 8 bits, the network takes 2"):
+        dataclasses.replace(fast, card=None, network=dataclasses.replace(fast.network, meta={})).test_set("mnist")
+
+
 @pytest.mark.datasets("n-mnist")
 def test_events_are_counted_in_the_steps_and_bits_of_the_network(saved):
     network = next(n for n in map(random_network, range(60)) if not n.input.static and n.input.bits < 8 and n.steps < 9)

@@ -19,11 +19,13 @@ from qblif.gen.errors import PlanError
 from qblif.gen.explore import Layout
 from qblif.gen.packing import Packing
 from qblif.gen.plan import make_plan
+from qblif.host import abi
 from qblif.host.errors import InputError
 from qblif.hw import boards, resources
+from qblif.hw.params import DesignParams
 from qblif.hw.parts import PARTS
 from qblif.hw.sizing import Size, Sizes
-from qblif.sim import bitstream, design_file, golden, known, layout_name, named, pareto, planner
+from qblif.sim import benchmark, bitstream, built, design_file, golden, known, layout_name, named, pareto, planner
 from qblif.sim.cycles import CycleModel
 
 BOARD = boards.find("ulx3s")[0]
@@ -246,30 +248,41 @@ def test_a_bitstream_that_lies_there_is_named_with_what_it_would_do(simple, digi
     (tmp_path / "build/bitstream/ulx3s").mkdir(parents=True)
     file, wide, small = (tmp_path / "build/bitstream/ulx3s/manifest.json",
                          *(make_plan(digits.network, lanes=lanes) for lanes in (32, 4)))
-    manifest = {"format": bitstream.FORMAT, "board": "ulx3s", "clock_hz": 70_000_000, "design": wide.design.to_dict()}
+    (tmp_path / "build/bitstream/ulx3s/ulx3s.bit").touch()
+    report = json.loads((known.ROUTED / "digits_2x16.json").read_text())
 
-    def told(**changed):
-        file.write_text(json.dumps(manifest | changed))
+    def manifest(hardware, **changed):
+        return {"format": bitstream.FORMAT, "board": "ulx3s", "clock_hz": 70_000_000, "bit": "ulx3s.bit",
+                "abi": abi.ABI_VERSION, "build_hash": f"{hardware.build_hash:016x}",
+                "design": hardware.to_dict()} | changed
+
+    def told(text):
+        file.write_text(json.dumps(text))
         assert cli.main(["plan", "digits", "--board", "ulx3s", "--json", "f.json"]) == 0
         shown = capsys.readouterr().out
         assert [line for line in shown.splitlines() if len(line) > 120] == []
         return json.loads((tmp_path / "f.json").read_text()), shown
 
-    found, shown = told()
+    found, shown = told(manifest(wide.design))
     six = named.images_of(digits, 6)[0]
     cycles = CycleModel(wide).predict(six[[0, *range(6)]]).cycles[1:].mean()
-    assert found["built"] == {"file": "build/bitstream/ulx3s/manifest.json", "name": "1x32", "hz": 70e6, "same": False,
-                              "cycles": cycles, "frames_per_second": 70e6 / cycles}
-    assert (f"built       build/bitstream/ulx3s, 1x32 at 70.0 MHz, takes it, too: {70e6 / cycles:,.0f} frames per "
-            "second, predicted;\n              qblif compile digits --design build/bitstream/ulx3s/manifest.json"
-            ) in shown
-    found, shown = told(design=found["design"])
-    assert found["built"]["same"] and "is this very hardware: it need not be built" in shown
-    one_row = dataclasses.replace(small.design.cores[0], weight_depth=16)
-    for changed in ({"board": "other"}, {"format": "other"}, {"design": {"cores": []}}, {"clock_hz": None},
-                    {"design": dataclasses.replace(small.design, cores=(one_row,)).to_dict()}):
-        found, shown = told(**changed)
-        assert found["built"] is None and "built  " not in shown
+    unknown = ", from older or unknown hardware sources"
+    assert found["built"] == {"file": "build/bitstream/ulx3s/manifest.json", "name": "1x32", "hz": 70_000_000,
+                              "sources": unknown, "same": False, "cycles": cycles, "frames_per_second": 70e6 / cycles}
+    assert (f"built       build/bitstream/ulx3s, 1x32 at 70.0 MHz{unknown},\n              takes it, too: "
+            f"{70e6 / cycles:,.0f} frames per second, predicted;\n              "
+            "qblif compile digits --design build/bitstream/ulx3s/manifest.json") in shown
+    file.with_name("report.json").write_text(json.dumps(report))
+    found, shown = told(manifest(DesignParams.from_dict(found["design"])))
+    assert found["built"]["same"] and "1x" in found["built"]["name"] and "is of this very design;\n" in shown
+    assert found["built"]["sources"] == benchmark.from_sources(report["sources"])
+    small = DesignParams((dataclasses.replace(small.design.cores[0], weight_depth=16),))
+    choice = planner.Planner(digits.network, images).choose(BOARD)
+    for text in (manifest(wide.design), manifest(small), [], *(manifest(wide.design, **wrong) for wrong in (
+            {"board": "other"}, {"format": "other"}, {"design": {"cores": []}}, {"clock_hz": None},
+            {"clock_hz": 10**400}, {"bit": None}, {"bit": "gone.bit"}, {"abi": 1}, {"build_hash": "0" * 16}))):
+        file.write_text(json.dumps(text))
+        assert (built.find(BOARD, choice, images) is None) == (text != manifest(wide.design))
 
 
 def test_the_table_has_what_fits_and_what_is_faster_and_does_not(simple, tmp_path, monkeypatch, capsys):

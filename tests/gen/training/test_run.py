@@ -146,6 +146,20 @@ def test_training_starts_from_another_run_and_may_only_quantise(whole, tmp_path)
     assert all(torch.equal(before[k], after[k]) for k in before)
 
 
+def test_the_input_scale_is_the_recipes_not_that_of_the_run_it_starts_from(whole, tmp_path):
+    """Pixels of fewer bits have another one."""
+    chosen = tiny(model={"input_scale": 0.5}, train={"epochs": 0, "quantised_epochs": 0})
+    make(tmp_path, chosen, start=whole[0]).train()
+    before, after = load_file(whole[0] / run.FLOAT), load_file(tmp_path / run.FLOAT)
+    assert before["scale.scale"] == 0.0625 and after["scale.scale"] == 0.5
+    assert all(torch.equal(before[k], after[k]) for k in before if k != "scale.scale")
+
+
+def test_autoaugment_of_pixels_of_fewer_bits_is_refused(tmp_path):
+    with pytest.raises(RecipeError, match=r"autoaugment works on pixels of 8 bits, those of the data have 5"):
+        make(tmp_path, tiny(augment=[{"name": "autoaugment"}])).train()
+
+
 def test_starting_from_a_run_of_another_model_is_told(whole, tmp_path):
     with pytest.raises(ModelError, match="does not fit Classifier"):
         make(tmp_path, tiny(model={"channels": [4, 4]}), start=whole[0]).train()

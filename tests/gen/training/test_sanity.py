@@ -56,8 +56,8 @@ def test_a_gamma_that_fell_to_its_floor_is_a_warning(tmp_path, capsys):
     make(tmp_path / "fallen", tiny(neuron={"gamma": 1e-3}, train={"gamma_rate": 1e-6})).train()
     shown = [line for line in capsys.readouterr().out.splitlines() if "floor" in line]
     assert len(shown) == 4 and shown[0] == (       # two layers, in each of the two phases once
-        "warning: gamma of neuron has fallen to its floor, 0.001: its neurons emit 0 or N = 7, 3 additions for each "
-        'synapse, and little between. neuron.surrogate = "clipped" with neuron.gamma = 0.25 keeps it up')
+        "warning: gamma of neuron has fallen to its floor, 0.001: its neurons emit 0 or N = 7, additions for "
+        'each synapse: 3, and little between. neuron.surrogate = "clipped" with neuron.gamma = 0.25 may keep it up')
 
 
 def test_labels_that_do_not_belong_to_their_samples_are_told():
