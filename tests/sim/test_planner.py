@@ -381,7 +381,7 @@ def test_networks_without_a_layout_are_all_named():
 
 
 @pytest.mark.datasets("mnist", "fashion-mnist", "n-mnist", "cifar10")
-@pytest.mark.parametrize("name", ["mnist-small", "fashion-mnist", "n-mnist", "cifar10-classic-6bit"])
+@pytest.mark.parametrize("name", ["digits", "mnist-small", "fashion-mnist", "n-mnist", "cifar10-classic-6bit"])
 def test_the_answer_was_routed_and_simulated_with_the_predicted_cycles(name):
     """docs/synthesis.md says so; place and route reached the clock that was asked for, the board's or a higher one."""
     one = named.find(name)
