@@ -70,7 +70,7 @@ def test_unknown_names_and_options_are_answered_with_those_there_are():
         data.load("x")
     with pytest.raises(DataError, match=r"no option 'step' \(did you mean 'steps'\?\). It has steps, bits, by, window"):
         data.load("n-mnist", step=3)
-    with pytest.raises(DataError, match="no option 'steps'. It has none"):
+    with pytest.raises(DataError, match="no option 'steps'. It has bits"):
         data.load("mnist", steps=3)
 
 
