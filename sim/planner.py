@@ -40,8 +40,8 @@ needs some room. Block RAM is predicted exactly, and all of it is."""
 ECP5_FF = 0.598
 """The same of an ECP5's flip-flops alone: eight share a tile and its few enables and resets, and nextpnr's placer looks
 for a place for each by trying. The first of its rounds took half an hour for what has 61 % (of what was routed, at most
-59.7 % were predicted), and was not done after 45 minutes for what has 74 %; what is predicted to have 59.9 was not placed in an
-hour, and what has 60.1 not routed in two and a half."""
+59.7 % were predicted), and was not done after 45 minutes for what has 74 %; what is predicted to have 59.9 was not
+placed in an hour, and what has 60.1 not routed in two and a half."""
 
 NEAR = 1.03
 """The search goes on with what is so much too large by its approximate sizes; the exact ones decide."""
