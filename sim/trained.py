@@ -119,7 +119,7 @@ def table(folders: list[Path]) -> str:
             notes.append(f"{name} does not fold: {why}")
             continue
         lost = "" if card["float_accuracy"] is None else (
-            f"{100 * (card['golden_accuracy'] - card['float_accuracy']):+.2f}")
+            f"{round(100 * (card['golden_accuracy'] - card['float_accuracy']), 2) + 0.0:+.2f}")
         lines.append(
             f"{start}{card['weight_bits']} bits | {_percent(card['float_accuracy'])} | "
             f"{_percent(card['quantised_accuracy'])} | {_percent(card['golden_accuracy'])} | {lost} | "
