@@ -16,7 +16,7 @@ Spans = Sequence[tuple[int, int]]
 """First and last layer of each core of a chain."""
 
 Fits = Callable[[int, int, int], bool]
-"""Number of a core, first and last layer -> whether its memories hold them."""
+"""Number of a core, first and last layer -> whether it is deep and wide enough for them."""
 
 
 @dataclasses.dataclass(frozen=True)
