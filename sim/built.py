@@ -17,6 +17,7 @@ from qblif.hw.params import DesignParams
 
 from . import benchmark
 from .bitstream import FORMAT, MANIFEST
+from .layout_name import name_of
 from .planner import Choice, exact
 from .simulation import BLOCK
 
@@ -65,7 +66,7 @@ def find(board: Board, choice: Choice, images: np.ndarray, folder: Path = Path("
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    name = " + ".join(f"{core.clusters}x{core.lanes}" for core in design.cores)
+    name = name_of(design)
     if design.build_hash == choice.design.build_hash:
         return Built(file, name, hz, _sources(file), True, choice.speed.cycles)
     try:

@@ -7,6 +7,7 @@ import re
 
 from qblif.gen.explore import CLUSTERS, SHAPES, Layout
 from qblif.host.errors import InputError
+from qblif.hw.params import DesignParams
 
 from .simulation import BLOCK
 
@@ -22,8 +23,8 @@ class Wanted:
     clusters: tuple[int, ...]
 
 
-def name_of(layout: Layout, full: bool = False) -> str:
-    """Return the name of a layout; full: with neuron lanes."""
+def name_of(layout: Layout | DesignParams, full: bool = False) -> str:
+    """Return the name of a layout, or of a design; full: with neuron lanes."""
     return " + ".join(f"{core.clusters}x{core.lanes}" + (f"/{core.neuron_lanes}" if full else "")
                       for core in layout.cores)
 
