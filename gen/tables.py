@@ -11,6 +11,7 @@ from .banks import Bank, lane_groups
 from .gather import Field, gathers
 from .maps import MapLayout
 from .network import Layer, MaxPool, Network, Readout, Reset
+from .occupancy import NONE, window
 from .packing import Packing
 from .split import Segment, Share
 
@@ -55,6 +56,9 @@ class Tables:
         row["planes"] = max((s["exponent"] + s["planes"] for s in own), default=1)
         row.update(self._output(index, share))
         row.update(self._input(own))
+        if self.core.occupancy:
+            asks = self.segment.first == 0 and row["kind"] != abi.LayerKind.MAX
+            row.update(window(own, row, self.layouts[0], self.core) if asks else NONE)
         self.layers.append(row)
 
     def _neuron(self, layer: Layer) -> dict:
@@ -147,6 +151,6 @@ class Tables:
         if memory == abi.MemoryId.CHANNELS:
             pairs = np.array(self.channels, np.int64).reshape(self.rows(memory), self.core.neuron_lanes, 2)
             return ((pairs[..., 0] & (1 << 24) - 1) | pairs[..., 1] << 24).astype(np.uint32)
-        fields, rows = ((abi.LAYER_FIELDS, self.layers) if memory == abi.MemoryId.LAYERS
+        fields, rows = ((self.core.layer_fields, self.layers) if memory == abi.MemoryId.LAYERS
                         else (abi.SOURCE_FIELDS, self.sources))
         return np.array([abi.beats(abi.pack(fields, row), count) for row in rows], np.uint32).reshape(len(rows), count)

@@ -300,6 +300,16 @@ A map is handed over in parts, in order: a row of the host's input is one part; 
 every output row of every cluster is one, in turns: row 0 of cluster 0, of cluster 1 ..., row 1 of cluster 0 ...
 """
 
+WINDOW_FIELDS = (
+    ("window_rows", 5),      # map rows that the windows of an output row span: the last ones of its parts
+    ("window_bits", 7),      # bits of a plane row that a window spans; 0: the layer does not ask
+    ("window_first", 7),     # last bit of the window of output column 0
+    ("window_step", 7),      # bits to the window of the next output column
+)
+"""Behind LAYER_FIELDS in builds with `occupancy`: where a sum reads, so that it is not read where nothing is.
+
+All sources of the layer read the input map, which has one word per plane row, within the window of each sum."""
+
 ZERO_FACTOR = 15
 """Exponent that stands for a factor of zero in LAYER_FIELDS.decay and .reset."""
 

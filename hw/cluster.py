@@ -13,6 +13,7 @@ from .layer_table import LayerTable
 from .layouts import LoadBus, logit, map_stream, map_write, trace
 from .link import Buffer
 from .neuron import NeuronUnit
+from .occupancy import Occupancy
 from .params import CoreParams
 from .runs import RunGenerator
 from .scan import BitScanner
@@ -38,6 +39,7 @@ class Cluster(wiring.Component):
     buffer: In, words to add to addresses of input sources. parts: In, parts of the input map that are there; complete:
     In, all of them are. rests: In, the image is done and its map is still to come.
     write: In, a write to the feature maps, applied in this cycle when `valid` (commit is ignored).
+    fills, fill, work: In, as in hw/occupancy.py; present where the core has `occupancy`.
     o: Out, stream of map writes; to_stream: Out, they are meant for the next core; takes_part: Out, there are any.
     logits: Out. idle: Out, the layer is done. active: In, an image is in work.
     events: Out, one bit per entry of EVENTS, counted by the core. trace: Out, present when params.trace.
@@ -67,6 +69,8 @@ class Cluster(wiring.Component):
             "idle": Out(1),
             "events": Out(data.StructLayout(dict.fromkeys(EVENTS, 1))),
         }
+        if params.occupancy:
+            members |= {"fills": In(1), "fill": In(1), "work": In(1)}
         if params.trace:
             members["trace"] = Out(wiring.Signature({"valid": Out(1), "p": Out(trace(params))}))
         super().__init__(members)
@@ -127,6 +131,16 @@ class Cluster(wiring.Component):
         m.d.sync += self.takes_part.eq(layer.rows != 0)
         for part in (sequencer, neurons, writeback):
             m.d.comb += [part.layer.eq(layer), part.begin.eq(self.begin)]
+
+        if p.occupancy:
+            m.submodules.occupancy = occupancy = Occupancy(p)
+            m.d.comb += [
+                occupancy.write.eq(self.write.p), occupancy.fills.eq(self.fills), occupancy.fill.eq(self.fill),
+                occupancy.work.eq(self.work), occupancy.layer.eq(layer), occupancy.complete.eq(self.complete),
+                *(getattr(occupancy, name).eq(getattr(sequencer, name))
+                  for name in ("ask", "needed", "moves", "ends", "last")),
+                sequencer.known.eq(occupancy.ready), sequencer.blank.eq(occupancy.blank),
+            ]
 
         scanning = Signal()         # fields, words or events of the layer are still to come or under way
         ended = sequencer.idle & runs.idle & words.idle & scanner.idle & accumulators.idle

@@ -181,6 +181,11 @@ class Core(wiring.Component):
         m.d.sync += [written.eq(write), written_valid.eq(write_valid)]
         for cluster in clusters:
             m.d.comb += [cluster.write.valid.eq(written_valid), cluster.write.p.eq(written)]
+        if p.occupancy:
+            fills, filled = Signal(), Signal()
+            m.d.sync += [fills.eq(taken), filled.eq(fill)]
+            for cluster in clusters:
+                m.d.comb += [cluster.fills.eq(fills), cluster.fill.eq(filled), cluster.work.eq(work)]
 
         # Logits: the read-out has one position, so the planner gives it to one cluster; the others send none.
         m.submodules.logits = logits = Buffer(logit)

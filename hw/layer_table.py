@@ -38,7 +38,7 @@ class LayerTable(wiring.Component):
     def __init__(self, params: CoreParams, contents: Contents = EMPTY):
         self._params, self._contents = params, contents
         super().__init__({"load": In(LoadBus(params)), "index": In(range(params.layer_depth)), "read": In(1),
-                          "ready": Out(1), "take": In(1), "layer": Out(abi_row(abi.LAYER_FIELDS))})
+                          "ready": Out(1), "take": In(1), "layer": Out(abi_row(params.layer_fields))})
 
     def elaborate(self, platform):
         m = Module()

@@ -68,7 +68,7 @@ class NeuronUnit(wiring.Component):
         self._params, self._contents = params, contents
         members = {
             "load": In(LoadBus(params)),
-            "layer": In(abi_row(abi.LAYER_FIELDS)),
+            "layer": In(abi_row(params.layer_fields)),
             "layer_index": In(8),
             "begin": In(1),
             "i": In(stream.Signature(sums(params), always_ready=True)),

@@ -39,6 +39,8 @@ class CoreParams:
     weight_depth: rows (of `lanes` weights) of a weight memory
     layer_depth, source_depth, channel_depth: rows of the layer, source and channel tables
     contexts: most sources of one layer
+    occupancy: columns of the input map, in stored bits, in which windows without a set bit are found and not read
+        (hw/occupancy.py), up to word_bits; 0: none are. Only in the first core of a chain
     fanout: "double" (bit planes, accumulators double between planes) or "unary" (equation (10): plane p is
         scanned 2**p times)
     trace: adds the trace ports (simulation only)
@@ -57,6 +59,7 @@ class CoreParams:
     source_depth: int = 128
     channel_depth: int = 128
     contexts: int = 32
+    occupancy: int = 0
     fanout: str = "double"
     trace: bool = False
 
@@ -81,6 +84,8 @@ class CoreParams:
         for name, most in LARGEST.items():
             check(name, power(getattr(self, name)) and 2 <= getattr(self, name) <= most,
                   f"a power of two, 2 to {most}")
+        check("occupancy", 0 <= self.occupancy <= min(128, self.word_bits),
+              f"0 to {min(128, self.word_bits)}: what 7 bits tell, up to word_bits")
         check("fanout", self.fanout in FANOUTS, f"one of {FANOUTS}")
 
     # Derived sizes ------------------------------------------------------------------------------------------
@@ -118,6 +123,11 @@ class CoreParams:
         bits = self.neuron_lanes * self.weight_bits
         return max(chunk - chunk * bits // abi.LINK_BITS for chunk in range(self.chunks))
 
+    @property
+    def layer_fields(self) -> tuple:
+        """Fields of a row of the layer table."""
+        return abi.LAYER_FIELDS + (abi.WINDOW_FIELDS if self.occupancy else ())
+
     def memory_rows(self, memory: abi.MemoryId) -> int:
         """Return the depth of a loadable memory in rows."""
         return {abi.MemoryId.CONFIG: 1, abi.MemoryId.LAYERS: self.layer_depth,
@@ -127,7 +137,7 @@ class CoreParams:
     def memory_bits(self, memory: abi.MemoryId) -> int:
         """Return the width of a row of a loadable memory in bits."""
         return {abi.MemoryId.CONFIG: abi.field_bits(abi.CONFIG_FIELDS),
-                abi.MemoryId.LAYERS: abi.field_bits(abi.LAYER_FIELDS),
+                abi.MemoryId.LAYERS: abi.field_bits(self.layer_fields),
                 abi.MemoryId.SOURCES: abi.field_bits(abi.SOURCE_FIELDS),
                 abi.MemoryId.CHANNELS: abi.field_bits(abi.CHANNEL_FIELDS) * self.neuron_lanes,
                 abi.MemoryId.WEIGHTS: self.lanes * self.weight_bits}[memory]
@@ -149,10 +159,15 @@ class DesignParams:
             if (core.lanes, core.word_bits) != (first.lanes, first.word_bits):
                 raise ValueError(f"core {index} has lanes={core.lanes}, word_bits={core.word_bits}; all cores of a "
                                  f"chain need those of core 0: {first.lanes}, {first.word_bits}")
+            if index and core.occupancy:
+                raise ValueError(f"core {index} has occupancy={core.occupancy}; only core 0, which gets images, can")
 
     def to_dict(self) -> dict:
         """Return a JSON-able description, the inverse of `from_dict`."""
-        return {"abi": abi.ABI_VERSION, "cores": [dataclasses.asdict(core) for core in self.cores]}
+        cores = [dataclasses.asdict(core) for core in self.cores]
+        # What a core does not have is not told, so that hardware without it is the same build as before there was any.
+        cores = [{name: value for name, value in core.items() if name != "occupancy" or value} for core in cores]
+        return {"abi": abi.ABI_VERSION, "cores": cores}
 
     @classmethod
     def from_dict(cls, data: dict) -> DesignParams:

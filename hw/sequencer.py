@@ -77,16 +77,19 @@ class Sequencer(wiring.Component):
     parts: In(16), parts of the input map that are there; complete: In, all of them are.
     o: Out, stream of fields. idle: Out, nothing left to say of this layer.
     waits: Out, an output row reads parts of the input map that are still to come.
+    Where the core has `occupancy`, as in hw/occupancy.py: ask, needed, moves, ends, last: Out; known: In, its `ready`;
+    blank: In.
 
     One visit (field offered or source skipped) per cycle; four cycles from `begin` to the first field. While the input
-    map is not complete each output row takes a cycle more.
+    map is not complete each output row takes a cycle more; in a layer that asks, what the answer takes. A blank sum is
+    one visit of each source, of which the last has a field: outside the map.
     """
 
     def __init__(self, params: CoreParams, contents: Contents = EMPTY):
         self._params, self._contents = params, contents
-        super().__init__({
+        members = {
             "load": In(LoadBus(params)),
-            "layer": In(abi_row(abi.LAYER_FIELDS)),
+            "layer": In(abi_row(params.layer_fields)),
             "begin": In(1),
             "buffer": In(24),
             "parts": In(16),
@@ -94,7 +97,11 @@ class Sequencer(wiring.Component):
             "waits": Out(1),
             "o": Out(stream.Signature(field(params))),
             "idle": Out(1),
-        })
+        }
+        if params.occupancy:
+            members |= {"ask": Out(1), "needed": Out(PARTS_BITS), "known": In(1), "moves": Out(1), "ends": Out(1),
+                        "last": Out(1), "blank": In(1)}
+        super().__init__(members)
 
     def elaborate(self, platform):
         m = Module()
@@ -154,20 +161,36 @@ class Sequencer(wiring.Component):
         else:
             m.d.comb += last_again.eq(1)
         last_plane = at_bottom & last_again
+        asks, blank = Signal(), Signal()        # the layer asks; the sum in work has nothing to add
+        if p.occupancy:
+            m.d.sync += asks.eq(layer.window_bits != 0)
+            m.d.comb += blank.eq(asks & self.blank)
+            last_plane |= blank
 
         visit = data.StructLayout({"source": 8, "plane": 6, "new_plane": 1, "top_plane": 1, "again": 1,
                                    "last_again": 1, "last": 1, "step0": 1, "col0": 1, "group0": 1, "row0": 1,
-                                   "weights": p.weight_address_bits, "bits": 16})
+                                   "weights": p.weight_address_bits, "bits": 16,
+                                   **({"blank": 1} if p.occupancy else {})})
         now, now_valid = Signal(visit, reset_less=True), Signal()   # visit whose row of the source table is being read
         advance = Signal()       # all visits move on
 
         # An output row begins when all that it reads of the input map is there.
         goes, needed = Signal(), counter(PARTS_BITS)
-        m.d.comb += self.waits.eq(busy & ~goes)
+        begins = self.complete & ~asks if p.occupancy else self.complete        # at once
         parts = Signal.like(self.parts)         # a cycle late: they come from afar
         m.d.sync += parts.eq(self.parts)
-        with m.If(self.waits & (self.complete | (parts >= needed))):
-            m.d.sync += goes.eq(1)
+        if p.occupancy:
+            asked = Signal()        # what is there is being looked at
+            m.d.comb += [self.needed.eq(needed), self.waits.eq(busy & ~goes & ~asked)]
+            with m.If(self.waits & (self.complete | (parts >= needed))):
+                m.d.comb += self.ask.eq(asks)
+                m.d.sync += [goes.eq(~asks), asked.eq(asks)]
+            with m.If(self.known):
+                m.d.sync += [goes.eq(1), asked.eq(0)]
+        else:
+            m.d.comb += self.waits.eq(busy & ~goes)
+            with m.If(self.waits & (self.complete | (parts >= needed))):
+                m.d.sync += goes.eq(1)
 
         m.d.comb += [read.addr.eq(layer.source_first + source), read.en.eq(advance)]
         with m.If(advance):
@@ -182,6 +205,7 @@ class Sequencer(wiring.Component):
                 now.last.eq(last_plane & (is_max | last_source)),
                 now.step0.eq(step == 0), now.col0.eq(col == 0), now.group0.eq(group == 0), now.row0.eq(row == 0),
                 now.weights.eq(group_weights), now.bits.eq(group_bits),
+                *([now.blank.eq(blank)] if p.occupancy else []),
             ]
         step_done = Signal()
         m.d.comb += step_done.eq(last_plane & last_source)
@@ -206,8 +230,11 @@ class Sequencer(wiring.Component):
                     next_source()
             with m.Else():
                 next_source()
-                with m.If(last_source):
+                with m.If(last_source & ~blank if p.occupancy else last_source):
                     next_plane()
+            if p.occupancy:
+                m.d.comb += [self.moves.eq(step_done & last_step), self.last.eq(last_col),
+                             self.ends.eq(Mux(last_col, only.col, col == before_last.col))]
             with m.If(step_done):
                 m.d.sync += [step.eq(step + 1), next_end("step", last_step, step)]
                 with m.If(last_step):
@@ -219,12 +246,12 @@ class Sequencer(wiring.Component):
                         with m.If(last_group):
                             m.d.sync += [group.eq(0), group_weights.eq(0), group_bits.eq(0), row.eq(row + 1),
                                          next_end("row", last_row, row),
-                                         needed.eq(needed + layer.input_step), goes.eq(self.complete)]
+                                         needed.eq(needed + layer.input_step), goes.eq(begins)]
                             with m.If(last_row):
                                 m.d.sync += [busy.eq(0), goes.eq(0)]
         with m.If(self.begin):
             m.d.sync += [needed.eq(layer.input_first), busy.eq(layer.rows != 0),
-                         goes.eq((layer.rows != 0) & self.complete), row.eq(0), group.eq(0), col.eq(0), step.eq(0),
+                         goes.eq((layer.rows != 0) & begins), row.eq(0), group.eq(0), col.eq(0), step.eq(0),
                          source.eq(0), plane.eq(top), again.eq(0), group_weights.eq(0), group_bits.eq(0),
                          last_source.eq(only.source), last_step.eq(only.step), last_col.eq(only.col),
                          last_group.eq(only.group), last_row.eq(only.row), at_top.eq(1), at_bottom.eq(only.plane)]
@@ -239,10 +266,11 @@ class Sequencer(wiring.Component):
         m.d.comb += [
             offset.eq(at.plane - src.exponent), part.eq((at.plane >= src.exponent) & (offset < src.planes)),
         ]
+        told = Mux(at.blank, at.last, part) if p.occupancy else part
         with m.If(advance):
             m.d.sync += [
                 at.eq(now), at_valid.eq(now_valid), src.eq(read.data),
-                cur.eq(at), cur_valid.eq(at_valid), fixed.eq(src), offers.eq(at_valid & part),
+                cur.eq(at), cur_valid.eq(at_valid), fixed.eq(src), offers.eq(at_valid & told),
                 fixed.row_init.eq(src.row_init + Mux(src.input, self.buffer, 0) + src.plane_top),
                 fixed.x_init.eq(src.x_init + Mux(src.diagonal, at.bits, 0)),
                 fixed.weight_first.eq(src.weight_first + at.weights),
@@ -250,6 +278,10 @@ class Sequencer(wiring.Component):
                 new_position.eq(at.step0 & at.top_plane), first_position.eq(at.col0),
                 new_row.eq(at.step0 & at.top_plane & at.col0 & at.group0), first_row.eq(at.row0),
             ]
+
+            if p.occupancy:             # of a blank sum nothing is told but its end: one tap, outside the map
+                with m.If(at.blank):
+                    m.d.sync += [fixed.tap_rows.eq(1), fixed.tap_cols.eq(1), fixed.y_limit.eq(0)]
 
         # Cycle 4: update the source's context and offer the field if the plane has one. The same source may come again
         # in the next cycle, so no address takes more than one addition here.

@@ -7,8 +7,6 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from qblif.host import abi
-
 from .layouts import abi_row, map_stream
 from .neuron import levels
 from .params import CoreParams
@@ -35,7 +33,7 @@ class WriteBack(wiring.Component):
     def __init__(self, params: CoreParams):
         self._params = params
         super().__init__({
-            "layer": In(abi_row(abi.LAYER_FIELDS)),
+            "layer": In(abi_row(params.layer_fields)),
             "begin": In(1),
             "i": In(stream.Signature(levels(params), always_ready=True)),
             "issued": In(1),

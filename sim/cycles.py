@@ -68,7 +68,7 @@ class CycleModel:
         """Return the rows of a cluster's layer table and what it reads for each; None where it has no share."""
         sources = contents.table(MemoryId.SOURCES, abi.SOURCE_FIELDS)
         found = []
-        for layer in contents.table(MemoryId.LAYERS, abi.LAYER_FIELDS)[:layers]:
+        for layer in contents.table(MemoryId.LAYERS, params.layer_fields)[:layers]:
             own = sources[layer["source_first"]:layer["source_first"] + layer["sources"]]
             found.append((layer, reads(layer, own, params) if layer["rows"] else None))
         return found

@@ -15,11 +15,12 @@ import numpy as np
 from qblif.gen.split import Segment
 from qblif.host import abi
 from qblif.host.abi import LayerKind
+from qblif.hw.occupancy import LATENCY
 from qblif.hw.params import CoreParams
 
 from .handover import Between, Merge, Port
 from .processes import Clock, Event, Process
-from .reads import Reads, entries, without_empty
+from .reads import Reads, blank, entries, without_blank, without_empty
 from .timing import FETCHED, HANDED_OVER, IDLE, LOGIT, NEVER, NEXT, PARTS, Neurons, Scan, WriteBack
 
 
@@ -155,22 +156,31 @@ class _Core:
         params, port = self._core.params, self._port
         if read is not None:
             bits = entries(read, self._memory)
+            answer = 0                          # cycles that an output row takes to know where its input is empty
+            if row.get("window_bits", 0):
+                answer = row["window_rows"] + row["window_bits"] + LATENCY - 1
+                found = blank(row, self._core.config, params, self._memory, self._core.segment.bases[0])
+                read, bits = without_blank(read, bits, found, row["sources"])
             if self._core.skip_empty:
                 read, bits = without_empty(read, bits)
             start, waits = begin, not port.complete(image, begin)
             if waits:
-                start = max(begin + 1, (yield from port.there(image, row["input_first"], PARTS)))
+                start = max(begin + 1, (yield from port.there(image, row["input_first"], PARTS))) + answer
+            elif answer:
+                start = begin + 1 + answer
             scan = Scan(read, bits, params, start)
             write = functools.partial(self._write, work, cluster, row["to_stream"])
             writeback = WriteBack(row, params, write)
             neurons = Neurons(row, params, writeback)
             for number in range(read.sums):
                 output_row, within = divmod(number, read.sums // row["rows"])
-                if waits and number and not within:
-                    waits = not port.complete(image, scan.turned)
+                if (waits or answer) and number and not within:
+                    waits = waits and not port.complete(image, scan.turned)
                     if waits:
                         needed = row["input_first"] + output_row * row["input_step"]
-                        scan.hold(max(scan.turned + 1, (yield from port.there(image, needed, PARTS))))
+                        scan.hold(max(scan.turned + 1, (yield from port.there(image, needed, PARTS))) + answer)
+                    elif answer:
+                        scan.hold(scan.turned + 1 + answer)
                 yield from neurons.take(scan.next(neurons.may))
             work.adds, work.doublings, work.waited = bits.adds, bits.doublings, scan.waited
             work.updates = neurons.updates

@@ -167,6 +167,37 @@ def without_empty(reads: Reads, entries: Entries) -> tuple[Reads, Entries]:
     return fewer, dataclasses.replace(entries, some=entries.some[kept])
 
 
+def blank(layer: dict, config: dict, params: CoreParams, memory: np.ndarray, base: int) -> np.ndarray:
+    """Return which sums of a layer that asks are blank, bool, in their order: hw/occupancy.py for a whole layer.
+
+    layer: a row of its table; base: word of the input map in `memory`, uint8 (map_depth, word_bits / 8)."""
+    words, row_words = config["input_words"], config["input_row_words"]
+    rows = memory[base:base + words].reshape(words // row_words, row_words, -1)
+    seen = np.unpackbits(np.bitwise_or.reduce(rows, axis=1), axis=1, bitorder="little").astype(bool)
+    after = layer["input_first"] + np.arange(layer["rows"]) * layer["input_step"]
+    bits = layer["window_first"] + np.arange(layer["cols"]) * layer["window_step"]
+    some = [[seen[max(0, row - layer["window_rows"]):row, max(0, bit + 1 - layer["window_bits"]):bit + 1].any()
+             for bit in bits] for row in after]
+    steps = 1 if layer["static"] else layer["steps"]
+    shape = (layer["rows"], layer["groups"], layer["cols"], steps)
+    return np.broadcast_to(~np.array(some)[:, None, :, None], shape).ravel()
+
+
+def without_blank(reads: Reads, entries: Entries, blank: np.ndarray, sources: int) -> tuple[Reads, Entries]:
+    """Return what is read where blank sums are one visit of each source, and one word, which is their entry."""
+    taps = len(reads.words) // reads.sums
+    kept = ~np.repeat(blank, np.diff(reads.sum_words, prepend=0))
+    kept[reads.sum_words[blank] - 1] = True
+    stays, visits, words = ~np.repeat(blank, taps), reads.visits.copy(), reads.words.copy()
+    ends = np.flatnonzero(blank) * taps + taps - 1
+    stays[ends], visits[ends], words[ends] = True, sources, 1
+    fewer = dataclasses.replace(
+        reads, visits=visits[stays], words=words[stays], sum_words=np.cumsum(kept)[reads.sum_words - 1],
+        address=reads.address[kept], mask=reads.mask[kept], doublings=reads.doublings[kept],
+        diagonal=reads.diagonal[kept])
+    return fewer, dataclasses.replace(entries, some=entries.some[kept])
+
+
 def entries(reads: Reads, memory: np.ndarray) -> Entries:
     """Return what the scan makes of the words. memory: feature maps, uint8 (map_depth, word_bits / 8)."""
     bits = _POPCOUNT[memory[reads.address] & reads.mask]
