@@ -133,8 +133,9 @@ class _Search:
         self.most_cores = most_cores if chain is None else len(chain)
         self.layouts = {i: map_layout(network, i, packing, shape.word_bits) for i in range(len(network.layers))}
         layers = range(len(network.layers))
-        self.cycles = {count: [layer_cycles(network, i, packing, dataclasses.replace(shape, clusters=count), work)
-                               for i in layers] for count in clusters}
+        self.cycles = {(count, occupancy): [layer_cycles(network, i, packing, dataclasses.replace(
+            shape, clusters=count, occupancy=occupancy), work) for i in layers]
+            for count in clusters for occupancy in {0, shape.occupancy}}
         self.needs = {count: [layer_needs(network, i, packing, count, shape.chunks) for i in layers]
                       for count in clusters}
 
@@ -175,8 +176,8 @@ class _Search:
         cycles = option.cycles
         if self.goal == "throughput" and not option.two_maps and chain.core is not None:
             # The only input map is written while this core's first layer reads it, and not before its last one is done.
-            writing = self.cycles[chain.core.clusters][chain.span[1]]
-            cycles += max(0.0, writing - self.cycles[option.core.clusters][span[0]])
+            writing = self.cycles[chain.core.clusters, chain.core.occupancy][chain.span[1]]
+            cycles += max(0.0, writing - self.cycles[option.core.clusters, 0][span[0]])
         cost = max(chain.cost, cycles) if self.goal == "throughput" else chain.cost + cycles
         two_maps = chain.two_maps and option.two_maps
         return _Label(cost, chain.size + option.size, chain, option.core, span, cycles, two_maps)
@@ -189,13 +190,14 @@ class _Search:
         another one with as many beats, unless the clusters of each core are given."""
         found = {}
         words = {buffers: place(self.network, first, last, self.layouts, buffers)[1] for buffers in (2, 1)}
-        for (count, layers), buffers in itertools.product(self.needs.items(), words):
+        sees = dict.fromkeys([0] if first else [0, self.shape.occupancy])
+        for (count, layers), buffers, occupancy in itertools.product(self.needs.items(), words, sees):
             need: Rows = join(layers[first:last + 1]) | {"map_depth": words[buffers]}
             if any(rows > LARGEST[name] for name, rows in need.items()):
                 continue
-            core = dataclasses.replace(self.shape, clusters=count,
+            core = dataclasses.replace(self.shape, clusters=count, occupancy=occupancy,
                                        **{name: depth(name, rows) for name, rows in need.items()})
-            two, cycles = core.map_depth >= words[2], sum(self.cycles[count][first:last + 1])
+            two, cycles = core.map_depth >= words[2], sum(self.cycles[count, occupancy][first:last + 1])
             if not two:             # the next image comes when this one is done
                 cycles += self.layouts[first].words * (self.shape.word_bits // 32 if first == 0 else 1)
             found[core] = _Option(core, cycles, self.sizes.core(core), two)

@@ -24,6 +24,7 @@ from .fill import choose
 from .maps import MapLayout, map_layout, place
 from .needs import join, layer_needs
 from .network import MaxPool, Network, Readout
+from .occupancy import columns
 from .packing import Packing, checked
 from .split import Fits, Segment, Spans, allowed_cuts, choose_lanes, cut, cut_as, row_parts, split_layer
 from .tables import Tables
@@ -96,7 +97,7 @@ def _image(design: DesignParams, sections: list[np.ndarray]) -> tuple[np.ndarray
 
 def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | None = None, lanes: int | None = None,
               buffers: int = 2, packing: Packing | None = None, work: Sequence[float] | None = None,
-              spans: Spans | None = None, **core_params) -> Plan:
+              spans: Spans | None = None, asks: bool | None = None, **core_params) -> Plan:
     """Plan a network onto hardware.
 
     Parameters
@@ -112,6 +113,9 @@ def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | 
         cuts allow; default: an upper bound of the weight rows that layers add
     spans: first and last layer of each core; default: the cut that `work` says. gen/explore.py finds both at once
 
+    asks: whether a layer that can asks where its input is empty, on cores that tell (gen/occupancy.py); default: where
+        it pays
+
     Raises VerifyError for a network that breaks a rule, PlanError naming everything that does not fit and by how
     much, ValueError for bad core parameters.
     """
@@ -120,9 +124,9 @@ def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | 
         raise PlanError(f"buffers is {buffers!r}, allowed is 1 or 2")
     if design is None:
         shape = core_shape(network, lanes or choose_lanes(network), core_params)
-        given = _Given(cores, shape, None, frozenset(core_params), buffers, work, spans)
+        given = _Given(cores, shape, None, frozenset(core_params), buffers, work, spans, asks)
     else:
-        given = _Given(len(design.cores), design.cores[0], design, frozenset(LARGEST), buffers, work, spans)
+        given = _Given(len(design.cores), design.cores[0], design, frozenset(LARGEST), buffers, work, spans, asks)
     if packing is not None:
         return _plan(network, given, checked(packing, network, given.shape.lanes))
     # The room of all cores is known before the layers have cores: what does not fit one may with less packing.
@@ -143,7 +147,7 @@ def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | 
 class _Given:
     """What hardware to plan for. shape: of its first core, depths still open where `design` is None.
 
-    fixed: names of depths that may not be changed. work, spans: as for make_plan"""
+    fixed: names of depths that may not be changed. work, spans, asks: as for make_plan"""
 
     cores: int | str
     shape: CoreParams
@@ -152,6 +156,7 @@ class _Given:
     buffers: int
     work: Sequence[float] | None
     spans: Spans | None
+    asks: bool | None
 
     def room(self, network: Network) -> int:
         """Return the weight rows of all cores, the only memory of which packing may take more."""
@@ -175,7 +180,7 @@ def _plan(network: Network, given: _Given, packing: Packing) -> Plan:
     if design and len(spans) != len(design.cores):
         raise PlanError(f"the layers are given to {len(spans)} cores, the build has {len(design.cores)}")
     for number, span in enumerate(spans):
-        core = design.cores[number] if design else shape
+        core = design.cores[number] if design else shape if number == 0 else dataclasses.replace(shape, occupancy=0)
         sender = row_parts(network, span[0] - 1, packing, parts[-1].segment.shares[-1]) if parts else 1
         parts.append(_lay_out(network, core, span, packing, layouts, given, sender))
         troubles += [f"core {number} {trouble}" for trouble in _misfits(network, parts[-1])]
@@ -209,7 +214,8 @@ def core_shape(network: Network, lanes: int, given: dict) -> CoreParams:
         # The default serves most networks with one build; what needs more gets more, as far as the core goes.
         "acc_bits": min(32, max(CoreParams.acc_bits, *(b.bits for b in bounds(network)))),
     }
-    return CoreParams(**{**needed, **given, "lanes": lanes})
+    needed |= given
+    return CoreParams(**{"occupancy": columns(network, needed["word_bits"]), **needed, "lanes": lanes})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,7 +249,7 @@ def _lay_out(network: Network, core: CoreParams, span: tuple[int, int], packing:
     streams = last < len(network.layers) - 1
     banks = [Bank(network, core, segment, packing, number) for number in range(len(weight_banks(core.clusters)))]
     tables = [Tables(network, core, segment, packing, layouts, cluster, banks[cluster // abi.WEIGHT_READERS], streams,
-                     row_parts) for cluster in range(core.clusters)]
+                     row_parts, given.asks) for cluster in range(core.clusters)]
     part = _Part(core, segment, tables, banks)
     open_depths = {name: depth(name, need) for name, need in part.needs().items() if name not in fixed}
     return dataclasses.replace(part, core=dataclasses.replace(core, **open_depths))

@@ -24,9 +24,10 @@ class Tables:
     """The rows of one cluster's memories, growing layer by layer."""
 
     def __init__(self, network: Network, core: CoreParams, segment: Segment, packing: Packing,
-                 layouts: dict[int, MapLayout], cluster: int, bank: Bank, streams: bool, row_parts: int):
+                 layouts: dict[int, MapLayout], cluster: int, bank: Bank, streams: bool, row_parts: int,
+                 asks: bool | None = None):
         self.network, self.core, self.segment, self.packing, self.layouts = network, core, segment, packing, layouts
-        self.bank, self.streams = bank, streams
+        self.bank, self.streams, self.asks = bank, streams, asks
         self.row_parts = row_parts                          # parts of a row of the input map
         self.layers: list[dict] = []
         self.sources: list[dict] = []
@@ -57,8 +58,8 @@ class Tables:
         row.update(self._output(index, share))
         row.update(self._input(own))
         if self.core.occupancy:
-            asks = self.segment.first == 0 and row["kind"] != abi.LayerKind.MAX
-            row.update(window(own, row, self.layouts[0], self.core) if asks else NONE)
+            able = self.segment.first == 0 and row["kind"] != abi.LayerKind.MAX
+            row.update(window(own, row, self.layouts[0], self.core, self.asks) if able else NONE)
         self.layers.append(row)
 
     def _neuron(self, layer: Layer) -> dict:

@@ -8,6 +8,9 @@ from qblif.host import abi
 
 FANOUTS = ("double", "unary")
 
+LARGEST_OCCUPANCY = 72
+"""Bits of `occupancy`, of which one is looked up in a cycle."""
+
 LARGEST = {"map_depth": 1 << 20, "weight_depth": 1 << 20, "layer_depth": 1 << 12, "source_depth": 1 << 14,
            "channel_depth": 1 << 16, "contexts": 128}
 """What the sizes of a core may be at most; all are powers of two from 2 upwards."""
@@ -84,8 +87,8 @@ class CoreParams:
         for name, most in LARGEST.items():
             check(name, power(getattr(self, name)) and 2 <= getattr(self, name) <= most,
                   f"a power of two, 2 to {most}")
-        check("occupancy", 0 <= self.occupancy <= min(128, self.word_bits),
-              f"0 to {min(128, self.word_bits)}: what 7 bits tell, up to word_bits")
+        check("occupancy", 0 <= self.occupancy <= min(LARGEST_OCCUPANCY, self.word_bits),
+              f"0 to {min(LARGEST_OCCUPANCY, self.word_bits)}: none, or up to word_bits = {self.word_bits}")
         check("fanout", self.fanout in FANOUTS, f"one of {FANOUTS}")
 
     # Derived sizes ------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from amaranth.lib import wiring
 from .calibrate import CLOCK_HZ, load
 from .core import Core
 from .layouts import CoreSignature
+from .occupancy import Occupancy
 from .params import CoreParams, DesignParams
 from .structure import CLASSES, MemoryShape, Module, modules
 from .uart_top import UartTop
@@ -124,6 +125,13 @@ def of_core(core: CoreParams) -> tuple[Module, ...]:
     """Return the modules of a core, with the reset that the accelerator around it adds."""
     return tuple(dataclasses.replace(module, path=f"{CORE}.{module.path}".rstrip("."))
                  for module in modules(ResetInserter(Signal())(Core(core))))
+
+
+@functools.lru_cache(maxsize=64)
+def of_occupancy(core: CoreParams) -> tuple[Module, ...]:
+    """Return the modules that watch the input map of a cluster."""
+    return tuple(dataclasses.replace(module, path=f"{CORE}.cluster_0.occupancy")
+                 for module in modules(ResetInserter(Signal())(Occupancy(core))))
 
 
 @functools.lru_cache(maxsize=64)

@@ -95,6 +95,10 @@ class Sizes:
         return self._shells[cores]
 
     def _core(self, core: CoreParams) -> Size:
+        if core.occupancy:                      # beside the rest: that is elaborated once for both
+            asks = summary(resources.of_occupancy(core), self.by)
+            of_one = _size(asks["cells"], *_memories(asks["memories"], {}))
+            return sum([of_one] * core.clusters, self.core(dataclasses.replace(core, occupancy=0)))
         one, two = self._shape(core)
         clusters, depths = core.clusters, {16 * DEPTHS["layer_depth"]: 16 * core.layer_depth}
         depths |= {rows: getattr(core, name) for name, rows in DEPTHS.items() if name != "layer_depth"}

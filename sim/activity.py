@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from qblif.gen.gather import Field, gathers
 from qblif.gen.network import MaxPool, Network, layer_inputs
+from qblif.gen.occupancy import pays
 from qblif.gen.packing import Packing
 from qblif.gen.split import Share
 from qblif.hw.params import CoreParams
@@ -35,7 +36,7 @@ class Activity:
 
     def __call__(self, layer: int, packing: Packing, share: Share, core: CoreParams) -> float:
         """Return the cycles of a share of a layer on a cluster of such a core."""
-        key = (*self._key(layer, packing, core.word_bits), share, core.chunks)
+        key = (*self._key(layer, packing, core.word_bits), share, core.chunks, core.occupancy)
         if key not in self._found:
             groups = range(share.group[0], packing.groups(self._network, layer), share.group[1])
             self._found[key] = sum(self._cycles(layer, packing, share, group, core) for group in groups)
@@ -58,7 +59,9 @@ class Activity:
         (row, row_step), (col, col_step) = share.row, share.col
         total = 0.0
         for rows, words in self._counted(layer, packing, group, core.word_bits):
-            least = words[row::row_step, col::col_step].clamp(min=updates)
+            if layer == 0 and core.occupancy and pays(int(words.max())):
+                words = torch.where(rows.any(0), words, 1)              # (B, rows, columns): blank windows are not read
+            least = words[..., row::row_step, col::col_step].clamp(min=updates)
             total += float(torch.maximum(rows[:, :, row::row_step, col::col_step], least).sum()) / rows.shape[1]
         return total
 

@@ -58,11 +58,13 @@ def default_design(lanes: int = 64) -> DesignParams:
     """Return what `make bitstream` builds unless told otherwise: what fits the 208 block RAMs of the LFE5U-85F.
 
     At 64 lanes the weights, 4,096 rows of 64 bytes, take 128 of them, the feature maps 32; with more or fewer lanes
-    the number of rows keeps the 256 KiB of weights. The neurons of all lanes are updated in eight cycles: in sixteen,
-    first layers of few events wait for them."""
+    the number of rows keeps the 256 KiB of weights. Where images of up to 36 columns are empty nothing is read: that is
+    a block RAM. The neurons of all lanes are updated in eight cycles: in sixteen, first layers of few events wait for
+    them."""
     return DesignParams((CoreParams(
         lanes=lanes, word_bits=max(64, lanes), neuron_lanes=max(4, lanes // 8), weight_depth=262_144 // lanes,
-        map_depth=8192 * 64 // max(64, lanes), layer_depth=32, source_depth=256, channel_depth=512),))
+        map_depth=8192 * 64 // max(64, lanes), layer_depth=32, source_depth=256, channel_depth=512,
+        occupancy=36),))
 
 
 class Start(enum.Enum):
