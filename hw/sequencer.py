@@ -181,7 +181,8 @@ class Sequencer(wiring.Component):
         m.d.sync += parts.eq(self.parts)
         if p.occupancy:
             asked = Signal()        # what is there is being looked at
-            m.d.comb += [self.needed.eq(needed), self.waits.eq(busy & ~goes & ~asked)]
+            m.d.comb += [self.needed.eq(needed), self.waits.eq(busy & ~goes & ~asked), self.last.eq(last_col),
+                         self.ends.eq(Mux(last_col, only.col, col == before_last.col))]
             with m.If(self.waits & (self.complete | (parts >= needed))):
                 m.d.comb += self.ask.eq(asks)
                 m.d.sync += [goes.eq(~asks), asked.eq(asks)]
@@ -233,8 +234,7 @@ class Sequencer(wiring.Component):
                 with m.If(last_source & ~blank if p.occupancy else last_source):
                     next_plane()
             if p.occupancy:
-                m.d.comb += [self.moves.eq(step_done & last_step), self.last.eq(last_col),
-                             self.ends.eq(Mux(last_col, only.col, col == before_last.col))]
+                m.d.comb += self.moves.eq(step_done & last_step)
             with m.If(step_done):
                 m.d.sync += [step.eq(step + 1), next_end("step", last_step, step)]
                 with m.If(last_step):
