@@ -168,7 +168,7 @@ class _Search:
         alike: dict[tuple[int, bool], list[_Label]] = {}
         for one in chains:
             if self._fits(one.size, count):
-                alike.setdefault((one.core.clusters, one.two_maps), []).append(one)
+                alike.setdefault((one.core.clusters, one.core.occupancy, one.two_maps), []).append(one)
         return [one for some in alike.values() for one in front(some, lambda one: (one.cost, one.size))]
 
     def _longer(self, chain: _Label, option: _Option, span: tuple[int, int]) -> _Label:

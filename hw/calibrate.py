@@ -39,6 +39,7 @@ DESIGNS = {
     "8 lanes, 4-bit weights": _design(lanes=8, word_bits=32, neuron_lanes=8, weight_bits=4, level_bits=3),
     "16 lanes, 2 clusters": _design(clusters=2),
     "16 lanes, 2 cores": _design(cores=2),
+    "16 lanes, 36 columns of occupancy": _design(occupancy=36),
     "32 lanes, 256-bit words": _design(lanes=32, word_bits=256, neuron_lanes=4),
     "64 lanes": _design(lanes=64, map_depth=8192, weight_depth=4096, source_depth=256, channel_depth=512),
 }
@@ -62,12 +63,15 @@ def measure(design: DesignParams) -> dict[str, dict[str, int]]:
 
 
 def load() -> dict:
-    """Return the data: "tool"; "designs": name -> {"design", "modules", and where it was routed "comb", "mhz" and, of
-    the report, "sources"}; "fit": fields of resources.Fit, made of these designs and of the hardware's sources."""
+    """Return the data: "tool"; "same": hashes of sources of the hardware (boards.sources_hash) that make the same of
+    all designs that were routed (sim/same_logic.py); "designs": name -> {"design", "modules", and where it was routed
+    "comb", "mhz" and, of the report, "sources"}; "fit": fields of resources.Fit, made of these designs and of the
+    hardware's sources."""
     return json.loads(FILE.read_text(encoding="utf-8"))
 
 
-def _save(data: dict) -> None:
+def save(data: dict) -> None:
+    """Write what `load` returns."""
     FILE.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
@@ -76,7 +80,7 @@ def refit() -> None:
     from .resources import fit  # which reads this module's data
 
     data = load()
-    _save(data | {"fit": dataclasses.asdict(fit(data["designs"]))})
+    save(data | {"fit": dataclasses.asdict(fit(data["designs"]))})
 
 
 def add(folder: Path) -> str:
@@ -96,7 +100,7 @@ def add(folder: Path) -> str:
     data["designs"][name] = {"design": design.to_dict(), "modules": report.modules,
                              "comb": report.used["TRELLIS_COMB"][0], "mhz": round(report.reached, 2),
                              "sources": report.sources}
-    _save(data)
+    save(data)
     return name
 
 
@@ -112,7 +116,7 @@ def main(arguments: list[str]) -> int:
             if kept.get(name, {}).get("design") != design.to_dict():
                 print(f"{name}: synthesising", flush=True)
                 kept[name] = {"design": design.to_dict(), "modules": measure(design)}
-                _save(before | {"tool": YOSYS.version(), "designs": kept})
+                save(before | {"tool": YOSYS.version(), "designs": kept})
     refit()
     return 0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import json
 import subprocess
 from collections.abc import Iterable
@@ -20,7 +21,7 @@ from qblif.gen.plan import Plan
 from qblif.gen.sizes import macs
 from qblif.host.errors import InputError, QblifError
 from qblif.host.stats import LOSSES, CoreStats
-from qblif.hw import boards, resources
+from qblif.hw import boards, calibrate, resources
 from qblif.hw.ecp5_report import Report
 from qblif.hw.params import DesignParams
 from qblif.hw.parts import PARTS
@@ -58,10 +59,17 @@ def find_report(design: DesignParams, board: boards.Board, files: Iterable[Path]
 def state(sources: str) -> str:
     """Return of which sources of the hardware something is: "today's", "other" than those, or "unknown" ones.
 
-    sources: their hash, "" where it was not told. A build hash covers the parameters alone."""
+    sources: their hash, "" where it was not told. A build hash covers the parameters alone. Sources that make the same
+    netlists as today's (sim/same_logic.py) are today's."""
     if not sources:
         return "unknown"
-    return "today's" if sources == boards.sources_hash() else "other"
+    today = boards.sources_hash()
+    return "today's" if sources == today or {sources, today} <= _same() else "other"
+
+
+@functools.cache
+def _same() -> set[str]:
+    return set(calibrate.load().get("same", ()))
 
 
 def from_sources(sources: str) -> str:

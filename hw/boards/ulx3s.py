@@ -172,13 +172,30 @@ def versions(toolchain: str) -> dict[str, str]:
     return ecp5.versions()
 
 
+def _text(board: Board, design: DesignParams, pll: Pll, baked=None) -> str:
+    """Return the SystemVerilog of a bitstream."""
+    from ..uart_top import UartTop
+
+    return emit.emit(Ulx3s(UartTop(design, round(pll.output_hz), baked=baked), pll), board.name)
+
+
+def _request(board: Board, text: str, pll: Pll) -> ecp5.Design:
+    return ecp5.Design(board.name, text, board.name, constraints(), board.part, DEVICE, float(pll.output_hz))
+
+
+def key(board: Board, design: DesignParams, clock_hz: int, seeds) -> str:
+    """Return what Report.key of a bitstream is, programs loaded at run time, as the hardware is made now.
+
+    Raises as `build`, which takes an hour where this takes seconds."""
+    pll = _pll(board, clock_hz)
+    return ecp5.key(_request(board, _text(board, design, pll), pll), seeds)
+
+
 def build(board: Board, design: DesignParams, folder: Path, toolchain: str, options: Options) -> Built:
     """Build the bitstream into `folder`, with its report, logs, SystemVerilog and constraints.
 
     Raises ClockError where PLL or serial link cannot be had at the clock, ToolMissing, UnknownBoard as Options.check,
     and BuildError as ecp5.build."""
-    from ..uart_top import UartTop
-
     options.check(board)
     pll = _pll(board, options.clock_hz)
     clock_hz = round(pll.output_hz)
@@ -187,11 +204,10 @@ def build(board: Board, design: DesignParams, folder: Path, toolchain: str, opti
 
     def elaborate(where: Path) -> None:
         with beating("elaboration", "Amaranth to SystemVerilog", options.progress):
-            top = Ulx3s(UartTop(design, clock_hz, baked=options.baked), pll)
-            (where / "top.sv").write_text(emit.emit(top, board.name))
+            (where / "top.sv").write_text(_text(board, design, pll, options.baked))
 
     text = (options.keep("ulx3s-text", digest.hexdigest()[:32], elaborate) / "top.sv").read_text()
-    request = ecp5.Design(board.name, text, board.name, constraints(), board.part, DEVICE, float(pll.output_hz))
+    request = _request(board, text, pll)
     program = 0 if options.baked is None else read_header(options.baked).program_hash
     report, files = ecp5.build(request, options.keep, seeds=options.seeds, build_hash=design.build_hash,
                                program_hash=program, sources=sources_hash(), progress=options.progress,

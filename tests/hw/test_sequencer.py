@@ -1,5 +1,6 @@
 """The sequencer visits the fields of a layer in the order and with the addresses that its docstring states."""
 
+import itertools
 import random
 
 import pytest
@@ -286,3 +287,77 @@ def test_a_layer_that_nobody_computes_waits_for_nothing():
         assert ctx.get(dut.idle) and not ctx.get(dut.waits)
 
     rows.run(come)
+
+
+ASKING = CoreParams(**PARAMS, occupancy=32)
+
+
+def asking_job(rng):
+    """Return (layer, sources, which windows are blank, by row and column) of a layer that asks."""
+    row, sources, _ = random_job(rng, DOUBLE)
+    while row["kind"] == LayerKind.MAX:
+        row, sources, _ = random_job(rng, DOUBLE)
+    row |= {name: 0 for name, *_ in abi.WINDOW_FIELDS} | {"window_bits": 3, "input_first": 2, "input_step": 1}
+    blank = [[rng.random() < 0.5 for _ in range(row["cols"])] for _ in range(row["rows"])]
+    return row, sources, blank
+
+
+def fields_of_what_is_not_blank(row, sources, blank):
+    """Return the fields of a layer that asks; of a blank sum one, outside the map, of which only the ends matter."""
+    steps, found = 1 if row["static"] else row["steps"], []
+    for at, group, col, step in itertools.product(range(row["rows"]), range(row["groups"]), range(row["cols"]),
+                                                  range(steps)):
+        if blank[at][col]:
+            found.append({"first": 1, "last": 1, "tap_rows": 1, "tap_cols": 1, "y_limit": 0, "doublings": 0})
+        else:
+            found += [wrapped(ASKING, field) for field in one_sum(sources, row, at, group, col, step, False, 0)]
+    return found
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_of_a_blank_sum_nothing_is_visited_but_its_end(seed):
+    """Contexts go on as if all had been visited; each row is asked for once, columns are told in every lane group."""
+    rng = random.Random(seed)
+    jobs, dut, asked, work = [asking_job(rng) for _ in range(4)], Sequencer(ASKING), [], []
+
+    async def bench(ctx):
+        for row, sources, blank in jobs:
+            asked.clear()
+            work.append((row, sources, blank))
+            await load_rows(ctx, dut.load, MemoryId.SOURCES, [abi.pack(abi.SOURCE_FIELDS, s) for s in sources],
+                            row["source_first"])
+            ctx.set(dut.layer, row)
+            ctx.set(dut.complete, 1)
+            await ctx.tick().repeat(2)
+            ctx.set(dut.begin, 1)
+            await ctx.tick()
+            ctx.set(dut.begin, 0)
+            wanted = fields_of_what_is_not_blank(row, sources, blank)
+            found = await take(ctx, dut.o, len(wanted), rng)
+            for one, other in zip(found, wanted, strict=True):
+                assert {name: value for name, value in wrapped(ASKING, one).items() if name in other} == other
+            assert ctx.get(dut.idle) and asked == [2 + at for at in range(row["rows"])]
+
+    async def occupancy(ctx):
+        """Answer a while after it was asked, and go through the columns as they begin."""
+        col = at = wait = 0
+        told = (dut.ask, dut.needed, dut.moves, dut.ends, dut.last)
+        async for _, _, ask, needed, moves, ends, last in ctx.tick().sample(*told):
+            if not work:
+                continue
+            row, _, blank = work[-1]
+            ctx.set(dut.known, 0)
+            if ask:
+                asked.append(needed)
+                at, col, wait = needed - 2, 0, rng.randint(2, 9)
+            elif wait:
+                wait -= 1
+                ctx.set(dut.known, wait == 1)
+                if wait == 0:
+                    assert last == (row["cols"] == 1)
+            elif moves:
+                col = (col + 1) % row["cols"]
+                assert ends == (col == row["cols"] - 1)
+            ctx.set(dut.blank, int(blank[at][col]) if asked else 0)
+
+    simulate(dut, bench, processes=[occupancy], cycles=60_000)

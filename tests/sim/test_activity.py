@@ -7,10 +7,11 @@ import torch
 from qblif.gen.network import MaxPool, layer_inputs
 from qblif.gen.plan import make_plan
 from qblif.gen.split import WHOLE, Share
-from qblif.sim import golden
+from qblif.sim import golden, named
 from qblif.sim.activity import Activity
 from qblif.sim.cycles import CycleModel
 from qblif.sim.random_networks import Limits, random_input, random_network, random_packing
+from qblif.sim.reads import blank
 
 LANES = (4, 16, 32)
 
@@ -18,7 +19,7 @@ LANES = (4, 16, 32)
 def plan_of(seed, clusters=1):
     network = random_network(seed, Limits(row_adds=6000, channels=20))
     packing = random_packing(network, LANES[seed % 3], seed)
-    return make_plan(network, packing=packing, lanes=packing.lanes, clusters=clusters, neuron_lanes=4)
+    return make_plan(network, packing=packing, lanes=packing.lanes, clusters=clusters, neuron_lanes=4, occupancy=0)
 
 
 @pytest.mark.parametrize("seed", range(24))
@@ -54,12 +55,28 @@ def test_cycles_are_the_most_of_rows_words_and_updates_of_each_sum_of_the_tables
     assert activity(0, plan.packing, WHOLE, core) > 0
 
 
-def most(read, memory, updates):
+@pytest.mark.parametrize("name", ["mnist", "mnist-small"])
+def test_blank_sums_of_a_layer_that_asks_are_one_word(name):
+    network = named.find(name).network
+    plan, x = make_plan(network, lanes=64, clusters=2, neuron_lanes=8), named.images_of(named.find(name), 1)[0]
+    (core,), model = plan.design.cores, CycleModel(plan)
+    memory = np.zeros((core.map_depth, core.word_bits // 8), np.uint8)
+    contents = model._contents(torch.from_numpy(golden.checked(network, x)))[0]
+    memory[:len(contents)] = contents
+    updates = core.chunks * (network.steps if network.map_static(0) else 1)
+    for share, (row, read) in zip(plan.segments[0].shares[0], model._cores[0].shares[0], strict=True):
+        blanks = blank(row, model._cores[0].config, core, memory, 0)
+        assert blanks.any() and most(read, memory, updates, blanks) < most(read, memory, updates)
+        found = Activity(network, x)(0, plan.packing, share, core)
+        assert found == most(read, memory, updates, blanks)
+
+
+def most(read, memory, updates, blanks=False):
     """Return the sum over the sums of a share of what takes most cycles."""
     bits = np.unpackbits(memory[read.address] & read.mask, axis=1).sum(1, dtype=np.int64)
     rows = np.where(read.diagonal, bits > 0, bits)
     begins = np.concatenate(([0], read.sum_words[:-1]))
-    words = np.add.reduceat(read.mask.any(1).astype(np.int64), begins)
+    words = np.where(blanks, 1, np.add.reduceat(read.mask.any(1).astype(np.int64), begins))
     return int(np.maximum(np.maximum(np.add.reduceat(rows, begins), words), updates).sum())
 
 

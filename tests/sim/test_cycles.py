@@ -14,17 +14,21 @@ import torch
 from qblif.gen import zoo
 from qblif.gen.errors import DataMissing
 from qblif.gen.plan import allowed_cuts, make_plan
+from qblif.hw import boards
 from qblif.hw.params import DesignParams
 from qblif.sim import golden, named
 from qblif.sim.cycles import CycleModel, difference, layer_ends, measured_ends
 from qblif.sim.random_networks import random_input, random_network
-from qblif.sim.reads import entries, without_empty
+from qblif.sim.reads import blank, entries, without_blank, without_empty
 from qblif.sim.simulation import Simulation
 
 from .designs import CORE, ONE_CORE
 from .test_random_networks_rtl import BUILDS
 
 IMAGES = 3
+EMPTY = 0.01
+"""Share of the cycles that reading what is empty may cost where the first layer asks."""
+
 SMALL = {"digits"}
 """Networks of the zoo whose simulation takes no longer than a quick test may, on the build of the random networks."""
 
@@ -82,6 +86,39 @@ def test_without_empty_words_the_same_is_added_in_fewer_cycles():
             (layer.adds, layer.doublings, len(layer.updates[0])) for layer in other]
 
 
+@pytest.mark.parametrize("name, clusters", [("mnist", 1), ("mnist-small", 1), ("fashion-mnist", 2)])
+def test_what_is_empty_costs_next_to_nothing_where_the_first_layer_asks(name, clusters):
+    """docs/decisions.md, Empty words: the ULX3S's core."""
+    one = named.find(name)
+    x = named.images_of(one, 6)[0]
+    design, = boards.find("ulx3s")[0].implementation().default_design().cores
+    design = DesignParams((dataclasses.replace(design, clusters=clusters),))
+    costs = []
+    for asks in (True, False):
+        plan = make_plan(one.network, design=design, asks=asks)
+        cycles, without = (CycleModel(plan, skip_empty=skips).predict(x).cycles.sum() for skips in (False, True))
+        costs.append(1 - without / cycles)
+    assert costs[0] <= EMPTY < 0.02 < costs[1]
+
+
+def test_a_sum_that_is_not_read_has_nothing_to_add():
+    """And each that has nothing, where all of it is in one window."""
+    plan = make_plan(named.find("mnist").network, lanes=64, neuron_lanes=8)
+    model, x = CycleModel(plan), named.images_of(named.find("mnist"), 1)[0]
+    core = model._cores[0]
+    (row, read), memory = core.shares[0][0], np.zeros((core.params.map_depth, core.params.word_bits // 8), np.uint8)
+    words = model._contents(torch.from_numpy(x))[0]
+    memory[:len(words)] = words
+    bits = entries(read, memory)
+    found = blank(row, core.config, core.params, memory, 0)
+    some = np.bitwise_or.reduceat(bits.some, np.concatenate(([0], read.sum_words[:-1])))
+    assert (found == ~some).all() and 0.1 < found.mean() < 0.9
+    fewer, same = without_blank(read, bits, found, row["sources"])
+    again = entries(fewer, memory)
+    assert (again.adds, fewer.sums) == (bits.adds, read.sums) and (same.some == again.some).all()
+    assert fewer.visits.sum() == read.visits.sum() - found.sum() * (read.visits.sum() // read.sums - row["sources"])
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_what_is_left_without_empty_words_are_the_entries(seed):
     """The words with bits, in their order, and one for each sum without any; each field that is left is visited."""
@@ -115,7 +152,8 @@ def test_cycles_of_random_networks_are_predicted(simulation, name, seeds):
         network = random_network(seed, build.limits)
         if len(allowed_cuts(network)) + 1 < len(build.cores):
             continue                            # a chain needs as many segments as it has cores
-        plan, x = make_plan(network, design=build.design), random_input(network, seed, batch=IMAGES)
+        plan = make_plan(network, design=build.design, asks=bool(seed % 2))
+        x = random_input(network, seed, batch=IMAGES)
         sim.program(plan.program)
         result = sim.infer(plan.input_layout.pack(x), network.classes)
         found = difference(plan, CycleModel(plan).predict(x), result)

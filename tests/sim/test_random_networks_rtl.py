@@ -42,21 +42,30 @@ class Build:
         return DesignParams(self.cores)
 
 
+def seeing(core: CoreParams, columns: int) -> CoreParams:
+    """Return the core, as the first one of a chain, with so many columns of occupancy."""
+    return dataclasses.replace(core, occupancy=columns)
+
+
+EIGHT = dataclasses.replace(NARROW, lanes=8, clusters=2, fanout="unary")
+
 BUILDS = {
     "core": Build((CORE,)),
     "traced": Build((CORE,), trace=True),
-    "chain": Build((CORE, CORE), trace=True),
+    "chain": Build((seeing(CORE, 64), CORE), trace=True),
     "unary": Build((dataclasses.replace(CORE, fanout="unary"),), Limits(levels=15, input_bits=4, row_adds=20_000),
                    trace=True),
-    "unary chain": Build((dataclasses.replace(NARROW, lanes=8, clusters=2, fanout="unary"),) * 2,
-                         Limits(lanes=8, levels=15, input_bits=4, row_adds=20_000), trace=True),
-    "three clusters": Build((dataclasses.replace(CORE, clusters=3),), trace=True),
+    "unary chain": Build((seeing(EIGHT, 32), EIGHT), Limits(lanes=8, levels=15, input_bits=4, row_adds=20_000),
+                         trace=True),
+    "three clusters": Build((dataclasses.replace(CORE, clusters=3, occupancy=64),), trace=True),
     "four clusters": Build((dataclasses.replace(NARROW, clusters=4, weight_depth=16384),), Limits(lanes=4), trace=True),
     "four lanes": Build((NARROW,), Limits(lanes=4), trace=True),
-    "wide words": Build((dataclasses.replace(CORE, lanes=32, word_bits=256, neuron_lanes=32, weight_depth=4096),),
+    "wide words": Build((dataclasses.replace(CORE, lanes=32, word_bits=256, neuron_lanes=32, weight_depth=4096,
+                                             occupancy=72),),
                         Limits(lanes=32), trace=True),
     "wide lanes": Build((dataclasses.replace(CORE, lanes=64, clusters=2),), Limits(channels=24, lanes=64), trace=True),
-    "unlike cores": Build((dataclasses.replace(NARROW, clusters=2), dataclasses.replace(NARROW, neuron_lanes=1),
+    "unlike cores": Build((dataclasses.replace(NARROW, clusters=2, occupancy=32),
+                           dataclasses.replace(NARROW, neuron_lanes=1),
                            dataclasses.replace(NARROW, neuron_lanes=4, contexts=64)), Limits(lanes=4), trace=True),
 }
 
@@ -125,13 +134,16 @@ def stalls(seed):
 
 
 def planned(network, design, seed):
-    """Return a plan with any packing of positions into the lanes; for one seed in three, with the planner's own."""
+    """Return a plan with any packing of positions into the lanes; for one seed in three, with the planner's own.
+
+    Every second one asks where its input is empty, if it can."""
     if seed % 3:
         try:
-            return make_plan(network, design=design, packing=random_packing(network, design.cores[0].lanes, seed))
+            packing = random_packing(network, design.cores[0].lanes, seed)
+            return make_plan(network, design=design, packing=packing, asks=bool(seed % 2))
         except PlanError:                       # it takes more memory than this build has
             pass
-    return make_plan(network, design=design)
+    return make_plan(network, design=design, asks=bool(seed % 2))
 
 
 def difference(name, sim, seed):
