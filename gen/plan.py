@@ -45,7 +45,8 @@ class Plan:
     """How a network is laid on hardware. Made by `make_plan`.
 
     network, design: what and on what. segments: one per core. packing: positions side by side in the lanes.
-    layouts: map index -> how it lies in memory, the logits' left out. program: the image, uint32 beats.
+    layouts: map index -> how it lies in memory, the logits' left out. asking: layers that ask where their input is empty
+    (gen/occupancy.py). program: the image, uint32 beats.
     program_hash: 64 bits, of the image. input_layout: how the host packs images.
     """
 
@@ -54,6 +55,7 @@ class Plan:
     segments: tuple[Segment, ...]
     packing: Packing
     layouts: dict[int, MapLayout]
+    asking: tuple[int, ...]
     program: np.ndarray
     program_hash: int
     input_layout: InputLayout
@@ -74,6 +76,7 @@ class Plan:
                               if getattr(shares[0], name)[1] > 1), "")
                 packed = self.packing.positions[layer + 1]
                 beside = f", {packed} positions at once" if packed > 1 else ""
+                beside += ", asks where its input is empty" if layer in self.asking else ""
                 lines.append(f"    layer {layer} {self.network.layers[layer].name}: "
                              f"{self.network.map_shape(layer + 1)}{beside}{split}")
         return "\n".join(lines)
@@ -202,7 +205,9 @@ def _plan(network: Network, given: _Given, packing: Packing) -> Plan:
                          padding=spec.padding, zero_point=spec.zero_point, stored_channels=layouts[0].channels,
                          word_bits=shape.word_bits)
     segments = tuple(part.segment for part in parts)
-    return Plan(network, design, segments, packing, layouts, image, program_hash, layout)
+    asking = tuple(index for index in range(parts[0].segment.last + 1)
+                   if any(table.layers[index].get("window_bits") for table in parts[0].tables))
+    return Plan(network, design, segments, packing, layouts, asking, image, program_hash, layout)
 
 
 def core_shape(network: Network, lanes: int, given: dict) -> CoreParams:
