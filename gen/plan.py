@@ -45,8 +45,8 @@ class Plan:
     """How a network is laid on hardware. Made by `make_plan`.
 
     network, design: what and on what. segments: one per core. packing: positions side by side in the lanes.
-    layouts: map index -> how it lies in memory, the logits' left out. asking: layers that ask where their input is empty
-    (gen/occupancy.py). program: the image, uint32 beats.
+    layouts: map index -> how it lies in memory, the logits' left out. asking: layers that ask where their input is
+    empty (gen/occupancy.py). program: the image, uint32 beats.
     program_hash: 64 bits, of the image. input_layout: how the host packs images.
     """
 

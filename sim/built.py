@@ -46,7 +46,7 @@ class Built:
         where = f"{self.file.parent}, {self.name} at {self.hz / 1e6:.1f} MHz{self.sources},"
         end = f";\n              qblif compile {network} --design {self.file}"
         if self.same:
-            return f"{where} is of this very design{end}"
+            return f"{where}\n              is of this very design{end}"
         speed = "" if self.cycles is None else f": {self.hz / self.cycles:,.0f} frames per second, predicted"
         return f"{where}\n              takes it, too{speed}{end}"
 
