@@ -88,7 +88,7 @@ class CoreParams:
             check(name, power(getattr(self, name)) and 2 <= getattr(self, name) <= most,
                   f"a power of two, 2 to {most}")
         check("occupancy", 0 <= self.occupancy <= min(LARGEST_OCCUPANCY, self.word_bits),
-              f"0 to {min(LARGEST_OCCUPANCY, self.word_bits)}: none, or up to word_bits = {self.word_bits}")
+              f"0 to {min(LARGEST_OCCUPANCY, self.word_bits)}: up to word_bits = {self.word_bits} and {LARGEST_OCCUPANCY}")
         check("fanout", self.fanout in FANOUTS, f"one of {FANOUTS}")
 
     # Derived sizes ------------------------------------------------------------------------------------------

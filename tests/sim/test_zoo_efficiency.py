@@ -18,7 +18,7 @@ BOARD = boards.find("ulx3s")[0]
 SCAN, LARGEST, LANES, CHAIN = 0.90, 0.95, 0.60, 0.85
 """Least scan efficiency of one core and of its largest layer, least lane utilisation, least efficiency of a chain."""
 
-EMPTY = 0.07
+EMPTY = 0.03
 """Most that words and planes without set bits may cost of the cycles."""
 
 
