@@ -87,8 +87,9 @@ class CoreParams:
         for name, most in LARGEST.items():
             check(name, power(getattr(self, name)) and 2 <= getattr(self, name) <= most,
                   f"a power of two, 2 to {most}")
-        check("occupancy", 0 <= self.occupancy <= min(LARGEST_OCCUPANCY, self.word_bits),
-              f"0 to {min(LARGEST_OCCUPANCY, self.word_bits)}: up to word_bits = {self.word_bits} and {LARGEST_OCCUPANCY}")
+        most = min(LARGEST_OCCUPANCY, self.word_bits)
+        check("occupancy", 0 <= self.occupancy <= most,
+              f"0 to {most}: up to word_bits = {self.word_bits} and {LARGEST_OCCUPANCY}")
         check("fanout", self.fanout in FANOUTS, f"one of {FANOUTS}")
 
     # Derived sizes ------------------------------------------------------------------------------------------
