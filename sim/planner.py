@@ -50,6 +50,10 @@ ALIKE = 1.01
 """Of layouts that take at most so many times as long as the fastest the one is taken that leaves most of the part
 free: it costs nothing that a user would see, and place and route finds a clock for it more easily."""
 
+CONFIRMED = 1.05
+"""Of layouts that take at most so many times as long as the fastest, one that was routed comes first: what it would do
+is known, and to build it takes no luck."""
+
 FINALISTS = 12
 """Layouts of each list that are planned in full and timed exactly, at most."""
 
@@ -239,14 +243,15 @@ class Planner:
         return front(layouts, lambda one: (time(one, self.goal, self.clocks(board)), Size(one.size.lut, 0, 0)))
 
     def _ranked(self, choices: list[Choice], board: boards.Board) -> list[Choice]:
-        """Return choices, the best one first: what is as good as the fastest by the room that it leaves."""
+        """Return choices, the best one first: of those as good as the fastest one that was routed, or leaves most room.
+        """
         part, clocks = part_of(board), self.clocks(board)
         best = min(time(one, self.goal, clocks) for one in choices)
 
-        def rank(one: Choice) -> tuple[bool, float, float]:
-            taken = time(one, self.goal, clocks)
-            slower = taken > ALIKE * best
-            return slower, 0.0 if slower else round(fullness(one.size, part), 2), taken
+        def rank(one: Choice) -> tuple[bool, bool, float, float]:
+            taken, confirmed = time(one, self.goal, clocks), clocks(one.design).confirmed
+            slower = taken > (CONFIRMED if confirmed else ALIKE) * best
+            return slower, not slower and not confirmed, 0.0 if slower else round(fullness(one.size, part), 2), taken
 
         return sorted(choices, key=rank)
 

@@ -111,6 +111,26 @@ def test_of_choices_that_are_as_fast_the_one_that_leaves_most_room_comes_first(d
     assert ranked([small, fast]) == [fast, small]
 
 
+def test_what_was_routed_comes_first_if_it_is_about_as_fast(digits, images):
+    """Its clock is known: what a layout that beats it by less than 5 % reaches is not."""
+    designs = [make_plan(digits.network, lanes=lanes).design for lanes in (8, 16)]
+
+    def ranked(cycles, confirmed=True):
+        """Return the choice that comes first: of one that was routed and takes so many cycles, and one of 1000."""
+        choices = [planner.Choice(Layout(design.cores, (), Packing(8, ()), True, (taken,), Size(1000, 100, 10)), None,
+                                  planner.Speed(taken, taken, 1.0, planner.EXACT, 1))
+                   for design, taken in zip(designs, (cycles, 1000), strict=True)]
+
+        def clocks(design):
+            return known.Clock(80e6, "", confirmed=confirmed and design == designs[0])
+
+        search = planner.Planner(digits.network, images, clocks=lambda board: clocks)
+        return search._ranked(choices, BOARD)[0].speed.cycles
+
+    assert ranked(1049) == 1049 and ranked(1051) == 1000
+    assert ranked(1049, confirmed=False) == 1000
+
+
 def test_the_smallest_layout_for_a_rate_is_fast_enough_and_no_smaller_one_is(simple, digits, images):
     search = planner.Planner(digits.network, images, clocks=partial(known.clocks_of, mhz=80.0))
     room = planner.room_of(PARTS[BOARD.part], 1 / planner.NEAR)
