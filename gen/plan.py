@@ -115,9 +115,8 @@ def make_plan(network: Network, cores: int | str = 1, *, design: DesignParams | 
     work: of each layer, in any unit, measured: chains are cut so that their cores have as equal a share of it as the
         cuts allow; default: an upper bound of the weight rows that layers add
     spans: first and last layer of each core; default: the cut that `work` says. gen/explore.py finds both at once
-
-    asks: whether a layer that can asks where its input is empty, on cores that tell (gen/occupancy.py); default: where
-        it pays
+    asks: whether a layer that can asks where its input is empty, on a core with `occupancy` (gen/occupancy.py);
+        default: where it pays
 
     Raises VerifyError for a network that breaks a rule, PlanError naming everything that does not fit and by how
     much, ValueError for bad core parameters.

@@ -14,8 +14,10 @@ from .baked import EMPTY, Contents
 from .layouts import LoadBus, abi_row
 from .params import CoreParams
 
-BEATS = abi.row_beats(abi.field_bits(abi.LAYER_FIELDS))
-"""Words of LINK_BITS that a row takes."""
+BEATS = abi.row_beats(abi.field_bits(abi.LAYER_FIELDS + abi.WINDOW_FIELDS))
+"""Words of LINK_BITS that a row takes, with or without what only some builds have."""
+
+assert abi.row_beats(abi.field_bits(abi.LAYER_FIELDS)) == BEATS
 
 READ_CYCLES = BEATS + 2
 """From `read` until the row may be taken."""

@@ -39,8 +39,9 @@ class Occupancy(wiring.Component):
 
     Members
     -------
-    write: In, a write to the feature maps; fills: In(1), it is one of the input map, applied or a commit; fill: In(1),
-    to which of its buffers. work: In(1), buffer of the image in work.
+    write: In, a write to the feature maps; fills: In(1), it is one of the input map, applied or a commit, which comes
+    no later than the first cycle in which `complete` tells of it; fill: In(1), to which of its buffers. work: In(1),
+    buffer of the image in work.
     layer: In, the layer row in work, whose window_bits is not 0 when it is asked.
     ask: In(1), one cycle: an output row begins, all parts of the map that it reads are there. needed: In, their number;
     complete: In(1), all parts of the map are there. ready: Out(1), one cycle, window_rows + window_bits + LATENCY - 1
@@ -66,9 +67,9 @@ class Occupancy(wiring.Component):
         m.submodules.rows = rows = Memory(shape=bits, depth=2 * ROWS, init=[],
                                           attrs={"no_rw_check": 1, "ram_style": "block"})
         write, read = rows.write_port(), rows.read_port()
-        joined, row, height = Signal(bits), Signal(range(ROWS)), Signal(range(ROWS + 1))
+        joined, row, height = Signal(bits), Signal(range(ROWS + 1)), Signal(range(ROWS + 1))
         m.d.comb += [
-            write.en.eq(self.fills & self.write.part), write.addr.eq(Cat(row, self.fill)),
+            write.en.eq(self.fills & self.write.part), write.addr.eq(Cat(row[:(ROWS - 1).bit_length()], self.fill)),
             write.data.eq(joined | self.write.data[:bits]),
         ]
         with m.If(self.fills):
@@ -79,7 +80,7 @@ class Occupancy(wiring.Component):
 
         # The rows of an output row's windows: bit i of `windows` becomes that of the window that ends with bit i.
         at, left = Signal(signed(PARTS_BITS + 1)), Signal.like(layer.window_bits)
-        there, came = Signal(), Signal()
+        there, came, whole = Signal(), Signal(), Signal()
         word, windows = Signal(bits, reset_less=True), Signal(bits)
         m.d.comb += read.addr.eq(Cat(at[:(ROWS - 1).bit_length()], self.work))
         m.d.sync += [there.eq(0), came.eq(there), word.eq(read.data)]
@@ -99,7 +100,7 @@ class Occupancy(wiring.Component):
                 pass
             # READ -- a row a cycle, those outside the map left out
             with m.Case(State.READ):
-                m.d.sync += [there.eq((at >= 0) & (~self.complete | (at < height))), at.eq(at + 1), left.eq(left - 1)]
+                m.d.sync += [there.eq((at >= 0) & (~whole | (at < height))), at.eq(at + 1), left.eq(left - 1)]
                 with m.If(left == 1):
                     m.d.sync += state.eq(State.ARRIVE)
             # ARRIVE, WAIT -- the last one is on its way
@@ -117,7 +118,9 @@ class Occupancy(wiring.Component):
             with m.Case(State.LOOK):
                 m.d.comb += self.ready.eq(1)
                 m.d.sync += state.eq(State.IDLE)
+        # `height` is that of the map by the first READ if the map was complete at `ask`. Of one that becomes complete
+        # later all rows are there that are asked for, and `height`, perhaps that of the map before, is not looked at.
         with m.If(self.ask):
-            m.d.sync += [state.eq(State.READ), at.eq(self.needed - layer.window_rows), left.eq(layer.window_rows),
-                         windows.eq(0), ahead.eq(layer.window_first)]
+            m.d.sync += [whole.eq(self.complete), state.eq(State.READ), at.eq(self.needed - layer.window_rows),
+                         left.eq(layer.window_rows), windows.eq(0), ahead.eq(layer.window_first)]
         return m

@@ -114,6 +114,58 @@ def test_rows_of_a_map_that_is_still_to_come_are_not_those_of_the_one_before():
     simulate(dut, testbench)
 
 
+@pytest.mark.parametrize("before", [0, 1, 3, 9])
+@pytest.mark.parametrize("commit", range(8))
+def test_a_map_that_becomes_complete_while_its_rows_are_read_keeps_all_of_them(before, commit):
+    """The commit comes so many cycles after `ask`, `complete` with it, as in hw/core.py; a map of another height was
+    there before, or none since the reset."""
+    dut, found = Occupancy(PARAMS), []
+
+    async def testbench(ctx):
+        ctx.set(dut.layer, {"window_rows": 3, "window_bits": 1, "window_first": 0, "window_step": 1})
+        if before:
+            await write(ctx, dut, [[0]] * before, 1, random.Random(0))
+            ctx.set(dut.fill, 0)
+        for row in range(4):
+            ctx.set(dut.write, {"commit": 0, "part": 1, "address": 0, "enable": -1, "data": 1 << row})
+            ctx.set(dut.fills, 1)
+            await ctx.tick()
+        ctx.set(dut.fills, 0)
+        ctx.set(dut.write, {"commit": 1, "part": 0, "address": 0, "enable": 0, "data": 0})
+        ctx.set(dut.needed, 4)
+        ctx.set(dut.ask, 1)
+        ready = cycle = 0
+        while not ready:
+            ctx.set(dut.fills, cycle == commit)
+            if cycle == commit:
+                ctx.set(dut.complete, 1)
+            _, _, ready = await ctx.tick().sample(dut.ready)
+            ctx.set(dut.ask, 0)
+            cycle += 1
+        for _ in range(5):
+            found.append(ctx.get(dut.blank))
+            ctx.set(dut.moves, 1)
+            await ctx.tick()
+
+    simulate(dut, testbench)
+    assert found == [1, 0, 0, 0, 1]             # rows 1, 2 and 3 have bits 1, 2 and 3
+
+
+@pytest.mark.parametrize("height", [ROWS - 1, ROWS])
+def test_the_tallest_map_has_all_of_its_rows(height):
+    dut = Occupancy(PARAMS)
+
+    async def testbench(ctx):
+        ctx.set(dut.complete, 1)
+        ctx.set(dut.layer, {"window_rows": 2, "window_bits": 1, "window_first": 0, "window_step": 1})
+        await write(ctx, dut, [[0]] * (height - 1) + [[1]], 0, random.Random(0))
+        assert (await ask(ctx, dut, height, 2))[0] == [0, 1]
+        assert (await ask(ctx, dut, height + 1, 2))[0] == [0, 1]
+        assert (await ask(ctx, dut, height - 1, 2))[0] == [1, 1]
+
+    simulate(dut, testbench)
+
+
 def test_hardware_without_it_is_the_build_that_it_was_before_there_was_any():
     design = DesignParams((CoreParams(),))
     assert "occupancy" not in design.to_dict()["cores"][0]

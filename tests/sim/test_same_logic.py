@@ -8,14 +8,16 @@ from qblif.sim import benchmark, same_logic
 
 def test_today_s_sources_are_noted_as_those_of_the_reports():
     """After a change of hw/, or of host/, run `python -m qblif.sim.same_logic`; what it says is checked by the long
-    test below."""
+    test below. docs/synthesis.md says which reports are of other hardware."""
     assert boards.sources_hash() in calibrate.load()["same"]
-    assert {benchmark.state(report.sources) for _, report, _ in same_logic.routed()} == {"today's"}
+    assert {name for name, report, design in same_logic.routed() if benchmark.state(report.sources) != "today's"} == {
+        name for name, _, design in same_logic.routed() if design.cores[0].occupancy}
 
 
 @pytest.mark.long
-def test_today_s_sources_make_the_keys_of_all_reports():
-    assert [name for name, _, same in same_logic.compare() if not same] == []
+def test_today_s_sources_make_the_keys_of_the_reports_that_count_as_today_s():
+    today = {name for name, report, _ in same_logic.routed() if benchmark.state(report.sources) == "today's"}
+    assert {name for name, _, same in same_logic.compare() if same} == today
 
 
 def test_sources_are_the_same_where_all_of_their_reports_are():
