@@ -26,7 +26,8 @@ def test_sources_are_the_same_where_all_of_their_reports_are():
 
 
 def test_a_key_changes_with_clock_seed_and_design():
-    _, report, design = min(same_logic.routed(), key=lambda one: one[1].used["TRELLIS_FF"][0])
+    today = [one for one in same_logic.routed() if benchmark.state(one[1].sources) == "today's"]
+    _, report, design = min(today, key=lambda one: one[1].used["TRELLIS_FF"][0])
     board, _ = boards.find(report.board)
     asked, seeds = round(report.asked * 1e6), tuple(report.seeds)
     keys = [board.implementation().key(board, design, clock, some) for clock, some in (
