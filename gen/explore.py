@@ -165,7 +165,7 @@ class _Search:
 
         Second input maps are worth more than is estimated, since images differ: chains that have them all are not
         beaten by such that have not."""
-        alike: dict[tuple[int, bool], list[_Label]] = {}
+        alike: dict[tuple[int, int, bool], list[_Label]] = {}
         for one in chains:
             if self._fits(one.size, count):
                 alike.setdefault((one.core.clusters, one.core.occupancy, one.two_maps), []).append(one)

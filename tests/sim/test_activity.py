@@ -55,6 +55,7 @@ def test_cycles_are_the_most_of_rows_words_and_updates_of_each_sum_of_the_tables
     assert activity(0, plan.packing, WHOLE, core) > 0
 
 
+@pytest.mark.datasets("mnist")
 @pytest.mark.parametrize("name", ["mnist", "mnist-small"])
 def test_blank_sums_of_a_layer_that_asks_are_one_word(name):
     network = named.find(name).network

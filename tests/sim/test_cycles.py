@@ -86,6 +86,7 @@ def test_without_empty_words_the_same_is_added_in_fewer_cycles():
             (layer.adds, layer.doublings, len(layer.updates[0])) for layer in other]
 
 
+@pytest.mark.datasets("mnist", "fashion-mnist")
 @pytest.mark.parametrize("name, clusters", [("mnist", 1), ("mnist-small", 1), ("fashion-mnist", 2)])
 def test_what_is_empty_costs_next_to_nothing_where_the_first_layer_asks(name, clusters):
     """docs/decisions.md, Empty words: the ULX3S's core."""
@@ -101,6 +102,7 @@ def test_what_is_empty_costs_next_to_nothing_where_the_first_layer_asks(name, cl
     assert costs[0] <= EMPTY < 0.02 < costs[1]
 
 
+@pytest.mark.datasets("mnist")
 def test_a_sum_that_is_not_read_has_nothing_to_add():
     """And each that has nothing, where all of it is in one window."""
     plan = make_plan(named.find("mnist").network, lanes=64, neuron_lanes=8)
