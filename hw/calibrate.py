@@ -95,7 +95,8 @@ def add(folder: Path) -> str:
         raise SystemExit(f"{folder}: report.json and {file.name} are of different builds")
     design = DesignParams.from_dict(made["design"])
     cores = " + ".join(f"{core.clusters}x{core.lanes}" for core in design.cores)
-    name = f"{report.board}, {cores} lanes, {design.cores[0].neuron_lanes} neurons, routed"
+    name = f"{report.board}, {cores} lanes, {design.cores[0].neuron_lanes} neurons"
+    name += (", sees where images are empty" if design.cores[0].occupancy else "") + ", routed"
     data = load()
     data["designs"][name] = {"design": design.to_dict(), "modules": report.modules,
                              "comb": report.used["TRELLIS_COMB"][0], "mhz": round(report.reached, 2),

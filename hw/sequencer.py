@@ -179,19 +179,18 @@ class Sequencer(wiring.Component):
         begins = self.complete & ~asks if p.occupancy else self.complete        # at once
         parts = Signal.like(self.parts)         # a cycle late: they come from afar
         m.d.sync += parts.eq(self.parts)
-        if p.occupancy:
-            asked = Signal()        # what is there is being looked at
-            m.d.comb += [self.needed.eq(needed), self.waits.eq(busy & ~goes & ~asked), self.last.eq(last_col),
-                         self.ends.eq(Mux(last_col, only.col, col == before_last.col))]
-            with m.If(self.waits & (self.complete | (parts >= needed))):
+        asked = Signal()        # what is there is being looked at
+        m.d.comb += self.waits.eq(busy & ~goes & ~asked if p.occupancy else busy & ~goes)
+        with m.If(self.waits & (self.complete | (parts >= needed))):
+            m.d.sync += goes.eq(~asks if p.occupancy else 1)
+            if p.occupancy:
                 m.d.comb += self.ask.eq(asks)
-                m.d.sync += [goes.eq(~asks), asked.eq(asks)]
+                m.d.sync += asked.eq(asks)
+        if p.occupancy:
+            m.d.comb += [self.needed.eq(needed), self.last.eq(last_col),
+                         self.ends.eq(Mux(last_col, only.col, col == before_last.col))]
             with m.If(self.known):
                 m.d.sync += [goes.eq(1), asked.eq(0)]
-        else:
-            m.d.comb += self.waits.eq(busy & ~goes)
-            with m.If(self.waits & (self.complete | (parts >= needed))):
-                m.d.sync += goes.eq(1)
 
         m.d.comb += [read.addr.eq(layer.source_first + source), read.en.eq(advance)]
         with m.If(advance):
