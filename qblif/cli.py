@@ -519,7 +519,7 @@ def _network(text: str):
 
 
 def _trained(args: argparse.Namespace):
-    """Return the network to compile, and images of its test set where its data is at hand anyway, else None."""
+    """Return the network to compile, and a few of its test images, None where they are not at hand anyway."""
     given = [f"--{name.replace('_', '-')}" for name in MODULE if getattr(args, name) is not None]
     if ".py:" in args.network:
         from qblif.gen import user_module
@@ -532,7 +532,7 @@ def _trained(args: argparse.Namespace):
 
     if args.network not in zoo.names() and Path(args.network).is_dir():
         return compilation.of_run(Path(args.network), args.data)
-    return _network(args.network), None
+    return compilation.of_name(args.network)
 
 
 def _beside(network: Path) -> Path:

@@ -15,14 +15,17 @@ import numpy as np
 import torch
 
 from qblif import host
+from qblif.gen import data
 from qblif.gen.build import build
+from qblif.gen.errors import DataMissing
 from qblif.gen.network import Network
 from qblif.gen.plan import Plan
 from qblif.host.bundle import Bundle
+from qblif.host.errors import InputError
 from qblif.hw import emit
 
-from . import golden, runs, verilator
-from .deploy import RANDOM_VECTORS, random_images
+from . import golden, named, runs, verilator
+from .deploy import VECTORS, random_images
 from .simulation import design_verilog
 from .stopwatch import Stopwatch
 
@@ -36,8 +39,20 @@ def of_run(folder: Path, root: Path | None = None) -> tuple[Network, np.ndarray]
     root: where the data sets are. Raises RunError, DataError, VerifyError."""
     run = runs.load(folder)
     dataset = run.dataset(root)
-    images, _ = dataset.test.batch(torch.arange(min(RANDOM_VECTORS, len(dataset.test))))
+    images, _ = dataset.test.batch(torch.arange(min(VECTORS, len(dataset.test))))
     return run.folded(dataset), images.numpy()
+
+
+def of_name(text: str) -> tuple[Network, np.ndarray | None]:
+    """Return a network of the zoo or a file, and what comes with qblif of its test images, None where nothing does:
+    the same golden vectors on every machine, with and without the data sets. Raises ZooError, NetworkFileError."""
+    one = named.find(text)
+    try:
+        dataset = one.test_set(root=data.SAMPLES)
+    except (DataMissing, InputError):
+        return one.network, None
+    images, _ = dataset.test.batch(torch.arange(VECTORS))
+    return one.network, images.numpy()
 
 
 def emitted(plan: Plan, design: Path | None) -> tuple[str, str]:
@@ -58,7 +73,7 @@ def compile_plan(plan: Plan, out: Path, watch: Stopwatch, *, images: np.ndarray 
     or None
 
     Raises InputError for such images as the network does not take, ToolMissing, BundleError."""
-    images = random_images(plan.network, RANDOM_VECTORS) if images is None else images
+    images = random_images(plan.network, VECTORS) if images is None else images
     logits = golden.run(plan.network, images).logits
     watch.lap("golden model")
     verilog, versions = emitted(plan, design)

@@ -15,7 +15,7 @@ from qblif.hw import emit
 from . import golden
 from .simulation import design_verilog
 
-RANDOM_VECTORS = 4
+VECTORS = 4
 """Golden vectors of a bundle for which no images were given."""
 
 
@@ -32,7 +32,7 @@ def deploy(network: Network, path: str | os.PathLike, vectors=None, **planning) 
 
 def deploy_plan(plan: Plan, path: str | os.PathLike, vectors=None) -> Bundle:
     """Write the bundle of a plan; as `deploy`."""
-    vectors = random_images(plan.network, RANDOM_VECTORS) if vectors is None else vectors
+    vectors = random_images(plan.network, VECTORS) if vectors is None else vectors
     return build(plan, path, golden_inputs=vectors, golden_logits=golden.run(plan.network, vectors).logits,
                  verilog=design_verilog(plan.design, trace=False), tools={"emitted by": emit.tool_versions()})
 

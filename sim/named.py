@@ -69,21 +69,37 @@ class Named:
         return found
 
 
+    def at_hand(self) -> DataSet:
+        """Return its data set or, where that is not here, what comes with qblif of it (`data.is_sample`); raises
+        DataMissing, of the set itself, where nothing does, and what `test_set` raises."""
+        try:
+            return self.test_set()
+        except DataMissing as missing:
+            try:
+                return self.test_set(root=data.SAMPLES)
+            except DataMissing:
+                raise missing from None
+
+
 def images_of(one: Named, count: int, own: np.ndarray | None = None,
               file: Path | None = None) -> tuple[np.ndarray, str]:
     """Return images to measure with, as golden.run takes them, and what they are: the first of `own` where a file of
-    them is given, else test images where the network's data is at hand, else random ones."""
+    them is given, else test images where the network's data is at hand, else the few of them that come with qblif, else
+    random ones."""
     if own is not None:
         x = golden.checked(one.network, own)
         x = x[:count] if one.network.input.static else x[:, :count]
         return x, f"the first {x.shape[0 if one.network.input.static else 1]} images of {file}"
     try:
-        dataset = one.test_set()
+        dataset = one.at_hand()
     except (DataMissing, InputError):
         return (random_input(one.network, 0, count, density=0.2),
                 f"{count} random images, 20 % of the values not 0 (no test data at hand)")
-    x = dataset.test.x.numpy()
-    return x[:count] if one.network.input.static else x[:, :count], f"the first {count} test images of {dataset.name}"
+    x, count = dataset.test.x.numpy(), min(count, len(dataset.test))
+    told = f"the first {count} test images of {dataset.name}"
+    if data.is_sample(dataset):
+        told += f" ({len(dataset.test)} of them come with qblif)"
+    return x[:count] if one.network.input.static else x[:, :count], told
 
 
 def find(text: str | Path) -> Named:

@@ -20,6 +20,11 @@ SMALLER = 0.8
 """A layout that the board's link carries no more than is named if it takes at most so much of the LUTs."""
 
 
+BY_CHANCE = """its test images are not at hand: the figures below are of random ones, and real ones take other cycles,
+perhaps another layout ($QBLIF_DATA or ./data: the data set, see docs/data.md; or --vectors FILE)"""
+"""Above all figures where they are of random images."""
+
+
 def to_dict(network: str, choice: Choice, board: Board, clock: Clock, goal: str, data: str,
             seen: dict | None, images, smallest: Callable[[float], Layout | None]) -> dict:
     """Return all figures, JSON-able. network: as it was asked for; seen: row of `make bench` for this very plan;
@@ -64,6 +69,7 @@ def text(choice: Choice, found: dict, board: Board) -> str:
     predicted, seen, mhz = found["predicted"], found["measured"], found["clock"]["hz"] / 1e6
     part, size, routed, hz = part_of(board), choice.size, found["routed"], found["clock"]["hz"]
     reached = found["clock"]["reached_hz"]
+    by_chance, by_set = "random images" in found["data"], "test images" in found["data"]
 
     def row(name: str, of_cycles, key: str, other: str) -> tuple[str, ...]:
         values = [predicted[key], *((None, None) if seen is None else (seen.get(other), seen[key]))]
@@ -85,7 +91,8 @@ def text(choice: Choice, found: dict, board: Board) -> str:
                    row("latency, cycles", cycles, "latency_cycles", "predicted_latency"),
                    row(f"latency at {mhz:.1f} MHz", time, "latency_cycles", "predicted_latency"),
                    row("scan efficiency, all lanes", "{:.3f}".format, "scan_efficiency", "")],
-                  ("", "predicted", "predicted, images of the bench", "RTL, the same images"))
+                  ("", f"predicted, {'random' if by_chance else 'test' if by_set else 'these'} images",
+                   "predicted, images of the bench", "RTL, the same images"))
 
     def used_row(name: str, key: str, need: float, has: int) -> tuple[str, ...]:
         most = {"lut": FULL, "ff": ff_share(part), "block_ram": 1.0}[key]
@@ -101,7 +108,7 @@ def text(choice: Choice, found: dict, board: Board) -> str:
              f"cycles      predicted: {predicted['how']}"
              + (f", {predicted['images']} images" if predicted["how"] == EXACT else "")
              + f";\n              work counted on {found['data']}"
-             + ("; --vectors FILE: your own" if "random images" in found["data"] else ""),
+             + ("; --vectors FILE: your own" if by_chance else ""),
              "latency     of the first of these images alone",
              f"clock       {mhz:.1f} MHz, {found['clock']['source']}",
              (f"link        {found['link']['images_per_second']:,.0f} of these images a second at most go through the "
@@ -121,7 +128,8 @@ def text(choice: Choice, found: dict, board: Board) -> str:
                      f"commit {seen['commit'] or 'unknown'}{seen['of']};\n              on no board")
     head = "\n".join([f"{board.title} ({board.name})",
                       f"layout {name_of(choice.layout, full=True)}: clusters x lanes / neurons a cycle",
-                      f"network {found['network']}: {choice.plan.describe()}"])
+                      f"network {found['network']}: {choice.plan.describe()}",
+                      *([BY_CHANCE] if by_chance else [])])
     return "\n\n".join([head, speed, used,
                         "\n".join(f"  {note}" for note in notes)])
 

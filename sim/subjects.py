@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from qblif import gen
-from qblif.gen import network_file, training
+from qblif.gen import data, network_file, training
 from qblif.gen.data import DataSet
 from qblif.gen.errors import DataMissing
 from qblif.gen.network import Network
@@ -126,7 +126,8 @@ def subject(options: Options) -> Subject:
 # --- a network that there is --------------------------------------------------------------------------------------
 
 def _named(options: Options) -> Subject:
-    """Find a network and its test images; where the data is not here, random images, and that is said."""
+    """Find a network and its test images; where the data is not here, those that come with qblif, else random ones,
+    and that is said."""
     found, loaded = timed("load", lambda: named.find(options.network))
     network, card = found.network, found.card
     work = sum(macs(network, layer) for layer in network.layers)
@@ -151,7 +152,14 @@ def _named(options: Options) -> Subject:
 
 def _test_images(found: named.Named, options: Options, count: int) -> tuple[np.ndarray, np.ndarray, str]:
     """Return images, labels and what they are; raises DataMissing, DataError, InputError."""
-    dataset = found.test_set(options.data)
+    dataset = found.at_hand() if options.data is None else found.test_set(options.data)
+    if data.is_sample(dataset):
+        if options.images is None:
+            count = max(1, min(count, len(dataset.test) - options.first))
+        if options.first + count > len(dataset.test):
+            raise InputError(f"{numbered(options.first, count)} of {dataset.name!r}: the data set is not here, and of "
+                             f"its test images the first {len(dataset.test)} come with qblif",
+                             hint=f"take these, or get it. {data.DATASETS[dataset.name].source}")
     last = options.first + count
     if last > len(dataset.test):
         raise InputError(f"images {options.first} to {last - 1} are asked for, the test set of {dataset.name!r} has "

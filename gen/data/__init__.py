@@ -7,7 +7,8 @@
 
 Event recordings of your own, or of Tonic's data sets, become counts by `from_events`.
 
-Nothing is downloaded: where a set is missing, the error says where it was looked for and where people get it.
+Nothing is downloaded: where a set is missing, the error says where it was looked for and where people get it. The
+first test images of some come with qblif: `load(name, SAMPLES)`.
 """
 
 from qblif.gen.errors import DataError
@@ -15,9 +16,10 @@ from qblif.gen.errors import DataError
 from .about import About
 from .dataset import DataSet, Split, TensorSplit
 from .recordings import from_events
-from .registry import DATASETS, load
+from .registry import DATASETS, SAMPLES, is_sample, load
 
-__all__ = ["DATASETS", "About", "DataError", "DataSet", "Split", "TensorSplit", "digits_data", "from_events", "load"]
+__all__ = ["DATASETS", "SAMPLES", "About", "DataError", "DataSet", "Split", "TensorSplit", "digits_data",
+           "from_events", "is_sample", "load"]
 
 
 def digits_data(seed: int = 0):

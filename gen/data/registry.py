@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from pathlib import Path
 
 from qblif.gen.errors import DataError
 
@@ -53,6 +54,10 @@ DATASETS = {about.name: about for about in (
 )}
 """Name -> what is known of the set."""
 
+SAMPLES = Path(__file__).with_name("samples")
+"""The first sixteen test images of some sets (docs/data.md), in the sets' own formats: a root for `load`. There is one
+training image of each, since no set is without."""
+
 
 def load(name: str, root: str | os.PathLike | None = None, **options) -> DataSet:
     """Return a data set, read from files.
@@ -75,3 +80,8 @@ def load(name: str, root: str | os.PathLike | None = None, **options) -> DataSet
 def _near(name: str, allowed) -> str:
     near = difflib.get_close_matches(str(name), allowed, 1)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def is_sample(dataset: DataSet) -> bool:
+    """Return whether a data set is only what comes with qblif of it (SAMPLES)."""
+    return dataset.folder is not None and SAMPLES in dataset.folder.parents

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from qblif import cli, gen
-from qblif.gen import models, zoo
+from qblif.gen import models, network_file, zoo
 from qblif.gen.errors import PlanError
 from qblif.gen.explore import Layout
 from qblif.gen.packing import Packing
@@ -70,11 +70,16 @@ def images(digits):
     return named.images_of(digits, 5)[0]
 
 
-def test_work_is_counted_on_test_images_and_otherwise_on_random_ones_which_is_said(digits):
+def test_work_is_counted_on_test_images_and_otherwise_on_random_ones_which_is_said(digits, tmp_path, monkeypatch):
     x, about = named.images_of(digits, 5)
     assert len(x) == 5 and about == "the first 5 test images of digits"
     stranger = dataclasses.replace(digits, card=None, network=dataclasses.replace(digits.network, meta={}))
     assert named.images_of(stranger, 2)[1] == "2 random images, 20 % of the values not 0 (no test data at hand)"
+    monkeypatch.delenv("QBLIF_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    few, about = named.images_of(named.find("mnist-fast"), 20)
+    assert few.shape == (16, 1, 28, 28) and few.max() == 3
+    assert about == "the first 16 test images of mnist (16 of them come with qblif)"
     own, about = named.images_of(stranger, 2, x[1:], "own.npy")
     assert np.array_equal(own, x[1:3]) and about == "the first 2 images of own.npy"
     with pytest.raises(InputError, match="9, 8"):
@@ -235,6 +240,17 @@ def test_a_saved_design_is_planned_for_as_it_was_chosen(simple, digits, images, 
     path.write_text(json.dumps(json.loads(path.read_text()) | {"spans": 5}))
     with pytest.raises(InputError, match="is no design"):
         bitstream.read_design(path)
+
+
+def test_figures_of_random_images_say_so_on_top(simple, digits, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    network_file.save(dataclasses.replace(digits.network, meta={}), tmp_path / "a.network")
+    assert cli.main(["plan", "a.network", "--board", "ulx3s"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.index("its test images are not at hand") < shown.index("predicted, random images")
+    assert cli.main(["plan", "digits", "--board", "ulx3s"]) == 0
+    shown = capsys.readouterr().out
+    assert "predicted, test images" in shown and "at hand" not in shown
 
 
 def test_the_command_prints_saves_and_says_what_to_do_next(simple, tmp_path, monkeypatch, capsys):

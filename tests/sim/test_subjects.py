@@ -25,17 +25,30 @@ def test_a_network_of_the_zoo_runs_on_its_own_test_images():
 def test_where_the_data_is_missing_images_are_random_and_that_is_said(tmp_path, monkeypatch, capsys):
     network = zoo.load("digits")
     narrow = tmp_path / "a.network"
-    network_file.save(dataclasses.replace(network, meta={"data": "mnist"}), narrow)
+    network_file.save(dataclasses.replace(network, meta={"data": "cifar10"}), narrow)
     monkeypatch.delenv("QBLIF_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
     subject = subjects.subject(subjects.Options(network=str(narrow), images=2))
     assert subject.labels is None and subject.images.shape == (2, 1, 8, 8)
     assert subject.about == "2 images of random integers: integers are compared, accuracy cannot be told"
-    assert "the data set 'mnist' was not found" in capsys.readouterr().err
+    assert "the data set 'cifar10' was not found" in capsys.readouterr().err
     again = subjects.subject(subjects.Options(network=str(narrow), images=2))
     assert (again.images == subject.images).all()
     second = subjects.subject(subjects.Options(network=str(narrow), first=1, images=1))
     assert (second.images == subject.images[1:]).all() and (subject.images[0] != subject.images[1]).any()
+
+
+def test_of_some_sets_the_first_test_images_come_with_qblif(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("QBLIF_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    subject = subjects.subject(subjects.Options(network="mnist-small", first=2, images=3))
+    assert subject.labels.tolist() == [1, 0, 4] and subject.images.shape == (3, 1, 28, 28)      # 7 2 1 0 4 ...
+    assert subject.about == "images 2 to 4 of the test set 'mnist'" and not capsys.readouterr().err
+    assert subjects.subject(subjects.Options(network="mnist-small", first=6)).count <= 10
+    with pytest.raises(InputError, match="images 0 to 16 of 'mnist': the data set is not here, and of its test images "
+                                         "the first 16 come with qblif") as told:
+        subjects.subject(subjects.Options(network="mnist-small", images=17))
+    assert "People get MNIST's four files" in told.value.hint
 
 
 def test_data_that_is_named_has_to_be_there(tmp_path, monkeypatch):
