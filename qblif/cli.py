@@ -190,6 +190,7 @@ def _plan_for_board(args: argparse.Namespace, wanted) -> int:
     if args.json:
         figures["built"] = there and there.to_dict()
         args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        print(f"  figures     {args.json}")
     if args.out:
         design_file.save(args.out, choice.plan, board.name)
         print(f"  saved       {args.out}")
@@ -439,7 +440,8 @@ def bench(args: argparse.Namespace) -> int:
                 raise
             left_out.append(f"{name} is left out: {error}")     # of the zoo: the others go on
             continue
-        print(f"{name}: simulating {args.images} images", file=sys.stderr)
+        _, told = named.images_of(one, args.images)
+        print(f"{name}: simulating {told}; {args.images} are asked for", file=sys.stderr)
         report = given or benchmark.find_report(plan.design, board, files) or known.report_of(plan.design, board)
         rows.append(benchmark.measure(one, board, plan, args.images, report))
     print("\n".join([benchmark_tables.report(rows), *left_out]))
@@ -745,8 +747,8 @@ def parser() -> argparse.ArgumentParser:
                      help="a table of layouts that no other beats in frames per second and LUTs, and of networks "
                           "trained on the same data, of the zoo and of ./runs, with their accuracy")
     sub.add_argument("--clock", type=positive("MHz"), metavar="MHZ",
-                     help="clock to count with (default: what place and route reached with this layout, in "
-                          "build/bitstream/BOARD or by a report that comes with qblif, else the board's)")
+                     help="clock to count with (default: what place and route was asked for and reached with this "
+                          "layout, in build/bitstream/BOARD or by a report that comes with qblif, else the board's)")
     sub.add_argument("--samples", type=_number(1, 1000), metavar="NUMBER",
                      help="test images that the work is counted on (default: 6)")
     sub.add_argument("--vectors", type=Path, metavar="FILE",
@@ -762,7 +764,8 @@ def parser() -> argparse.ArgumentParser:
                           "--lanes goes with it (default: hardware of its own, no larger than the network needs)")
     module(sub)
     sub.add_argument("--vectors", type=Path, metavar="FILE",
-                     help=".npy of images to keep as golden vectors (default: 4, from a run's test set, else random)")
+                     help=".npy of images to keep as golden vectors (default: 4 test images where they are at hand or "
+                          "come with qblif, else random ones)")
     sub.add_argument("--run", action="store_true",
                      help="also run the golden vectors on the simulated hardware, which is compiled if it is new, and "
                           "compare every logit")

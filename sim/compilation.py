@@ -17,7 +17,7 @@ import torch
 from qblif import host
 from qblif.gen import data
 from qblif.gen.build import build
-from qblif.gen.errors import DataMissing
+from qblif.gen.errors import DataError
 from qblif.gen.network import Network
 from qblif.gen.plan import Plan
 from qblif.host.bundle import Bundle
@@ -38,7 +38,7 @@ def of_run(folder: Path, root: Path | None = None) -> tuple[Network, np.ndarray]
 
     root: where the data sets are. Raises RunError, DataError, VerifyError."""
     run = runs.load(folder)
-    dataset = run.dataset(root)
+    dataset = data.or_sample(run.dataset) if root is None else run.dataset(root)
     images, _ = dataset.test.batch(torch.arange(min(VECTORS, len(dataset.test))))
     return run.folded(dataset), images.numpy()
 
@@ -49,7 +49,7 @@ def of_name(text: str) -> tuple[Network, np.ndarray | None]:
     one = named.find(text)
     try:
         dataset = one.test_set(root=data.SAMPLES)
-    except (DataMissing, InputError):
+    except (DataError, InputError):         # notes that do not fit, too: it is compiled all the same
         return one.network, None
     images, _ = dataset.test.batch(torch.arange(VECTORS))
     return one.network, images.numpy()

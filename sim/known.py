@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qblif.gen.plan import Plan
 from qblif.host.errors import InputError
-from qblif.hw import boards
+from qblif.hw import boards, calibrate
 from qblif.hw.ecp5_report import Report
 from qblif.hw.params import DesignParams
 from qblif.hw.sizing import Size
@@ -59,9 +59,24 @@ def report_of(design: DesignParams, board: boards.Board) -> Report | None:
     return one and one.report
 
 
-def nearest_placed(ff: float) -> Placed:
-    """Return the one whose flip-flops, which decide how long the placer takes, are nearest to that many."""
-    return min(all_placed(), key=lambda one: abs(one.size.ff - ff))
+@functools.cache
+def all_designs() -> tuple[DesignParams, ...]:
+    """Return the designs of which reports come with the product."""
+    return tuple(DesignParams.from_dict(one["design"]) for one in calibrate.load()["designs"].values() if "comb" in one)
+
+
+@functools.cache
+def routed_designs(board: boards.Board) -> dict[DesignParams, Size]:
+    """Return the designs that were placed and routed for a board and reached the clock asked for, with their sizes."""
+    found = ((design, placed(design, board)) for design in all_designs())
+    return {design: one.size for design, one in found if one is not None and one.report.met}
+
+
+def alike_placed(ff: float) -> list[Placed]:
+    """Return those with up to a fifth more or fewer flip-flops than so many, which decide how long the placer takes;
+    where there are none, the nearest one."""
+    nearest = min(all_placed(), key=lambda one: abs(one.size.ff - ff))
+    return [one for one in all_placed() if abs(one.size.ff - ff) <= 0.2 * ff] or [nearest]
 
 
 def largest_placed() -> Placed:

@@ -35,7 +35,10 @@ class Named:
         name = self.network.meta.get("data")
         if name not in data.DATASETS:
             return None
-        options = json.loads(self.network.meta.get("recipe", "{}")).get("data", {})
+        try:
+            options = dict(json.loads(self.network.meta.get("recipe", "{}"))["data"])
+        except (ValueError, KeyError, TypeError):       # notes are anybody's
+            options = {}
         allowed = data.DATASETS[name].options()
         return name, {key: value for key, value in options.items() if key in allowed}
 
@@ -70,15 +73,9 @@ class Named:
 
 
     def at_hand(self) -> DataSet:
-        """Return its data set or, where that is not here, what comes with qblif of it (`data.is_sample`); raises
-        DataMissing, of the set itself, where nothing does, and what `test_set` raises."""
-        try:
-            return self.test_set()
-        except DataMissing as missing:
-            try:
-                return self.test_set(root=data.SAMPLES)
-            except DataMissing:
-                raise missing from None
+        """Return its data set or, where that is not here, what comes with qblif of it (`data.or_sample`); raises what
+        `test_set` raises."""
+        return data.or_sample(lambda root: self.test_set(root=root))
 
 
 def images_of(one: Named, count: int, own: np.ndarray | None = None,
@@ -98,7 +95,7 @@ def images_of(one: Named, count: int, own: np.ndarray | None = None,
     x, count = dataset.test.x.numpy(), min(count, len(dataset.test))
     told = f"the first {count} test images of {dataset.name}"
     if data.is_sample(dataset):
-        told += f" ({len(dataset.test)} of them come with qblif)"
+        told += f" ({len(dataset.test)} of them come with qblif, the set is not here)"
     return x[:count] if one.network.input.static else x[:, :count], told
 
 

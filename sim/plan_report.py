@@ -12,7 +12,7 @@ from qblif.hw.boards import Board
 
 from . import benchmark, board_link
 from .console import table
-from .known import Clock, largest_placed, nearest_placed
+from .known import Clock, alike_placed, largest_placed
 from .layout_name import name_of
 from .planner import EXACT, FULL, Choice, ff_share, part_of
 
@@ -117,9 +117,10 @@ def text(choice: Choice, found: dict, board: Board) -> str:
              "resources   predicted: the ECP5's model" + (
                  "" if part.inputs == 4 else f"; a LUT{part.inputs} holds more than a LUT4, so fewer are needed")]
     if part.inputs == 4:
-        near = nearest_placed(size.ff if routed is None else routed["ff"])
-        notes.append(f"build       of {near.name}, {near.size.ff:,} flip-flops, took "
-                     f"{sum(near.report.seconds.values()) / 60:.0f} minutes beside other work")
+        alike = alike_placed(size.ff if routed is None else routed["ff"])
+        minutes = _span([sum(one.report.seconds.values()) / 60 for one in alike])
+        notes.append(f"build       {minutes} minutes beside other work, for designs of "
+                     f"{_span([one.size.ff for one in alike])} flip-flops")
     if routed is None and part.inputs == 4 and size.ff > largest.size.ff:
         notes.append("size        larger than all that was placed and routed so far, which had up to "
                      f"{largest.size.ff:,} flip-flops:\n              whether it reaches the clock is open")
@@ -132,6 +133,11 @@ def text(choice: Choice, found: dict, board: Board) -> str:
                       *([BY_CHANCE] if by_chance else [])])
     return "\n\n".join([head, speed, used,
                         "\n".join(f"  {note}" for note in notes)])
+
+
+def _span(values: list[float]) -> str:
+    """Return the smallest and the largest of some values."""
+    return " to ".join(dict.fromkeys(f"{one:,.0f}" for one in (min(values), max(values))))
 
 
 def _enough(found: dict) -> list[str]:

@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from qblif.gen.errors import PlanError
-from qblif.gen.explore import GOALS, Layout, explore, front
+from qblif.gen.explore import GOALS, Layout, explore, front, layer_cycles, packings
 from qblif.gen.network import Network
+from qblif.gen.packing import Packing
 from qblif.gen.plan import Plan, make_plan
 from qblif.hw import boards, emit, resources
-from qblif.hw.params import DesignParams
+from qblif.hw.params import CoreParams, DesignParams
 from qblif.hw.parts import PARTS, Part
 from qblif.hw.sizing import Size, Sizes
 
@@ -60,6 +61,9 @@ FINALISTS = 12
 BUDGET = 12_000_000
 """Cycles, of all cores together, that the exact model goes through before no further layout is timed: some seconds.
 Where the first one alone takes twice as many, all stay estimates."""
+
+ROUTED = 3
+"""Designs that were routed, for whatever network, and are looked at for this one, at most."""
 
 OPTIMISTIC = 0.89
 """Estimates are rarely more than 11 % above what the exact model says: a layout whose estimate is further above the
@@ -164,21 +168,51 @@ class Planner:
     """Plans one network for boards.
 
     images: to count on; sizes: of cores; budget: cycles that the exact model goes through, as BUDGET; clocks: board ->
-    clock of a design on it. Raises ValueError for a goal that there is not."""
+    clock of a design on it; routed: board -> designs that were routed for it, with their sizes. Raises ValueError
+    for a goal that there is not."""
 
     def __init__(self, network: Network, images: np.ndarray, goal: str = "throughput", sizes: Sizes | None = None,
-                 budget: int | None = None, clocks: Callable[[boards.Board], known.Clocks] = known.clocks_of):
+                 budget: int | None = None, clocks: Callable[[boards.Board], known.Clocks] = known.clocks_of,
+                 routed: Callable[[boards.Board], dict[DesignParams, Size]] = known.routed_designs):
         if goal not in GOALS:
             raise ValueError(f"the goal is {goal!r}, allowed is {' or '.join(GOALS)}")
         self.network, self.images, self.goal = network, images, goal
         self.sizes, self.budget = sizes or kept_sizes(), BUDGET if budget is None else budget
-        self.work, self.clocks = Activity(network, images), functools.cache(clocks)
+        self.work, self.clocks, self.routed = Activity(network, images), functools.cache(clocks), routed
 
     def layouts(self, room: Size | None = None, goal: str | None = None, wanted: Wanted | None = None) -> list[Layout]:
         """Return all layouts that no other beats, fastest first; goal: the planner's, unless given; wanted: only such.
         """
         only = {} if wanted is None else {"shapes": wanted.shapes, "chain": wanted.clusters}
         return explore(self.network, self.work, self.sizes, goal or self.goal, room=room, most_cores=MOST_CORES, **only)
+
+    def on_routed(self, board: boards.Board, wanted: Wanted | None = None) -> list[Layout]:
+        """Return how the network lies best on designs that were routed for a board, as far as it fits them; wanted: of
+        such. The search makes memories as deep as one network needs them, and does not find what was made for another.
+        """
+        found = []
+        for design, size in self.routed(board).items():
+            first = design.cores[0]
+            if wanted is not None and ((first.lanes, first.neuron_lanes) not in wanted.shapes
+                                       or tuple(core.clusters for core in design.cores) != wanted.clusters):
+                continue
+            for packing in packings(self.network, first, dict.fromkeys(core.clusters for core in design.cores)):
+                layers = range(len(self.network.layers))
+
+                def cycles(index: int, core: CoreParams, packing: Packing = packing) -> float:
+                    return layer_cycles(self.network, index, packing, core, self.work)
+
+                try:
+                    plan = make_plan(self.network, design=design, packing=packing, work=[
+                        cycles(index, dataclasses.replace(first, clusters=1)) for index in layers])
+                except PlanError:
+                    continue
+                spans = tuple((one.first, one.last) for one in plan.segments)
+                each = tuple(sum(cycles(index, core) for index in layers[span[0]:span[1] + 1])
+                             for core, span in zip(design.cores, spans, strict=True))
+                two = all(one.buffer_step for one in plan.segments)
+                found.append(Layout(design.cores, spans, packing, two, each, size))
+        return found
 
     def choose(self, board: boards.Board, wanted: Wanted | None = None) -> Choice:
         """Return the best layout for a board; wanted: of such. Raises PlanError, which says what is missing, where none
@@ -190,9 +224,14 @@ class Planner:
                         key=functools.partial(time, goal=goal, clocks=clocks))
                  for goal in dict.fromkeys((self.goal, "throughput"))]
         layouts = list(dict.fromkeys(one for turn in zip_longest(*lists) for one in turn if one is not None))
-        while layouts:
+        cost = functools.partial(time, goal=self.goal, clocks=clocks)
+        least = min(map(cost, layouts), default=math.inf)
+        there = [one for one in sorted(self.on_routed(board, wanted), key=cost) if cost(one) * OPTIMISTIC
+                 <= CONFIRMED * least][:ROUTED]
+        while layouts or there:
             # The whole of a design is only sized where it may be the answer: that takes a second for each core.
-            for choice in self._ranked(self._finalists(layouts, FINALISTS * len(lists), board), board):
+            finalists, there = self._finalists(layouts, FINALISTS * len(lists), board, there), []
+            for choice in self._ranked(finalists, board):
                 used = resources.estimate(choice.layout.design, self.sizes.by)
                 if Size.of(used).within(room_of(part)):
                     return dataclasses.replace(choice, used=used)
@@ -248,17 +287,20 @@ class Planner:
         part, clocks = part_of(board), self.clocks(board)
         best = min(time(one, self.goal, clocks) for one in choices)
 
-        def rank(one: Choice) -> tuple[bool, bool, float, float]:
+        def rank(one: Choice) -> tuple[bool, bool, float, float, float, float, float]:
             taken, confirmed = time(one, self.goal, clocks), clocks(one.design).confirmed
             slower = taken > (CONFIRMED if confirmed else ALIKE) * best
-            return slower, not slower and not confirmed, 0.0 if slower else round(fullness(one.size, part), 2), taken
+            room = 0.0 if slower else round(fullness(one.size, part), 2)
+            return slower, not slower and not confirmed, room, taken, one.size.lut, one.size.ff, one.size.block_ram
 
         return sorted(choices, key=rank)
 
-    def _finalists(self, layouts: list[Layout], most: int, board: boards.Board) -> list[Choice]:
-        """Take the next layouts that may be the best from the front of a list, and return them planned and timed."""
-        chosen, best, spent, clocks = [], math.inf, 0, self.clocks(board)
-        count = self._repeated(layouts[:most])
+    def _finalists(self, layouts: list[Layout], most: int, board: boards.Board, there: list[Layout]) -> list[Choice]:
+        """Take the next layouts that may be the best from the front of a list, and return them planned and timed, and
+        `there`, too."""
+        spent, clocks, count = 0, self.clocks(board), self._repeated([*layouts[:most], *there])
+        chosen = [self.finish(one, count) for one in there]
+        best, most = min((time(one, self.goal, clocks) for one in chosen), default=math.inf), most + len(chosen)
         while layouts and len(chosen) < most:
             cycles = (len(layouts[0].cores) + count) * sum(layouts[0].cycles)
             worse = self.goal == "throughput" and time(layouts[0], self.goal, clocks) * OPTIMISTIC > best

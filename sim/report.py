@@ -82,7 +82,7 @@ class Report:
         rows = []
         for layer, counts in zip(self.network.layers, self.counts, strict=True):
             gamma = self.gammas.get(layer.name)
-            rows.append((layer.name, "x".join(map(str, layer.shape)), "" if gamma is None else f"{gamma:.3f}",
+            rows.append((layer.name, "x".join(map(str, layer.shape)), "" if gamma is None else f"{gamma:.3g}",
                          mean(counts.set_bits), mean(counts.sops), mean(counts.additions["double"]), counts.macs))
         rows.append(("all", "", "", *(sum(row[column] for row in rows) for column in range(3, 7))))
         note = ("  a SOP counts level k as k additions: high levels, as of pixels, can take more SOPs than\n"

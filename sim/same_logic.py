@@ -23,9 +23,8 @@ from . import known
 
 
 def routed() -> list[tuple[str, Report, DesignParams]]:
-    """Return name, report and design of what comes with the product; designs are those of the calibration."""
-    designs = [DesignParams.from_dict(one["design"]) for one in calibrate.load()["designs"].values() if "comb" in one]
-    by_build = {f"{design.build_hash:016x}": design for design in designs}
+    """Return name, report and design of what comes with the product."""
+    by_build = {f"{design.build_hash:016x}": design for design in known.all_designs()}
     return [(one.name, one.report, by_build[one.report.build_hash]) for one in known.all_placed()]
 
 

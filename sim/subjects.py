@@ -159,13 +159,16 @@ def _test_images(found: named.Named, options: Options, count: int) -> tuple[np.n
         if options.first + count > len(dataset.test):
             raise InputError(f"{numbered(options.first, count)} of {dataset.name!r}: the data set is not here, and of "
                              f"its test images the first {len(dataset.test)} come with qblif",
-                             hint=f"take these, or get it. {data.DATASETS[dataset.name].source}")
+                             hint=f"IMAGES={len(dataset.test)} or fewer, or put the set into a folder that is named in "
+                                  f"$QBLIF_DATA, or into ./data. {data.DATASETS[dataset.name].source}")
     last = options.first + count
     if last > len(dataset.test):
         raise InputError(f"images {options.first} to {last - 1} are asked for, the test set of {dataset.name!r} has "
                          f"{len(dataset.test)}")
     x, y = dataset.test.batch(torch.arange(options.first, last))
     about = f"{numbered(options.first, count)} of the test set {dataset.name!r}"
+    if data.is_sample(dataset):
+        about += f" ({len(dataset.test)} of them come with qblif, the set is not here)"
     return x.numpy(), y.numpy(), about + (f" ({dataset.lost})" if dataset.lost else "")
 
 

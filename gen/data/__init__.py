@@ -16,10 +16,10 @@ from qblif.gen.errors import DataError
 from .about import About
 from .dataset import DataSet, Split, TensorSplit
 from .recordings import from_events
-from .registry import DATASETS, SAMPLES, is_sample, load
+from .registry import DATASETS, SAMPLES, is_sample, load, or_sample
 
 __all__ = ["DATASETS", "SAMPLES", "About", "DataError", "DataSet", "Split", "TensorSplit", "digits_data",
-           "from_events", "is_sample", "load"]
+           "from_events", "is_sample", "load", "or_sample"]
 
 
 def digits_data(seed: int = 0):

@@ -63,7 +63,7 @@ def find(about: About, root: str | os.PathLike | None, forms: Iterable[Form]) ->
     unset = " ($QBLIF_DATA is not set)" if root is None and not os.environ.get("QBLIF_DATA") else ""
     raise DataMissing("\n".join([f"the data set {about.name!r} was not found{unset}. Looked in", *lines]),
                       hint=f"{about.source}. Unpack it into one of these folders, or name the folder that holds it in "
-                           "--data, $QBLIF_DATA, or in Python root.")
+                           "$QBLIF_DATA, or in Python root.")
 
 
 def fingerprint(files: Iterable[Path]) -> str:

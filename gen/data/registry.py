@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-from qblif.gen.errors import DataError
+from qblif.gen.errors import DataError, DataMissing
 
 from . import cifar, cifar10_dvs, digits, dvs_gesture, idx, imagenet, nmnist
 from .about import About
@@ -68,7 +69,8 @@ def load(name: str, root: str | os.PathLike | None = None, **options) -> DataSet
     Raises DataError: no such set or option, not found (the text lists where it was looked for), or damaged files."""
     about = DATASETS.get(name)
     if about is None:
-        raise DataError(f"there is no data set {name!r}{_near(name, DATASETS)}. There are {', '.join(DATASETS)}")
+        raise DataError(f"there is no data set {name!r}{_near(name, DATASETS)}. There are {', '.join(DATASETS)}",
+                        hint="the folder that holds it is named in $QBLIF_DATA" if os.sep in str(name) else "")
     allowed = about.options()
     for option in options:
         if option not in allowed:
@@ -85,3 +87,16 @@ def _near(name: str, allowed) -> str:
 def is_sample(dataset: DataSet) -> bool:
     """Return whether a data set is only what comes with qblif of it (SAMPLES)."""
     return dataset.folder is not None and SAMPLES in dataset.folder.parents
+
+
+def or_sample(load: Callable[[str | os.PathLike | None], DataSet]) -> DataSet:
+    """Return a data set or, where it is not here, what comes with qblif of it (`is_sample`).
+
+    load: root -> the set. Raises DataMissing, of the set itself, where nothing of it comes along."""
+    try:
+        return load(None)
+    except DataMissing as missing:
+        try:
+            return load(SAMPLES)
+        except DataMissing:
+            raise missing from None

@@ -10,6 +10,7 @@ Wherever a command takes NETWORK, a name of the zoo will do (`resolve`). What ne
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from difflib import get_close_matches
@@ -58,13 +59,14 @@ def card(name: str) -> Card:
 
 
 def load(name: str) -> Network:
-    """Return a network, verified, its file checked against its card; raises ZooError, NetworkFileError."""
+    """Return a network, verified, its file checked against its card, and named as in the zoo; raises ZooError,
+    NetworkFileError."""
     file = path(name)
     noted = card(name).sha256
     if sha256(file) != noted:
         raise ZooError(f"{file} has the SHA-256 {sha256(file)}, its card says {noted}: one of them was changed; "
                        "restore the file, or add the network again (qblif zoo --add)")
-    return network_file.load(file)
+    return dataclasses.replace(network_file.load(file), name=name)
 
 
 def resolve(text: str | os.PathLike) -> Path:

@@ -43,12 +43,13 @@ def test_of_some_sets_the_first_test_images_come_with_qblif(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     subject = subjects.subject(subjects.Options(network="mnist-small", first=2, images=3))
     assert subject.labels.tolist() == [1, 0, 4] and subject.images.shape == (3, 1, 28, 28)      # 7 2 1 0 4 ...
-    assert subject.about == "images 2 to 4 of the test set 'mnist'" and not capsys.readouterr().err
+    assert subject.about == ("images 2 to 4 of the test set 'mnist' (16 of them come with qblif, the set is not here)")
+    assert not capsys.readouterr().err
     assert subjects.subject(subjects.Options(network="mnist-small", first=6)).count <= 10
     with pytest.raises(InputError, match="images 0 to 16 of 'mnist': the data set is not here, and of its test images "
                                          "the first 16 come with qblif") as told:
         subjects.subject(subjects.Options(network="mnist-small", images=17))
-    assert "People get MNIST's four files" in told.value.hint
+    assert told.value.hint.startswith("IMAGES=16 or fewer, or") and "People get MNIST's four files" in told.value.hint
 
 
 def test_data_that_is_named_has_to_be_there(tmp_path, monkeypatch):
