@@ -187,10 +187,10 @@ class Planner:
         return explore(self.network, self.work, self.sizes, goal or self.goal, room=room, most_cores=MOST_CORES, **only)
 
     def on_routed(self, board: boards.Board, wanted: Wanted | None = None) -> list[Layout]:
-        """Return how the network lies best on designs that were routed for a board, as far as it fits them; wanted: of
-        such. The search makes memories as deep as one network needs them, and does not find what was made for another.
-        """
-        found = []
+        """Return how the network lies best, by its estimate, on each design that was routed for a board and that it
+        fits; wanted: of such. The search makes memories as deep as one network needs them, and does not find what was
+        made for another."""
+        found: dict[DesignParams, Layout] = {}
         for design, size in self.routed(board).items():
             first = design.cores[0]
             if wanted is not None and ((first.lanes, first.neuron_lanes) not in wanted.shapes
@@ -211,8 +211,9 @@ class Planner:
                 each = tuple(sum(cycles(index, core) for index in layers[span[0]:span[1] + 1])
                              for core, span in zip(design.cores, spans, strict=True))
                 two = all(one.buffer_step for one in plan.segments)
-                found.append(Layout(design.cores, spans, packing, two, each, size))
-        return found
+                one = Layout(design.cores, spans, packing, two, each, size)
+                found[design] = min(found.get(design, one), one, key=lambda layout: layout.cost(self.goal))
+        return list(found.values())
 
     def choose(self, board: boards.Board, wanted: Wanted | None = None) -> Choice:
         """Return the best layout for a board; wanted: of such. Raises PlanError, which says what is missing, where none
@@ -282,16 +283,18 @@ class Planner:
         return front(layouts, lambda one: (time(one, self.goal, self.clocks(board)), Size(one.size.lut, 0, 0)))
 
     def _ranked(self, choices: list[Choice], board: boards.Board) -> list[Choice]:
-        """Return choices, the best one first: of those as good as the fastest one that was routed, or leaves most room.
-        """
-        part, clocks = part_of(board), self.clocks(board)
-        best = min(time(one, self.goal, clocks) for one in choices)
+        """Return choices, the best one first: one that was routed, if it is nearly as good as the fastest; of those as
+        good as the best of these, the one that leaves most room."""
+        part, clocks, taken = part_of(board), self.clocks(board), functools.partial(
+            time, goal=self.goal, clocks=self.clocks(board))
+        best = min(map(taken, choices))
+        there = [one for one in choices if clocks(one.design).confirmed and taken(one) <= CONFIRMED * best]
+        good = ALIKE * min(map(taken, there), default=best)
 
-        def rank(one: Choice) -> tuple[bool, bool, float, float, float, float, float]:
-            taken, confirmed = time(one, self.goal, clocks), clocks(one.design).confirmed
-            slower = taken > (CONFIRMED if confirmed else ALIKE) * best
-            room = 0.0 if slower else round(fullness(one.size, part), 2)
-            return slower, not slower and not confirmed, room, taken, one.size.lut, one.size.ff, one.size.block_ram
+        def rank(one: Choice) -> tuple:
+            first = taken(one) <= good and (not there or one in there)
+            room = round(fullness(one.size, part), 2) if first else 0.0
+            return not first, one not in there, room, taken(one), one.size.lut, one.size.ff, one.size.block_ram
 
         return sorted(choices, key=rank)
 
