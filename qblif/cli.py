@@ -506,6 +506,8 @@ def _array(path: Path):
 
     try:
         array = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise Mistake(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, EOFError):
         array = None
     if not isinstance(array, np.ndarray):
