@@ -523,7 +523,7 @@ def _network(text: str):
 
 
 def _trained(args: argparse.Namespace):
-    """Return the network to compile, and a few of its test images, None where they are not at hand anyway."""
+    """Return the network to compile, and a few of its test images; None where none come with qblif or the run."""
     given = [f"--{name.replace('_', '-')}" for name in MODULE if getattr(args, name) is not None]
     if ".py:" in args.network:
         from qblif.gen import user_module
@@ -766,8 +766,8 @@ def parser() -> argparse.ArgumentParser:
                           "--lanes goes with it (default: hardware of its own, no larger than the network needs)")
     module(sub)
     sub.add_argument("--vectors", type=Path, metavar="FILE",
-                     help=".npy of images to keep as golden vectors (default: 4 test images where they are at hand or "
-                          "come with qblif, else random ones)")
+                     help=".npy of images to keep as golden vectors (default: 4 of the test images that come with "
+                          "qblif, of a run's folder 4 of its set's, else random ones)")
     sub.add_argument("--run", action="store_true",
                      help="also run the golden vectors on the simulated hardware, which is compiled if it is new, and "
                           "compare every logit")

@@ -27,7 +27,8 @@ class Built:
     """A bitstream that takes the network. file: its manifest; name: of its layout; hz: its clock.
 
     sources: of the hardware, as benchmark.from_sources says; same: it is of the very hardware that was planned; cycles:
-    of an image by the exact cycle model, None where that would take long."""
+    of an image by the exact cycle model, None where that would take long; cut_alike: the program that is made by its
+    manifest alone, which says nothing of how a network is cut, is the one that was planned."""
 
     file: Path
     name: str
@@ -35,6 +36,7 @@ class Built:
     sources: str
     same: bool
     cycles: float | None
+    cut_alike: bool = False
 
     def to_dict(self) -> dict:
         """Return it JSON-able."""
@@ -45,6 +47,8 @@ class Built:
         """Return what can be done with it. network: as it was asked for."""
         where = f"{self.file.parent}, {self.name} at {self.hz / 1e6:.1f} MHz{self.sources},"
         end = f";\n              qblif compile {network} --design {self.file}"
+        if self.same and not self.cut_alike:
+            return f"{where}\n              is of this very design: `load it` below makes the program for it"
         if self.same:
             return f"{where}\n              is of this very design{end}"
         speed = "" if self.cycles is None else f": {self.hz / self.cycles:,.0f} frames per second, predicted"
@@ -67,11 +71,14 @@ def find(board: Board, choice: Choice, images: np.ndarray, folder: Path = Path("
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     name = name_of(design)
-    if design.build_hash == choice.design.build_hash:
-        return Built(file, name, hz, _sources(file), True, choice.speed.cycles)
     try:
         plan = make_plan(choice.plan.network, design=design)
     except PlanError:       # it is too small, or its chain has more cores than the network has parts
+        plan = None
+    if design.build_hash == choice.design.build_hash:
+        alike = plan is not None and plan.program_hash == choice.plan.program_hash
+        return Built(file, name, hz, _sources(file), True, choice.speed.cycles, alike)
+    if plan is None:
         return None
     count = min(choice.speed.images, BLOCK - len(design.cores))
     return Built(file, name, hz, _sources(file), False, exact(plan, images, count)[0] if count > 0 else None)

@@ -165,7 +165,7 @@ def text(found: list[Entry], board: Board, goal: str, clocks: Clocks, mhz: float
         f"MHz: counted with, {counted}; routed: reached in place and route",
         "frames/s, latency: of the cores alone; what the board's link carries `qblif plan` says without --pareto",
         f"work counted on {found[0].data}",
-        f'`--layout "{name_of(found[0].fitting[-1].layout, True)}"` takes the fastest one of that name'
+        f'`--layout "{name_of(found[0].fitting[-1].layout, True)}"` takes the best one of that name'
         if found[0].fitting else found[0].why]
     return "\n".join([f"layouts that no other beats in {what} and LUT4, nor a more accurate network in both; and *",
                       *shown, "", *(f"  {note}" for note in notes)])

@@ -227,15 +227,20 @@ class Planner:
         layouts = list(dict.fromkeys(one for turn in zip_longest(*lists) for one in turn if one is not None))
         cost = functools.partial(time, goal=self.goal, clocks=clocks)
         least = min(map(cost, layouts), default=math.inf)
-        there = [one for one in sorted(self.on_routed(board, wanted), key=cost) if cost(one) * OPTIMISTIC
-                 <= CONFIRMED * least][:ROUTED]
+        there = [one for one in sorted(self.on_routed(board, wanted), key=cost)
+                 if self.goal != "throughput" or cost(one) * OPTIMISTIC <= CONFIRMED * least][:ROUTED]
         while layouts or there:
+            left = len(layouts)
+            finalists = self._finalists(layouts, FINALISTS * len(lists), board, there)
+            more = 0 < len(layouts) < left          # if these do not fit, others may be better than what is there
             # The whole of a design is only sized where it may be the answer: that takes a second for each core.
-            finalists, there = self._finalists(layouts, FINALISTS * len(lists), board, there), []
-            for choice in self._ranked(finalists, board):
+            while finalists and not (more and all(one.layout in there for one in finalists)):
+                choice = self._ranked(finalists, board)[0]
                 used = resources.estimate(choice.layout.design, self.sizes.by)
                 if Size.of(used).within(room_of(part)):
                     return dataclasses.replace(choice, used=used)
+                finalists.remove(choice)
+            there = there if more else []
         raise self._misfit(board, wanted)
 
     def nearest(self, board: boards.Board) -> list[Layout]:
@@ -307,7 +312,7 @@ class Planner:
         while layouts and len(chosen) < most:
             cycles = (len(layouts[0].cores) + count) * sum(layouts[0].cycles)
             worse = self.goal == "throughput" and time(layouts[0], self.goal, clocks) * OPTIMISTIC > best
-            if chosen and (worse or count and spent + cycles > self.budget):
+            if chosen and (worse or count and spent and spent + cycles > self.budget):
                 break
             chosen.append(self.finish(layouts.pop(0), count))
             best, spent = min(best, time(chosen[-1], self.goal, clocks)), spent + cycles

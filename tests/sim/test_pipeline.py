@@ -96,7 +96,7 @@ def test_a_network_of_the_zoo_is_run_without_training(run, monkeypatch):
 def test_of_random_images_the_accuracy_is_none_and_a_difference_still_fails(run, tmp_path, monkeypatch):
     monkeypatch.delenv("QBLIF_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
-    network = dataclasses.replace(zoo.load("digits"), meta={"data": "mnist"})
+    network = dataclasses.replace(zoo.load("digits"), meta={"data": "cifar10"})
     network_file.save(network, tmp_path / "a.network")
     code, lines = run(network="a.network")
     assert code == 0 and lines[-1] == "result: images=4 mismatches=0 accuracy=none cycles=1000"

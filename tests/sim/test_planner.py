@@ -88,7 +88,7 @@ def test_work_is_counted_on_test_images_and_otherwise_on_random_ones_which_is_sa
 
 @pytest.mark.parametrize("goal", planner.GOALS)
 def test_the_choice_fits_and_no_layout_that_fits_is_estimated_better(simple, digits, images, goal):
-    search = planner.Planner(digits.network, images, goal)
+    search = planner.Planner(digits.network, images, goal, routed=lambda board: {})
     choice, room = search.choose(BOARD), planner.room_of(PARTS[BOARD.part])
     assert choice.size.within(room) and choice.used == exact(choice.plan.design)
     assert choice.speed.how == planner.EXACT and choice.speed.images == len(images)
@@ -180,7 +180,7 @@ def test_estimates_are_near_what_the_exact_model_says(simple, digits, images):
 def test_the_answer_for_latency_is_no_slower_than_chains_made_for_throughput(simple, digits, images):
     """Their cores work at the same time, so that estimates of one core, which are sums, say nothing of them."""
     other = planner.Planner(digits.network, images)
-    best = planner.Planner(digits.network, images, "latency").choose(BOARD).speed.latency
+    best = planner.Planner(digits.network, images, "latency", routed=lambda board: {}).choose(BOARD).speed.latency
     room = planner.room_of(planner.part_of(BOARD))
     fit = other.layouts(room)[:planner.FINALISTS]
     assert fit and all(best <= other.finish(one, len(images)).speed.latency for one in fit)
@@ -304,7 +304,8 @@ def test_a_bitstream_that_lies_there_is_named_with_what_it_would_do(simple, digi
     cycles = CycleModel(wide).predict(six[[0, *range(6)]]).cycles[1:].mean()
     unknown = ", from older or unknown hardware sources"
     assert found["built"] == {"file": "build/bitstream/ulx3s/manifest.json", "name": "1x32", "hz": 70_000_000,
-                              "sources": unknown, "same": False, "cycles": cycles, "frames_per_second": 70e6 / cycles}
+                              "sources": unknown, "same": False, "cycles": cycles, "frames_per_second": 70e6 / cycles,
+                              "cut_alike": False}
     assert (f"built       build/bitstream/ulx3s, 1x32 at 70.0 MHz{unknown},\n              takes it, too: "
             f"{70e6 / cycles:,.0f} frames per second, predicted;\n              "
             "qblif compile digits --design build/bitstream/ulx3s/manifest.json") in shown
@@ -319,6 +320,60 @@ def test_a_bitstream_that_lies_there_is_named_with_what_it_would_do(simple, digi
             {"clock_hz": 10**400}, {"bit": None}, {"bit": "gone.bit"}, {"abi": 1}, {"build_hash": "0" * 16}))):
         file.write_text(json.dumps(text))
         assert (built.find(BOARD, choice, images) is None) == (text != manifest(wide.design))
+
+
+@pytest.fixture(scope="module")
+def routed():
+    """Return a function: clusters and lanes of each core -> the design of it that was routed first."""
+    return lambda *cores: next(design for design in known.routed_designs(BOARD) if cores == tuple(
+        (core.clusters, core.lanes) for core in design.cores))
+
+
+def test_a_program_that_its_bitstream_s_manifest_would_cut_otherwise_is_that_of_the_plan(routed, tmp_path, monkeypatch):
+    monkeypatch.delenv("QBLIF_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ulx3s").mkdir()
+    (tmp_path / "ulx3s/ulx3s.bit").touch()
+    one = named.find("mnist-fast")
+    images = named.images_of(one, 2)[0]
+    search = planner.Planner(one.network, images)
+    found = set()
+    for design in known.routed_designs(BOARD):
+        layout = next((layout for layout in search.on_routed(BOARD) if layout.design == design), None)
+        if layout is None or len(design.cores) != 2:
+            continue
+        choice = search.finish(layout, 0)
+        (tmp_path / "ulx3s/manifest.json").write_text(json.dumps({
+            "format": bitstream.FORMAT, "board": "ulx3s", "clock_hz": 70_000_000, "bit": "ulx3s.bit",
+            "abi": abi.ABI_VERSION, "build_hash": f"{design.build_hash:016x}", "design": design.to_dict()}))
+        there = built.find(BOARD, choice, images, tmp_path)
+        alike = make_plan(one.network, design=design).program_hash == choice.plan.program_hash
+        assert there.same and there.cut_alike == alike
+        assert ("`load it` below" in there.text("mnist-fast")) != alike
+        assert ("qblif compile mnist-fast --design" in there.text("mnist-fast")) == alike
+        found.add(alike)
+    assert found == {True, False}
+
+
+def test_a_network_is_laid_on_what_was_routed_for_another(routed):
+    one = named.find("mnist-fast")
+    found = planner.Planner(one.network, named.images_of(one, 2)[0]).on_routed(BOARD)
+    fitting = [layout.design for layout in found]
+    assert len(set(fitting)) == len(fitting) and routed((2, 64), (1, 64)) in fitting        # fashion-mnist's
+    for layout in found:
+        plan = make_plan(one.network, design=layout.design, packing=layout.packing, spans=layout.spans)
+        assert plan.design == layout.design and len(layout.cycles) == len(layout.design.cores)
+    wanted = layout_name.parse("2x64/4 + 1x64/4")
+    only = planner.Planner(one.network, named.images_of(one, 2)[0]).on_routed(BOARD, wanted)
+    assert [layout.design for layout in only] == [routed((2, 64), (1, 64))]
+
+
+def test_a_slow_design_that_was_routed_keeps_no_faster_one_from_being_timed(simple, digits, images, routed):
+    slow = routed((1, 16))
+    search = planner.Planner(digits.network, images, "latency", routed=lambda board: {slow: Size(1, 1, 1)})
+    assert [layout.design for layout in search.on_routed(BOARD)] == [slow]
+    for search.budget in (2_000, 5_000, 10_000, 20_000, 30_000, 60_000, 200_000):
+        assert search.choose(BOARD).design != slow
 
 
 def test_the_table_has_what_fits_and_what_is_faster_and_does_not(simple, tmp_path, monkeypatch, capsys):
