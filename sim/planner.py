@@ -48,8 +48,9 @@ NEAR = 1.03
 """The search goes on with what is so much too large by its approximate sizes; the exact ones decide."""
 
 ALIKE = 1.01
-"""Of unrouted layouts that take at most so many times as long as the fastest the one is taken that leaves most of the
-part free: it costs nothing that a user would see, and place and route finds a clock for it more easily."""
+"""Of layouts that take at most so many times as long as the fastest (as the fastest that was routed, if one of those
+comes first) the one is taken that leaves most of the part free: it costs nothing that a user would see, and place and
+route finds a clock for it more easily."""
 
 CONFIRMED = 1.05
 """Of layouts that take at most so many times as long as the fastest, one that was routed comes first: what it would do
